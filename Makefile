@@ -1,0 +1,50 @@
+# What a person types here. Every target sets up what it needs by itself, and asks nothing.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check slow bench lock clean
+
+# Whatever these tools keep, they keep in the checkout.
+export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+export UV_PYTHON_INSTALL_DIR := $(CURDIR)/.cache/python
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export XDG_CACHE_HOME := $(CURDIR)/.cache/xdg
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export HF_HOME := $(CURDIR)/.cache/huggingface
+export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/torchinductor
+export TRITON_HOME := $(CURDIR)/.cache/triton
+export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/build/tests
+# Small networks and small images: one thread each is the fastest on a machine that runs two processes.
+export OMP_NUM_THREADS ?= 1
+
+BIN := .venv/bin
+TEST := mkdir -p build/tests && $(BIN)/python -m pytest
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## make .venv ready (every other target does this first)
+	@python3 tools/setup_env.py
+
+demo: export APPLIANCE_HOME ?= $(CURDIR)/build/demo
+demo: setup ## the whole circle in the twin: collect, learn, evaluate, report (ARGS="--quick" for a minute)
+	@$(BIN)/appliance demo $(ARGS)
+
+test: setup ## the tests, without the slow ones
+	@$(TEST) -n 2 -m "not slow and not hardware" $(ARGS)
+
+check: setup ## format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: setup ## the tests that train real policies or repeat many crashes
+	@$(TEST) -m "slow and not hardware" $(ARGS)
+
+bench: setup ## measure
+	@if ls tests/bench/*.py >/dev/null 2>&1; then $(TEST) tests/bench $(ARGS); else echo "Nothing to measure yet: tests/bench is empty."; fi
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra dev --extra postgres --generate-hashes --python-version 3.12 --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
+
+clean: ## remove what was built, the demo's data too (.venv and .cache stay)
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

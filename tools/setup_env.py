@@ -1,0 +1,189 @@
+"""Make ``.venv`` ready: Python 3.12, the packages of ``requirements.lock``, the project, and a library that can draw.
+
+The Makefile runs this before everything else, with whichever python3 there is: standard library only, and nothing
+newer than Python 3.8. It never asks, and writes only inside the checkout. Debian's packages are the one exception,
+and only for root. A second run sees that nothing changed and ends at once.
+"""
+
+# ruff: file-ignore[suspicious-subprocess-import, subprocess-without-shell-equals-true] - it starts only what it names
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache"
+VENV = ROOT / ".venv"
+STAMP = VENV / "ready"
+UV = CACHE / "bootstrap" / "bin" / "uv"
+PYTHON = "3.12"
+INPUTS = ("requirements.lock", "pyproject.toml", "tools/uv.txt", "tools/setup_env.py")
+GL_PACKAGES = ["libegl1", "libgl1-mesa-dri"]
+
+
+def main() -> None:
+    """Do what is missing, in order."""
+    if is_ready():
+        return
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_ready():
+            return
+        keep_caches_here()
+        ensure_drawing()
+        ensure_uv()
+        ensure_python()
+        install()
+        STAMP.write_text(wanted())
+
+
+def wanted() -> str:
+    """What ``.venv`` has to be made from. The place counts: a virtual environment cannot be moved."""
+    whole = hashlib.sha256(str(ROOT).encode())
+    for name in INPUTS:
+        whole.update((ROOT / name).read_bytes())
+    return whole.hexdigest()
+
+
+def is_ready() -> bool:
+    """Whether an earlier run made all of it."""
+    return STAMP.exists() and STAMP.read_text() == wanted() and (VENV / "bin" / "python").exists()
+
+
+def keep_caches_here() -> None:
+    """Point the tools this script starts at the checkout, so that a home folder stays as it is."""
+    os.environ["UV_CACHE_DIR"] = str(CACHE / "uv")
+    os.environ["UV_PYTHON_INSTALL_DIR"] = str(CACHE / "python")
+    os.environ["UV_PYTHON_BIN_DIR"] = str(CACHE / "python-bin")
+    os.environ["PIP_CACHE_DIR"] = str(CACHE / "pip")
+    os.environ["XDG_CACHE_HOME"] = str(CACHE / "xdg")
+    os.environ.setdefault("UV_HTTP_TIMEOUT", "300")
+
+
+def ensure_drawing() -> None:
+    """The twin draws with EGL, on a graphics card or with Mesa on the processor."""
+    if sys.platform == "linux" and not run_quietly([sys.executable, __file__, "--can-draw"]):
+        apt(GL_PACKAGES, "the twin's cameras need EGL and a driver that draws without a screen")
+        if not run_quietly([sys.executable, __file__, "--can-draw"]):
+            refuse("EGL still does not start. Is a graphics driver half installed? `eglinfo` tells which one fails.")
+
+
+def ensure_uv() -> None:
+    """Put uv, the installer, into a small virtual environment of its own."""
+    say("Fetching the installer (uv) ...")
+    home = UV.parent.parent
+    if not any(run_quietly([python, "-m", "venv", "--clear", str(home)]) for python in pythons()):
+        apt(["python3-venv"], "no Python here can make a virtual environment")
+        run(["/usr/bin/python3", "-m", "venv", "--clear", str(home)])
+    pip = [str(home / "bin" / "python"), "-m", "pip", "--no-input", "--disable-pip-version-check", "--quiet"]
+    run([*pip, "install", "--require-hashes", "--only-binary", ":all:", "-r", str(ROOT / "tools" / "uv.txt")])
+
+
+def ensure_python() -> None:
+    """Make ``.venv`` from a Python 3.12 that is here, else from one that uv fetches."""
+    if version(str(VENV / "bin" / "python")) == PYTHON:
+        return
+    here = next((python for python in pythons() if version(python) == PYTHON), None)
+    say(f"Making .venv from {here or f'Python {PYTHON}, which uv fetches'} ...")
+    run([str(UV), "venv", "--quiet", "--clear", "--python", here or PYTHON, str(VENV)])
+
+
+def install() -> None:
+    """Make ``.venv`` hold exactly the lock, every file checked against its hash, and the project in place."""
+    say("Installing the packages of requirements.lock. The first time this fetches some gigabytes ...")
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    into = ["--python", str(VENV / "bin" / "python")]
+    run([str(UV), "pip", "sync", *quiet, *into, "--require-hashes", str(ROOT / "requirements.lock")])
+    run([str(UV), "pip", "install", *quiet, *into, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    say("Ready.")
+
+
+def pythons() -> list[str]:
+    """Every Python worth trying, the best first."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    versions = [str(path) for path in sorted(pyenv.glob(f"versions/{PYTHON}*/bin/python{PYTHON}"), reverse=True)]
+    named = [shutil.which(f"python{PYTHON}"), *versions, sys.executable, "/usr/bin/python3"]
+    return [python for python in named if python]
+
+
+def version(python: str) -> str:
+    """Return e.g. ``3.12``; empty when it does not run."""
+    program = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        said = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return said.stdout.strip()
+
+
+def apt(packages: list[str], why: str) -> None:
+    """Install Debian packages as root; otherwise say what to type."""
+    line = "apt-get install -y --no-install-recommends " + " ".join(packages)
+    if shutil.which("apt-get") is None:
+        refuse(f"{why}. Install what your system calls {' and '.join(packages)}, then run make again.")
+    if os.geteuid() != 0:
+        refuse(f"{why}. Type this line, then run make again:\n  sudo {line}")
+    say(f"Installing {' and '.join(packages)}: {why} ...")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    if not run_quietly(line.split()):
+        run(["apt-get", "update", "-qq"])
+        run(line.split())
+
+
+def can_draw() -> bool:
+    """Whether some EGL device starts, found the way MuJoCo finds it."""
+    try:
+        egl = ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        return False
+    egl.eglGetProcAddress.restype = ctypes.c_void_p
+    query, display = egl.eglGetProcAddress(b"eglQueryDevicesEXT"), egl.eglGetProcAddress(b"eglGetPlatformDisplayEXT")
+    if not query or not display:
+        return False
+    devices, found = (ctypes.c_void_p * 16)(), ctypes.c_int(0)
+    ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(query)(
+        16, devices, ctypes.byref(found)
+    )
+    open_display = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)(display)
+    platform_device = 0x313F
+    shown = (open_display(platform_device, device, None) for device in devices[: found.value])
+    return any(handle and egl.eglInitialize(ctypes.c_void_p(handle), None, None) for handle in shown)
+
+
+def run(command: list[str]) -> None:
+    """Run to the end, showing what it says; a failure ends the setup."""
+    if (code := subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode) != 0:
+        refuse(f"this failed ({code}): {' '.join(command)}")
+
+
+def run_quietly(command: list[str]) -> bool:
+    """Run to the end, showing nothing, and return whether it worked."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def say(text: str) -> None:
+    """Tell the person what is going on."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def refuse(text: str) -> None:
+    """Say what is wrong, and end."""
+    say(f"setup: {text}")
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--can-draw"]:
+        raise SystemExit(0 if can_draw() else 1)
+    main()
