@@ -1,0 +1,138 @@
+"""Zarr v3 on disk, read and written directly: opening a folder of small arrays takes no time, and nothing but JSON."""
+
+import json
+import os
+import struct
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from google_crc32c import value as crc32c
+from numpy.typing import NDArray
+
+CHUNK = 32 << 20
+"""The most bytes in one piece of an array, before compression."""
+
+KINDS = "biufc"
+"""What a field may hold: truth values, whole, real and complex numbers."""
+
+
+def write_group(folder: Path, attributes: dict[str, Any]) -> None:
+    """Write a folder's own description."""
+    folder.mkdir(exist_ok=True)
+    write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+
+
+def write_array(folder: Path, values: NDArray[Any]) -> None:
+    """Write one array, compressed without loss. The same values always make the same bytes."""
+    folder.mkdir(exist_ok=True)
+    values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    row = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=int)))
+    step = max(1, min(len(values), CHUNK // row))
+    shuffle = "shuffle" if values.dtype.itemsize > 1 else "noshuffle"
+    blosc = {"cname": "zstd", "clevel": 3, "shuffle": shuffle, "typesize": values.dtype.itemsize, "blocksize": 0}
+    codecs: list[dict[str, Any]] = [{"name": "bytes"}, {"name": "blosc", "configuration": blosc}]
+    if values.dtype.itemsize > 1:
+        codecs[0]["configuration"] = {"endian": "little"}
+    for place, first in enumerate(range(0, len(values), step)):
+        chunk = np.zeros((step, *values.shape[1:]), values.dtype)
+        chunk[: len(values) - first] = values[first : first + step]
+        packed = imagecodecs.blosc_encode(
+            chunk.tobytes(), level=3, compressor="zstd", shuffle=shuffle, typesize=values.dtype.itemsize, numthreads=1
+        )
+        (folder / _chunk(place, values.ndim)).write_bytes(packed)
+    write_json(
+        folder / "zarr.json", _description(values.shape, values.dtype.name, (step, *values.shape[1:]), ".", codecs)
+    )
+
+
+def read_array(folder: Path) -> NDArray[Any]:
+    """Read one array that `write_array` wrote.
+
+    Raises:
+        ValueError: something else wrote it.
+    """
+    about = json.loads((folder / "zarr.json").read_bytes())
+    if [codec["name"] for codec in about["codecs"]] != ["bytes", "blosc"]:
+        raise ValueError(f"{folder} is not one of our arrays; zarr can read it")
+    shape, kind = tuple(about["shape"]), np.dtype(about["data_type"]).newbyteorder("<")
+    step = about["chunk_grid"]["configuration"]["chunk_shape"]
+    parts = [
+        np.frombuffer(imagecodecs.blosc_decode((folder / _chunk(place, len(shape))).read_bytes(), numthreads=1), kind)
+        for place in range(-(-shape[0] // step[0]))
+    ]
+    values = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, kind), *parts])
+    return values.reshape(-1, *shape[1:])[: shape[0]] if shape[0] else np.zeros(shape, kind)
+
+
+def shard_index(places: Iterable[tuple[int, int]]) -> bytes:
+    """The footer that makes a file of pieces, at (offset, size), a zarr shard."""
+    index = np.array(list(places), "<u8").tobytes()
+    return index + struct.pack("<I", crc32c(index))
+
+
+def frames_description(shape: tuple[int, ...], codecs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Describe frames kept one by one in a single shard: ``shape`` is (frames, height, width, 3)."""
+    inner = {
+        "chunk_shape": [1, *shape[1:]],
+        "codecs": codecs,
+        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    sharding = [{"name": "sharding_indexed", "configuration": inner}]
+    return _description(shape, "uint8", (max(1, shape[0]), *shape[1:]), "/", sharding)
+
+
+def _chunk(place: int, dimensions: int) -> str:
+    return ".".join(["c", str(place), *["0"] * (dimensions - 1)])
+
+
+def _description(
+    shape: tuple[int, ...], kind: str, chunk: tuple[int, ...], separator: str, codecs: list[dict[str, Any]]
+) -> dict[str, Any]:
+    nothing: Any = False if kind == "bool" else [0, 0] if kind.startswith("complex") else 0
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": kind,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunk)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": separator}},
+        "fill_value": nothing,
+        "codecs": codecs,
+        "attributes": {},
+        "storage_transformers": [],
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of JSON that people can read too."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def replace_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file so that, whatever happens, it is the old one or the new one."""
+    new = path.with_name(path.name + ".new")
+    write_json(new, content)
+    sync(new)
+    new.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has this file, or the names in this folder."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until the disk has everything in a folder. Together, the files wait less than one by one."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(sync, sorted(folder.rglob("*"))))
+    sync(folder)
