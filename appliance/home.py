@@ -1,0 +1,69 @@
+"""Where the appliance keeps what it knows, and the door to it."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from storage import Catalog, Task, recover
+
+STARTER = Task(name="pick_place", instruction="put the red cube on the yellow pad")
+"""What a new appliance can be asked to learn."""
+
+
+class NoHome(Exception):
+    """The data folder cannot be used. The message says why, and what to set."""
+
+
+def _on_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The data folder and the catalog of what lies in it."""
+
+    folder: Path
+    """Holds ``staging/``, ``episodes/``, ``policies/``, ``reports/``."""
+    database: str
+    """A SQLite file, or a URL."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """``APPLIANCE_HOME`` and ``APPLIANCE_DATABASE``, or the usual places."""
+        folder = (
+            Path(os.environ.get("APPLIANCE_HOME") or Path.home() / ".local/share/appliance").expanduser().absolute()
+        )
+        return cls(folder, os.environ.get("APPLIANCE_DATABASE") or str(folder / "catalog.db"))
+
+    def open(self, tell: Callable[[str], None] = _on_stderr) -> Catalog:
+        """Open the catalog, and bring in what a crash left behind.
+
+        Raises:
+            NoHome: the folder cannot be written to.
+            Unavailable: the catalog cannot be opened.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".writable-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise NoHome(
+                f"cannot write to the data folder {self.folder}: {error.strerror or error}. "
+                "Set APPLIANCE_HOME to a folder that you own"
+            ) from error
+        # What matplotlib learns about this machine's fonts belongs to the appliance too.
+        os.environ.setdefault("MPLCONFIGDIR", str(self.folder / "cache"))
+        catalog = self.join()
+        if not catalog.tasks():
+            catalog.add(Task(name=STARTER.name, instruction=STARTER.instruction))
+        for found in recover(self.folder):
+            tell(f"recovered: {found}")
+        return catalog
+
+    def join(self) -> Catalog:
+        """Open the catalog beside another process of this appliance, which has opened the home already."""
+        return Catalog(self.database)

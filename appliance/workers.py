@@ -1,0 +1,134 @@
+"""Do one piece of work in several processes, each with a cell of its own, and hear of it in this one."""
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any, Protocol
+
+from appliance.session import Flag, ctrl_c
+
+PATIENCE = 30.0
+"""Seconds that workers get to end their takes after they were asked to."""
+
+
+class Work[T](Protocol):
+    """What each worker does. It has to be importable, so that another process can find it."""
+
+    def __call__(self, worker: int, of: int, stop: Flag, tell: Callable[[T], None]) -> None: ...
+
+
+class WorkerFailed(Exception):
+    """A worker process ended without saying why, e.g. because memory ran out."""
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The last word of a worker: nothing, or what went wrong."""
+
+    worker: int
+    error: Exception | None = None
+    trace: str = ""
+
+
+def share[T](work: Work[T], workers: int, tell: Callable[[T], None]) -> bool:
+    """Let ``workers`` processes do the work, and pass on what they tell. One worker needs no process.
+
+    Ctrl-C asks them to end safely; a second one ends them at once, and what was being recorded is recovered later.
+
+    Returns:
+        Whether all of it was done; False when a person stopped it.
+
+    Raises:
+        WorkerFailed: a process died.
+        Exception: what the first worker that failed raised. The others were asked to stop, and have.
+    """
+    if workers == 1:
+        alone = threading.Event()
+        with ctrl_c(alone):
+            work(0, 1, alone, tell)
+        return not alone.is_set()
+    context = multiprocessing.get_context("spawn")
+    stop, said = context.Event(), context.Queue()
+    with _threads_shared_among(workers):
+        started = [
+            context.Process(target=_work, args=(work, worker, workers, stop, said), name=f"worker-{worker}")
+            for worker in range(workers)
+        ]
+        for process in started:
+            process.start()
+    with ctrl_c(stop):
+        try:
+            failed = _listen(started, stop, said, tell)
+            if failed is None:
+                return not stop.is_set()
+        finally:
+            _end(started, stop)
+    if failed.error is None:
+        raise WorkerFailed(failed.trace)
+    failed.error.add_note(f"in worker {failed.worker}:\n{failed.trace}")
+    raise failed.error
+
+
+def _listen[T](started: Sequence[BaseProcess], stop: Flag, said: Any, tell: Callable[[T], None]) -> _Ended | None:
+    """Pass on what is told until every worker has had its last word. Returns the first failure."""
+    left, failed = set(range(len(started))), None
+    while left:
+        try:
+            message = said.get(timeout=0.5)
+        except queue.Empty:
+            message = next((_Ended(n, None, _how(started[n])) for n in left if started[n].exitcode), None)
+        if not isinstance(message, _Ended):
+            if message is not None:
+                tell(message)
+            continue
+        left.discard(message.worker)
+        if message.trace and failed is None:
+            failed = message
+            stop.set()
+    return failed
+
+
+def _how(process: BaseProcess) -> str:
+    return f"{process.name} ended with code {process.exitcode} and said nothing (a negative code is a signal)"
+
+
+def _end(started: Sequence[BaseProcess], stop: Flag) -> None:
+    """Leave no process behind."""
+    stop.set()
+    until = time.monotonic() + PATIENCE
+    for process in started:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.exitcode is None:
+            process.terminate()
+            process.join()
+
+
+def _work(work: Work[Any], worker: int, of: int, stop: Flag, said: Any) -> None:
+    """Run in the worker: Ctrl-C reaches every process of a terminal, but only the first one decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        work(worker, of, stop, said.put)
+    except Exception as error:  # ruff: ignore[blind-except] - raised again in the process that asked for the work
+        said.put(_Ended(worker, error, traceback.format_exc()))
+    else:
+        said.put(_Ended(worker))
+
+
+@contextmanager
+def _threads_shared_among(workers: int) -> Generator[None]:
+    """Processes started in this block use their share of the processor's cores, unless somebody chose otherwise."""
+    chosen = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = chosen or str(max(1, (os.cpu_count() or 1) // workers))
+    try:
+        yield
+    finally:
+        if chosen is None:
+            del os.environ["OMP_NUM_THREADS"]
