@@ -1,0 +1,125 @@
+"""After a crash: seal what was being recorded, and tell the catalog of what it missed. Nothing is thrown away."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from storage.catalog import Catalog
+from storage.episode import MANIFEST, Episode, Sealed, check, finish, lock, remains, unlock
+from storage.models import EpisodeRow
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of one take that was not sealed when its program ended."""
+
+    id: str
+    sealed: Sealed | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    """How many whole rows each device left."""
+    dropped: int = 0
+    """Bytes of half-written rows that had to be cut off."""
+    why: str = ""
+    """Why it could not be sealed; it stays in staging, untouched."""
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """An episode that is on the disk and was not in the catalog."""
+
+    path: Path
+    row: EpisodeRow | None = None
+    why: str = ""
+    """Why it could not be added."""
+
+
+def recover(root: Path) -> list[Recovered]:
+    """Seal every take in staging that no living program is writing, keeping every whole row.
+
+    A take cut short gets the attributes ``recovered`` and, unless its end was already known, ``ended_by`` "fault".
+    Safe to interrupt and to repeat.
+    """
+    done = []
+    for staged in sorted((root / "staging").glob("*")):
+        if not staged.is_dir():
+            done.append(Recovered(staged.name, why="it is a file, not a take"))
+        elif (held := lock(staged, wait=False)) is not None:
+            try:
+                if staged.exists():
+                    done.append(_recover(staged))
+            finally:
+                unlock(held)
+    return done
+
+
+def reconcile(root: Path, catalog: Catalog) -> list[Reconciled]:
+    """Add every sealed episode that the catalog does not know, from what the episode says of itself.
+
+    Returns what was added and, with the reason, what could not be.
+    """
+    found = {path: _id(path) for path in sorted((root / "episodes").glob("*"))}
+    known = catalog.known(episode for episode in found.values() if episode is not None)
+    return [_enter(path, catalog) for path, episode in found.items() if episode not in known]
+
+
+def _recover(staged: Path) -> Recovered:
+    name = staged.name.removesuffix(".zarr")
+    try:
+        if _id(staged) is None:
+            return Recovered(name, why="it is not named as a take is: an id, then .zarr")
+        if (staged / MANIFEST).exists() and (wrong := check(staged)):
+            return Recovered(name, why=f"it was whole, but then {wrong[0]}")
+        left = remains(staged)
+        if not any(left.rows.values()):
+            return Recovered(name, rows=left.rows, dropped=left.torn, why="there is no whole row in it")
+        end = {"recovered": True, "ended_by": left.attributes.get("ended_by", "fault")}
+        return Recovered(name, finish(staged, end), left.rows, left.torn)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return Recovered(name, why=f"{type(error).__name__}: {error}")
+
+
+def _enter(path: Path, catalog: Catalog) -> Reconciled:
+    try:
+        if _id(path) is None:
+            return Reconciled(path, why="it is not named as an episode is: an id, then .zarr")
+        row = row_of(Episode(path))
+        catalog.add(row)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return Reconciled(path, why=str(error))
+    return Reconciled(path, row)
+
+
+def row_of(episode: Episode) -> EpisodeRow:
+    """What the catalog says of an episode, taken from the episode.
+
+    Raises:
+        ValueError: its attributes do not say who did what and when.
+    """
+    said = episode.attributes
+    if missing := {"task", "agent", "started", "ended_by"} - said.keys():
+        raise ValueError(f"{episode.path} does not say its {', '.join(sorted(missing))}")
+    policy = said.get("policy")
+    return EpisodeRow(
+        id=episode.id,
+        task=said["task"],
+        agent=said["agent"],
+        operator=said.get("operator", ""),
+        station=said.get("station", ""),
+        path=f"episodes/{episode.path.name}",
+        digest=episode.digest,
+        seconds=episode.seconds,
+        started=datetime.fromisoformat(said["started"]),
+        ended_by=said["ended_by"],
+        policy=None if policy is None else UUID(policy),
+        condition=said.get("condition", {}),
+        recovered=said.get("recovered", False),
+    )
+
+
+def _id(path: Path) -> UUID | None:
+    """The id in a folder's name; None when it is not one of ours."""
+    try:
+        return UUID(path.name.removesuffix(".zarr")) if path.suffix == ".zarr" else None
+    except ValueError:
+        return None
