@@ -1,0 +1,125 @@
+"""Draw what a simulated camera sees, without a screen."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type information
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.device import DeviceLost
+
+PACKAGES = "apt-get install --no-install-recommends libegl1 libgl1-mesa-dri"
+"""Debian's packages that draw without a screen and without a graphics card."""
+
+
+class Painter:
+    """Draws scenes into pictures of one size. It starts at the first picture.
+
+    A drawing context belongs to one thread, and whoever reads a camera may be any thread (the loop's, the
+    screen's), so a painter has a thread of its own and everyone waits for it. The drawing is done by Mesa through
+    EGL; ``MUJOCO_GL=osmesa`` draws through OSMesa instead, with the same result.
+    """
+
+    def __init__(self, model: Any, image: tuple[int, int]) -> None:
+        self._model = model
+        self._image = image
+        self._thread = ThreadPoolExecutor(1, "painter")
+        self._brush: _Brush | None = None
+
+    def draw(self, camera: str, scenes: NDArray[np.float64]) -> NDArray[np.uint8]:
+        """Return the pictures (n, height, width, 3) that ``camera`` sees of scenes (n, nq), joint by joint.
+
+        Raises:
+            DeviceLost: this machine lacks the libraries to draw with. The message names the Debian packages.
+        """
+        return self._thread.submit(self._draw, camera, scenes).result()
+
+    def close(self) -> None:
+        """Stop drawing for good and free the memory."""
+        self._thread.submit(self._put_away).result()
+        self._thread.shutdown()
+
+    def _draw(self, camera: str, scenes: NDArray[np.float64]) -> NDArray[np.uint8]:
+        if self._brush is None:
+            self._brush = _Brush(self._model, self._image)
+        pictures = np.empty((len(scenes), *self._image, 3), np.uint8)
+        for scene, picture in zip(scenes, pictures, strict=True):
+            self._brush.draw(camera, scene, picture)
+        return pictures
+
+    def _put_away(self) -> None:
+        if self._brush is not None:
+            self._brush.close()
+            self._brush = None
+
+
+class _Brush:
+    """One drawing context, for the thread that makes it."""
+
+    def __init__(self, model: Any, image: tuple[int, int]) -> None:
+        self._model = model
+        self._data = mujoco.MjData(model)
+        self._context = _context(image)
+        self._context.make_current()
+        self._scene = mujoco.MjvScene(model, maxgeom=200)
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]
+        self._rect = mujoco.MjrRect(0, 0, image[1], image[0])
+        self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._target)
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._scene.flags[flag] = False
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+
+    def draw(self, camera: str, scene: NDArray[np.float64], picture: NDArray[np.uint8]) -> None:
+        self._data.qpos[:] = scene
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+        self._camera.fixedcamid = self._model.camera(camera).id
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._camera, everything, self._scene)
+        mujoco.mjr_render(self._rect, self._scene, self._target)
+        mujoco.mjr_readPixels(picture, None, self._rect, self._target)
+        picture[:] = picture[::-1].copy()
+
+    def close(self) -> None:
+        self._target.free()
+        self._context.free()
+
+
+def _context(image: tuple[int, int]) -> Any:
+    """Open a drawing context that needs no screen.
+
+    Raises:
+        DeviceLost: a library is missing. The message names the Debian packages that bring it.
+    """
+    # Mesa's software renderer reads this when its context opens. By default it takes every core for pictures so
+    # small that handing out the work costs more than doing it, and the control loop would wait for its turn.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    height, width = image
+    try:
+        if os.environ.get("MUJOCO_GL", "egl").lower() == "osmesa":
+            from mujoco.osmesa import GLContext  # type: ignore[import-untyped]  # MuJoCo ships no type information
+        else:
+            from mujoco.egl import GLContext  # type: ignore[import-untyped]  # MuJoCo ships no type information
+        return GLContext(width, height)
+    except (AttributeError, ImportError, RuntimeError, mujoco.FatalError) as error:
+        raise DeviceLost(explain(str(error))) from error
+
+
+def explain(error: str) -> str:
+    """Say what is missing on this machine, given what the graphics libraries say, which names no package."""
+    if "eglQueryString" in error:
+        missing = "EGL is not installed (no libEGL.so.1)"
+    elif "glGetError" in error:
+        missing = "OSMesa is not installed (no libOSMesa.so.8); unset MUJOCO_GL to use EGL"
+    elif "EGL device display" in error:
+        missing = "EGL finds no driver to draw with (no libEGL_mesa.so.0, or no swrast_dri.so)"
+    elif "platform library has not been loaded" in error:
+        missing = "there is no screen to draw on, and nothing that draws without one"
+    else:
+        missing = f"drawing failed ({error})"
+    return f"the twin's cameras cannot see: {missing}. On Debian: {PACKAGES}"

@@ -1,0 +1,211 @@
+"""What stands on the twin's table: an arm, three cubes, two pads, two cameras."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type information
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.device import DeviceError
+from drivers.kinematics import description
+
+CUBES = {"red_cube": (0.85, 0.08, 0.08), "green_cube": (0.08, 0.65, 0.15), "blue_cube": (0.10, 0.25, 0.90)}
+"""Every cube and its colour."""
+
+PADS = {"yellow_pad": (0.95, 0.80, 0.05), "purple_pad": (0.50, 0.10, 0.65)}
+"""Every pad and its colour."""
+
+PLACES = {"yellow_pad": (0.52, -0.25, 0.0), "purple_pad": (0.52, 0.25, 0.0)}
+"""Where the pads lie, in metres. They are glued down."""
+
+CUBE = 0.04
+"""Edge of a cube, in metres."""
+
+PAD = 0.06
+"""Radius of a pad, in metres."""
+
+AREA = ((0.40, 0.64), (-0.14, 0.14))
+"""Where cubes are put: from and to along x and y, in metres."""
+
+APART = 0.09
+"""The least distance between the centres of two cubes, in metres, so that fingers fit between any two."""
+
+YAW = np.pi / 4
+"""Cubes are turned by at most this much, in radians."""
+
+HOME = (0.0, -0.3534, 0.0, -2.5212, 0.0, 2.1677, 0.7854)
+"""Joint angles the arm starts from, in radians."""
+
+TIMESTEP = 2_000_000
+"""Nanoseconds of one physics step."""
+
+
+class WrongCondition(DeviceError):
+    """The scene cannot be arranged like that. The message says what would have been right."""
+
+
+def build(image: tuple[int, int]) -> Any:
+    """Compile the whole scene into a MuJoCo model that renders pictures up to ``image`` (height, width).
+
+    Raises:
+        DeviceError: the package that brings the drawings of Franka's links is not installed.
+    """
+    spec = mujoco.MjSpec.from_string(description())
+    spec.option.timestep = TIMESTEP / 1e9
+    visual = spec.visual
+    visual.global_.offheight, visual.global_.offwidth = image
+    visual.quality.shadowsize = visual.quality.offsamples = 0
+    visual.headlight.ambient, visual.headlight.diffuse = [0.45] * 3, [0.35] * 3
+    visual.headlight.specular = [0.0] * 3
+    visual.map.znear, visual.map.zfar = 0.01, 10.0
+    spec.stat.extent, spec.stat.center = 1.0, [0.5, 0.0, 0.1]
+    _dress(spec)
+    _furnish(spec)
+    _look(spec)
+    return spec.compile()
+
+
+def _dress(spec: Any) -> None:
+    """Hang drawings of Franka's links on the arm's bodies; their frames are the bodies' own."""
+    found = importlib.util.find_spec("gymnasium_robotics")
+    if found is None or found.origin is None:
+        raise DeviceError("the twin draws its arm with meshes from gymnasium-robotics: install the extra [twin]")
+    folder = Path(found.origin).parent / "envs/assets/kitchen_franka/franka_assets/meshes/collision"
+    light, dark = [0.90, 0.90, 0.90, 1.0], [0.30, 0.30, 0.33, 1.0]
+    for body in [*(f"link{i}" for i in range(8)), "hand"]:
+        spec.add_mesh(name=body, file=str(folder / f"{body}.stl"))
+        spec.body(body).add_geom(
+            type=mujoco.mjtGeom.mjGEOM_MESH,
+            meshname=body,
+            rgba=dark if body == "hand" else light,
+            contype=0,
+            conaffinity=0,
+            group=1,
+            mass=0,
+        )
+
+
+def _furnish(spec: Any) -> None:
+    """A floor, a table whose top is z = 0, pads and cubes."""
+    world = spec.worldbody
+    world.add_light(
+        pos=[0.8, -0.6, 1.6],
+        dir=[-0.3, 0.4, -1.0],
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        castshadow=False,
+        diffuse=[0.45] * 3,
+        specular=[0.0] * 3,
+    )
+    solid = {"contype": 2, "conaffinity": 3, "friction": [1.0, 0.05, 0.001]}
+    world.add_geom(
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[8.0, 8.0, 0.01],
+        pos=[0.0, 0.0, -0.5],
+        rgba=[0.30, 0.33, 0.36, 1.0],
+        contype=0,
+        conaffinity=0,
+    )
+    world.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        size=[0.50, 0.60, 0.02],
+        pos=[0.35, 0.0, -0.02],
+        rgba=[0.72, 0.68, 0.62, 1.0],
+        **solid,
+    )
+    for pad, colour in PADS.items():
+        world.add_geom(
+            name=pad,
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+            size=[PAD, 0.0005, 0.0],
+            pos=[*PLACES[pad][:2], 0.0005],
+            rgba=[*colour, 1.0],
+            contype=0,
+            conaffinity=0,
+        )
+    for cube, colour in CUBES.items():
+        body = world.add_body(name=cube, pos=[0.0, 0.0, CUBE / 2])
+        body.add_freejoint(name=cube)
+        body.add_geom(
+            name=cube,
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[CUBE / 2] * 3,
+            rgba=[*colour, 1.0],
+            mass=0.06,
+            condim=4,
+            solref=[0.01, 1.0],
+            **solid,
+        )
+
+
+def _look(spec: Any) -> None:
+    """One camera looks at the table from the front, one rides on the hand and sees the finger tips and ahead."""
+    eye, at = np.array([1.08, 0.0, 0.60]), np.array([0.46, 0.0, 0.09])
+    spec.worldbody.add_camera(name="front", pos=eye, quat=_facing(at - eye, np.array([0.0, 0.0, 1.0])), fovy=45)
+    tilt = np.radians(14)
+    ahead = np.array([-np.sin(tilt), 0.0, np.cos(tilt)])
+    spec.body("hand").add_camera(
+        name="wrist", pos=[0.07, 0.0, 0.035], quat=_facing(ahead, np.array([1.0, 0.0, 0.0])), fovy=80
+    )
+
+
+def _facing(direction: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The orientation (qw qx qy qz) of a camera that looks along ``direction``; MuJoCo's look along their -z."""
+    z = -direction / np.linalg.norm(direction)
+    x = np.cross(up, z)
+    x /= np.linalg.norm(x)
+    quat = np.empty(4)
+    mujoco.mju_mat2Quat(quat, np.column_stack([x, np.cross(z, x), z]).ravel())
+    return quat
+
+
+def places(condition: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
+    """Return where every cube goes, as x y yaw: drawn from ``seed``, unless the condition says so itself.
+
+    Raises:
+        WrongCondition: a key or a value that the scene cannot have.
+    """
+    if unknown := condition.keys() - {"seed", *CUBES}:
+        raise WrongCondition(f"a condition of this table has no {sorted(unknown)}; it takes {['seed', *CUBES]}")
+    seed = condition.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise WrongCondition(f"seed must be a whole number, 0 or more, not {seed!r}")
+    given = {cube: _given(cube, condition[cube]) for cube in CUBES if cube in condition}
+    random = np.random.default_rng(seed)
+    low, high = np.array([*zip(*AREA, strict=True)])
+    for _ in range(10_000):
+        drawn = {cube: np.array([*random.uniform(low, high), random.uniform(-YAW, YAW)]) for cube in CUBES}
+        scene = {cube: given.get(cube, drawn[cube]) for cube in CUBES}
+        if not (reason := _clash(scene, set(given))):
+            return scene
+    raise WrongCondition(f"the cubes do not fit: {reason}")
+
+
+def _given(cube: str, value: Any) -> NDArray[np.float64]:
+    try:
+        place = np.array(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise WrongCondition(f"{cube} must be [x, y, yaw] in metres and radians, not {value!r}") from error
+    if place.shape != (3,) or not np.isfinite(place).all():
+        raise WrongCondition(f"{cube} must be [x, y, yaw] in metres and radians, not {value!r}")
+    if not (0.28 <= place[0] <= 0.78 and abs(place[1]) <= 0.42):
+        raise WrongCondition(f"{cube} must be within reach, x 0.28 to 0.78 and y -0.42 to 0.42, not {value!r}")
+    return place
+
+
+def _clash(scene: Mapping[str, NDArray[np.float64]], given: set[str]) -> str:
+    """Why the cubes cannot stand like that, or nothing. Cubes that are both given may stand closer, even on pads."""
+    cubes = list(scene)
+    for i, one in enumerate(cubes):
+        for other in cubes[:i]:
+            least = CUBE * np.sqrt(2) if {one, other} <= given else APART
+            if (apart := float(np.linalg.norm(scene[one][:2] - scene[other][:2]))) < least:
+                return f"{one} and {other} would be {apart:.3f} m apart, and need {least:.3f} m"
+        for pad, place in PLACES.items():
+            if one not in given and np.linalg.norm(scene[one][:2] - place[:2]) < PAD + CUBE:
+                return f"{one} would stand on {pad}"
+    return ""
