@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from storage import Catalog, Task, recover
+from appliance.refusal import Refusal
+from storage import Catalog, Task, reconcile, recover
 
 STARTER = Task(name="pick_place", instruction="put the red cube on the yellow pad")
 """What a new appliance can be asked to learn."""
 
 
-class NoHome(Exception):
+class NoHome(Refusal):
     """The data folder cannot be used. The message says why, and what to set."""
 
 
@@ -39,7 +40,7 @@ class Home:
         return cls(folder, os.environ.get("APPLIANCE_DATABASE") or str(folder / "catalog.db"))
 
     def open(self, tell: Callable[[str], None] = _on_stderr) -> Catalog:
-        """Open the catalog, and bring in what a crash left behind.
+        """Open the catalog, and bring in what a crash left behind; what cannot be, `appliance verify` tells.
 
         Raises:
             NoHome: the folder cannot be written to.
@@ -61,7 +62,11 @@ class Home:
         if not catalog.tasks():
             catalog.add(Task(name=STARTER.name, instruction=STARTER.instruction))
         for found in recover(self.folder):
-            tell(f"recovered: {found}")
+            if found.sealed is not None:
+                tell(f"recovered {found.id}, a take that was cut short: {sum(found.rows.values())} rows")
+        for added in reconcile(self.folder, catalog):
+            if added.row is not None:
+                tell(f"{added.row.id} was on disk and is now in the catalog")
         return catalog
 
     def join(self) -> Catalog:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
+from appliance.refusal import Refusal
 from appliance.session import Flag, ctrl_c
 
 PATIENCE = 30.0
@@ -25,7 +26,7 @@ class Work[T](Protocol):
     def __call__(self, worker: int, of: int, stop: Flag, tell: Callable[[T], None]) -> None: ...
 
 
-class WorkerFailed(Exception):
+class WorkerFailed(Refusal):
     """A worker process ended without saying why, e.g. because memory ran out."""
 
 

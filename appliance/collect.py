@@ -1,0 +1,143 @@
+"""Sittings in which somebody shows a task: from a cell to judged episodes."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from appliance import station, workers
+from appliance.home import Home
+from appliance.refusal import Refusal
+from appliance.session import CELL_AT_FAULT, STOPPED, Flag, Session, sitting
+from collectors.scripted import Scripted, Unclear, asked
+from ops import failures
+from ops.rollout import UNSEEN
+from storage import Episode, Outcome, Task
+
+LIMIT = 20.0
+"""Seconds until a take ends anyway."""
+
+APART = 1000
+"""Sittings with different seeds share no start, unless they are longer than this."""
+
+
+class CannotCollect(Refusal):
+    """The sitting cannot begin. The message says why."""
+
+
+@dataclass(frozen=True)
+class Took:
+    """One take is over and judged."""
+
+    episode: UUID
+    outcome: Outcome
+    failure: str | None
+    seconds: float
+    start: int
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What is to be shown, where, and from which starts."""
+
+    home: Home
+    task: str
+    station: str
+    operator: str
+    starts: tuple[int, ...]
+    """The seed of every take's scene."""
+    limit: float = LIMIT
+
+
+def starts(home: Home, task: str, station_name: str, episodes: int, seed: int | None) -> tuple[int, ...]:
+    """Choose how the scene is set for each take; without a seed, go on after the last start that was collected.
+
+    The evaluation starts elsewhere: no demonstration begins as a trial does.
+    """
+    if seed is None:
+        with home.join() as catalog:
+            used = [row.condition.get("seed", -1) for row in catalog.episodes(task) if row.station == station_name]
+        first = 1 + max((start for start in used if start < UNSEEN), default=-1)
+    else:
+        first = seed * APART
+    return tuple((first + k) % UNSEEN for k in range(episodes))
+
+
+def collect(sitting_: Sitting, processes: int, tell: Callable[[Took], None]) -> bool:
+    """Let the scripted demonstrator show the task from every start. Which process takes which makes no difference.
+
+    Returns:
+        Whether every take was made; False when a person stopped it.
+
+    Raises:
+        CannotCollect: the station cannot be driven by a script.
+        StationError: there is no such station, or its file is wrong.
+        Unknown: there is no such task.
+    """
+    with sitting_.home.join() as catalog:
+        instruction = catalog.task(sitting_.task).instruction
+    cell = station.load(sitting_.station)
+    truth = next((device for device in cell.watching if device.name == "truth"), None)
+    if truth is None:
+        raise CannotCollect(f"a script needs to know where things are, and {cell.name} has no device 'truth'")
+    try:
+        asked(instruction, truth.dtype.names or ())
+    except Unclear as error:
+        raise CannotCollect(f"task {sitting_.task!r}: {error}") from error
+    if processes > 1 and not cell.simulated:
+        raise CannotCollect(f"{cell.name} stands in one place; only simulated stations take --workers")
+    return workers.share(functools.partial(show, sitting_), min(processes, len(sitting_.starts)), tell)
+
+
+def show(sitting_: Sitting, worker: int, of: int, stop: Flag, tell: Callable[[Took], None]) -> None:
+    """Make every ``of``-th take of a sitting, in this process."""
+    cell = station.load(sitting_.station)
+    with (
+        sitting_.home.join() as catalog,
+        sitting(cell, catalog, sitting_.home.folder, sitting_.operator, stop) as session,
+    ):
+        task = catalog.task(sitting_.task)
+        for start in sitting_.starts[worker::of]:
+            if stop.is_set():
+                return
+            tell(take(session, task, start, sitting_.limit))
+
+
+def take(session: Session, task: Task, start: int, limit: float) -> Took:
+    """Make one scripted take, and let the rules judge it."""
+    robot = session.loop.robot
+    agent = Scripted(robot.kinematics, robot.action, seed=start)
+    episode = session.run(agent, "scripted", task, limit, agent.done, condition={"seed": start})
+    judgement = judged(session, task, episode)
+    say(session, judgement)
+    return Took(episode, judgement.outcome, judgement.code, session.catalog.episode(episode).seconds, start)
+
+
+def judged(session: Session, task: Task, episode: UUID) -> failures.Judgement:
+    """Judge a take by the rules. One that a person stopped shows nothing."""
+    row = session.catalog.episode(episode)
+    if row.ended_by == STOPPED:
+        why = "a person stopped the take"
+        return failures.Judgement(Outcome.INVALID, "S0", CELL_AT_FAULT, (), {"why": why}, "S0")
+    return failures.judge(Episode(session.root / row.path), task.instruction, row.ended_by)
+
+
+def say(session: Session, judgement: failures.Judgement) -> None:
+    """Put a judgement on record as the verdict on the session's last take."""
+    session.judge(
+        judgement.outcome,
+        judgement.code,
+        str(judgement.evidence.get("why", "")),
+        stage=judgement.stage,
+        secondary=judgement.secondary,
+        evidence={"reached": judgement.reached} | judgement.evidence,
+        labelled_by="auto",
+    )
+
+
+def tally(took: Sequence[Took]) -> str:
+    """Say how a sitting went, e.g. ``9 of 10 succeeded; CON 1``."""
+    good = sum(one.outcome is Outcome.SUCCESS for one in took)
+    codes = [one.failure or str(one.outcome) for one in took if one.outcome is not Outcome.SUCCESS]
+    named = ", ".join(f"{code} {codes.count(code)}" for code in sorted(set(codes)))
+    return f"{good} of {len(took)} succeeded" + (f"; {named}" if named else "")

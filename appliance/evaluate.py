@@ -1,0 +1,111 @@
+"""Trials of policies: planned, shuffled, blind, counted."""
+
+import functools
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import learners
+from appliance import station, workers
+from appliance.collect import LIMIT, judged, say
+from appliance.home import Home
+from appliance.refusal import Refusal
+from appliance.session import STOPPED, Flag, Session, sitting
+from collectors import PolicyAgent
+from ops import failures, rollout
+from ops.rollout import Turn
+from storage import Batch, Catalog, PolicyRow, Trial
+
+
+class CannotEvaluate(Refusal):
+    """These policies cannot be tried. The message says why."""
+
+
+@dataclass(frozen=True)
+class Trying:
+    """A planned batch, and where it is tried."""
+
+    home: Home
+    batch: str
+    station: str
+    limit: float = LIMIT
+
+
+def plan(
+    home: Home, task: str, policies: Sequence[str], trials: int, seed: int, station_name: str
+) -> tuple[Batch, list[PolicyRow]]:
+    """Write down every trial before the first one runs.
+
+    Raises:
+        CannotEvaluate: a policy was trained for another task, or the numbers make no sense.
+        StationError: there is no such station, or its file is wrong.
+        Unknown: there is no such task or policy.
+    """
+    cell = station.load(station_name)
+    with home.join() as catalog:
+        catalog.task(task)
+        rows = [catalog.policy(name) for name in policies]
+        if strangers := [f"{row.name} ({row.task})" for row in rows if row.task != task]:
+            raise CannotEvaluate(f"not trained for task {task!r}: {', '.join(strangers)}")
+        try:
+            return rollout.plan(catalog, task, rows, trials, seed, cell.name), rows
+        except ValueError as error:
+            raise CannotEvaluate(str(error)) from error
+
+
+def evaluate(trying: Trying, processes: int, tell: Callable[[Turn], None]) -> bool:
+    """Run the batch's trials.
+
+    Returns:
+        Whether all were run; False when a person stopped them. What is left of the batch stays open.
+    """
+    return workers.share(functools.partial(run, trying), processes, tell)
+
+
+def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn], None]) -> None:
+    """Run trials that nobody has taken until there are none, in this process."""
+    cell = station.load(trying.station)
+    with (
+        trying.home.join() as catalog,
+        sitting(cell, catalog, trying.home.folder, f"{platform.node()}:{os.getpid()}", stop) as session,
+    ):
+        loaded: dict[UUID, Any] = {}
+        attempt = functools.partial(attempt_trial, session, loaded, trying.limit)
+        try:
+            rollout.run(catalog, catalog.batch(trying.batch), attempt, session.operator, session.root, tell)
+        except _Stopped:
+            return
+
+
+class _Stopped(BaseException):
+    """A person stopped the batch. No ``Exception``, so that the trial is given back and not counted as invalid."""
+
+
+def attempt_trial(
+    session: Session, loaded: dict[UUID, Any], limit: float, trial: Trial
+) -> tuple[UUID, failures.Judgement]:
+    """Run one trial from its own start; the policy is loaded once."""
+    if session.stop.is_set():
+        raise _Stopped
+    if trial.policy not in loaded:
+        loaded[trial.policy] = load(session.catalog, session.root, trial.policy)
+    task = session.catalog.task(trial.task)
+    robot = session.loop.robot
+    agent = PolicyAgent(loaded[trial.policy], robot.kinematics, robot.action)
+    over = functools.partial(failures.finished, instruction=task.instruction)
+    episode = session.run(agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition)
+    judgement = judged(session, task, episode)
+    if session.catalog.episode(episode).ended_by == STOPPED:
+        say(session, judgement)
+        raise _Stopped
+    session.later()
+    return episode, judgement
+
+
+def load(catalog: Catalog, root: Path, policy: UUID) -> Any:
+    """Read a policy back from the data folder."""
+    return learners.load(root / catalog.policy(policy).path)

@@ -1,0 +1,155 @@
+"""From a task's successful episodes to a policy in the catalog."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from pydantic import TypeAdapter, ValidationError
+
+import learners
+from appliance.home import Home
+from appliance.refusal import Refusal
+from appliance.version import revision
+from storage import Catalog, EpisodeRow, Outcome, PolicyRow, digest
+
+QUERY = "last judged a success, not driven by a policy"
+"""Which episodes of a task are learned from."""
+
+
+class CannotTrain(Refusal):
+    """There is nothing to learn from. The message says what there is."""
+
+
+class WrongSetting(Refusal):
+    """No such method, preset or field, or a value it cannot have. The message says what would be right."""
+
+
+def learner(method: str, preset: str, settings: Mapping[str, str]) -> Any:
+    """Make a method's learner from a preset, with some fields changed to what a person typed.
+
+    Fields of its training loop are named like its own: ``lr`` and ``steps`` need no prefix.
+
+    Raises:
+        WrongSetting: there is no such method, preset or field, or the field cannot have that value.
+    """
+    if method not in learners.METHODS:
+        raise WrongSetting(f"there is no method {method!r}; there are: {', '.join(sorted(learners.METHODS))}")
+    try:
+        made = learners.method(method).preset(preset)
+    except ValueError as error:
+        raise WrongSetting(f"{method}: {error}") from error
+    return changed(made, settings, method)
+
+
+def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
+    """Return a copy of a dataclass with some fields, its own or those of a part of it, set from text.
+
+    Raises:
+        WrongSetting: there is no such field, or it cannot have that value.
+    """
+    owners = _owners(value)
+    if unknown := sorted(settings.keys() - owners.keys()):
+        raise WrongSetting(f"{where} has no {', '.join(unknown)}; it takes: {', '.join(sorted(owners))}")
+    fields: dict[str, Any] = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]  # T is a dataclass
+    for name, text in settings.items():
+        part = owners[name]
+        if part is None:
+            fields[name] = _read(text)
+        else:
+            fields[part] = _plain(fields[part]) | {name: _read(text)}
+    try:
+        return TypeAdapter(type(value)).validate_python(fields)
+    except ValidationError as error:
+        wrong = (f"{e['loc'][-1] if e['loc'] else where} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise WrongSetting(f"{where}: {'; '.join(wrong)}") from error
+
+
+def train(
+    home: Home, task: str, method: str, preset: str, how: Any, tell: Callable[[int, int, float], None]
+) -> PolicyRow:
+    """Fit a learner to the task's demonstrations, and keep the policy.
+
+    Raises:
+        CannotTrain: the task has no successful demonstration.
+        Unknown: there is no such task.
+    """
+    with home.join() as catalog:
+        instruction = catalog.task(task).instruction
+        rows = demonstrations(catalog, task)
+        frozen = catalog.snapshot(task, rows, QUERY)
+        began = time.monotonic()
+        paths = [home.folder / row.path for row in rows]
+        data = learners.windows(how, paths, [instruction] * len(rows))
+        last = [0.0]
+
+        def told(done: int, of: int, loss: float) -> None:
+            last[0] = loss
+            tell(done, of, loss)
+
+        name = uuid4()
+        policy = how.fit(data, home.folder / "runs" / str(name), told)
+        unnamed = home.folder / "policies" / f"{name}.part"
+        policy.save(unnamed)
+        folder = unnamed.rename(home.folder / "policies" / str(name))
+        row = PolicyRow(
+            id=name,
+            name=catalog.next_policy_name(method),
+            method=method,
+            preset=preset,
+            settings=json.loads(json.dumps(dataclasses.asdict(how), default=str)),
+            task=task,
+            snapshot=frozen.id,
+            path=folder.relative_to(home.folder).as_posix(),
+            digest=digest(folder),
+            revision=revision(),
+            metrics={
+                "episodes": len(rows),
+                "windows": len(data),
+                "loss": last[0],
+                "seconds": round(time.monotonic() - began, 1),
+            },
+        )
+        catalog.add(row)
+        return row
+
+
+def demonstrations(catalog: Catalog, task: str) -> list[EpisodeRow]:
+    """The task's episodes to learn from, oldest first.
+
+    Raises:
+        CannotTrain: there are none.
+        Unknown: there is no such task.
+    """
+    good = [row for row in catalog.episodes(task, Outcome.SUCCESS) if row.policy is None]
+    if not good:
+        there = len(catalog.episodes(task))
+        raise CannotTrain(
+            f"task {task!r} has no successful demonstration among its {there} episodes; "
+            f"collect some: appliance collect --task {task} --by scripted"
+        )
+    return good
+
+
+def _owners(value: Any) -> dict[str, str | None]:
+    """For every field a person may set, the part it belongs to; None for the dataclass's own."""
+    owners: dict[str, str | None] = {}
+    for field in dataclasses.fields(value):
+        part = getattr(value, field.name)
+        if dataclasses.is_dataclass(part):
+            owners |= {inner.name: field.name for inner in dataclasses.fields(part) if inner.init}
+    return owners | {f.name: None for f in dataclasses.fields(value) if f.init and f.name not in set(owners.values())}
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    return part if isinstance(part, dict) else {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+
+
+def _read(text: str) -> Any:
+    """A number, a list, true or null as JSON has it; anything else is the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
