@@ -1,0 +1,202 @@
+"""Pictures of results. Every function draws plain numbers into one PNG file, in light or dark ink."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ink:
+    """The colours that depend on the page."""
+
+    text: str
+    line: str
+    good: str
+    bad: str
+
+
+LIGHT = Ink(text="#24292f", line="#d0d7de", good="#0b7285", bad="#c92a2a")
+DARK = Ink(text="#e6edf3", line="#3d444d", good="#3bc9db", bad="#ff8787")
+
+CODES = {
+    "SEM-OBJ": "#7048e8",
+    "SEM-GOAL": "#9775fa",
+    "SEM-SEQ": "#b197fc",
+    "SEM-IDLE": "#868e96",
+    "LOC": "#e8590c",
+    "CON": "#1c7ed6",
+    "LIFT": "#4dabf7",
+    "DROP": "#0ca678",
+    "SIZE": "#a9e34b",
+    "KIN": "#e64980",
+    "PREC": "#f59f00",
+    "TIME": "#adb5bd",
+}
+"""A failure mode has the same colour on every page."""
+
+SERIES = ("#0b7285", "#e8590c", "#7048e8", "#2f9e44", "#e64980", "#f59f00", "#1c7ed6", "#868e96")
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where the instructed cube stood at the start of a policy's trials, x and y on the table, in metres."""
+
+    name: str
+    succeeded: Sequence[Point]
+    failed: Sequence[Point]
+    goals: Sequence[Point]
+
+
+def success(
+    names: Sequence[str],
+    rates: Sequence[float | None],
+    intervals: Sequence[tuple[float, float] | None],
+    labels: Sequence[str],
+    ink: Ink,
+    file: Path,
+) -> None:
+    """Draw every policy's success rate with its interval."""
+    figure, axes = _figure(7.2, 0.9 + 0.55 * len(names), ink)
+    places = np.arange(len(names))[::-1]
+    for place, rate, interval, label in zip(places, rates, intervals, labels, strict=True):
+        axes.text(1.03, place, label, va="center", color=ink.text, fontsize=9, transform=axes.get_yaxis_transform())
+        if rate is None or interval is None:
+            continue
+        low, high = interval
+        axes.plot([low * 100, high * 100], [place, place], color=ink.good, linewidth=5, alpha=0.35)
+        axes.plot([rate * 100], [place], "o", color=ink.good, markersize=9)
+    axes.set_yticks(places, names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlim(-2, 102)
+    axes.set_xticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
+    axes.grid(axis="x", color=ink.line, linewidth=0.8)
+    _save(figure, file)
+
+
+def failures(
+    names: Sequence[str], counts: Sequence[Mapping[str, int]], trials: Sequence[int], ink: Ink, file: Path
+) -> None:
+    """Draw what share of every policy's trials failed in which way, one coloured part per code."""
+    codes = [code for code in CODES if any(count.get(code) for count in counts)]
+    codes += sorted({code for count in counts for code in count} - set(codes))
+    figure, axes = _figure(7.2, 1.5 + 0.55 * len(names), ink)
+    places = np.arange(len(names))[::-1]
+    left = np.zeros(len(names))
+    for code in codes:
+        share = np.array([100 * count.get(code, 0) / max(1, n) for count, n in zip(counts, trials, strict=True)])
+        colour = CODES.get(code, ink.text)
+        bars = axes.barh(places, share, left=left, height=0.55, color=colour, edgecolor=colour, label=code)
+        shown = [str(count.get(code, "")) for count in counts]
+        axes.bar_label(bars, shown, label_type="center", color="white", fontsize=8, fontweight="bold")
+        left += share
+    axes.set_yticks(places, names)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_xlim(0, 100)
+    axes.set_xticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
+    axes.grid(axis="x", color=ink.line, linewidth=0.8)
+    if codes:
+        figure.legend(loc="outside lower center", ncols=min(6, len(codes)), frameon=False, labelcolor=ink.text)
+    _save(figure, file)
+
+
+def funnel(names: Sequence[str], shares: Sequence[Mapping[str, float]], ink: Ink, file: Path) -> None:
+    """Draw what share of every policy's trials came as far as each step, in the order of the steps."""
+    figure, axes = _figure(7.2, 3.6, ink)
+    steps = list(shares[0]) if shares else []
+    for number, (name, share) in enumerate(zip(names, shares, strict=True)):
+        colour = SERIES[number % len(SERIES)]
+        values = [100 * share[step] for step in steps]
+        axes.plot(steps, values, "o-", color=colour, linewidth=2.2, markersize=6, label=name, clip_on=False)
+    axes.set_ylim(0, 104)
+    axes.set_yticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
+    axes.grid(axis="y", color=ink.line, linewidth=0.8)
+    if names:
+        figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False, labelcolor=ink.text)
+    _save(figure, file)
+
+
+def starts(policies: Sequence[Starts], pad: float, ink: Ink, file: Path) -> None:
+    """Draw the table from above, the robot at the bottom, one panel per policy."""
+    columns = min(3, max(1, len(policies)))
+    lines = -(-max(1, len(policies)) // columns)
+    figure, panels = _grid(lines, columns, ink)
+    everything = np.array([p for s in policies for p in (*s.succeeded, *s.failed, *s.goals)]).reshape(-1, 2)
+    for axes, here in zip(panels, policies, strict=False):
+        axes.set_title(here.name, color=ink.text, fontsize=10)
+        for x, y in sorted(set(here.goals)):
+            axes.add_patch(Circle((y, x), pad, color=ink.line, alpha=0.35, linewidth=0))
+        for points, mark, colour, label in (
+            (here.succeeded, "o", ink.good, f"success ({len(here.succeeded)})"),
+            (here.failed, "X", ink.bad, f"failure ({len(here.failed)})"),
+        ):
+            xy = np.array(points).reshape(-1, 2)
+            axes.scatter(xy[:, 1], xy[:, 0], s=46, marker=mark, color=colour, alpha=0.85, linewidths=0, label=label)
+        if len(everything):
+            low, high = everything.min(axis=0) - 0.08, everything.max(axis=0) + 0.08
+            axes.set_xlim(high[1], low[1])
+            axes.set_ylim(low[0], high[0])
+        axes.set_aspect("equal")
+        axes.set_xlabel("left  —  y (m)  —  right", color=ink.text, fontsize=8)
+        axes.set_ylabel("x (m), away from the robot", color=ink.text, fontsize=8)
+        axes.grid(color=ink.line, linewidth=0.6)
+        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=8)
+        for text in legend.get_texts():
+            text.set_color(ink.text)
+    for axes in panels[len(policies) :]:
+        axes.set_visible(False)
+    _save(figure, file)
+
+
+def filmstrip(frames: Sequence[NDArray[np.uint8]], under: Sequence[str], title: str, file: Path) -> None:
+    """Draw frames (height, width, 3) side by side with words under each; grey text suits light and dark pages."""
+    grey = "#7d8590"
+    height, width = frames[0].shape[:2]
+    figure = Figure(figsize=(2.6 * len(frames), 2.6 * height / width + 0.55), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, color=grey, fontsize=11, fontweight="bold")
+    for axes, frame, words in zip(np.ravel(figure.subplots(1, len(frames))), frames, under, strict=True):
+        axes.imshow(frame)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(words, color=grey, fontsize=9)
+    _save(figure, file)
+
+
+def _figure(width: float, height: float, ink: Ink) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=140, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    _plain(axes, ink)
+    return figure, axes
+
+
+def _grid(lines: int, columns: int, ink: Ink) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(3.4 * columns, 3.4 * lines), dpi=140, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels: list[Any] = np.ravel(figure.subplots(lines, columns, squeeze=False)).tolist()
+    for axes in panels:
+        _plain(axes, ink)
+    return figure, panels
+
+
+def _plain(axes: Axes, ink: Ink) -> None:
+    """Leave only what carries information."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, colors=ink.text, labelsize=9)
+    axes.set_axisbelow(True)
+    axes.patch.set_alpha(0)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    figure.savefig(file, transparent=True)

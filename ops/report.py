@@ -1,0 +1,229 @@
+"""Show what the trials say: as tables for a terminal, as JSON for a program, as a page for a person."""
+
+import base64
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from collectors.scripted import asked
+from ops.failures import RULES, STAGES, VERSION
+from ops.results import PolicyReport, Report, Taken, summarize
+from storage import Episode, Outcome
+
+if TYPE_CHECKING:
+    from ops.plots import Ink, Starts
+
+__all__ = ["Report", "as_json", "summarize", "tables", "text", "write_page"]
+
+NAMES = {"S1": "approach", "S2": "acquire", "S3": "transport", "S4": "deliver", "S5": "finish"}
+"""What happens in each stage."""
+
+STRIPS = 6
+"""How many failed trials of a policy the page shows."""
+
+CAMERA = "front"
+"""Whose frames it shows."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image on the page: its own bytes, so that the page can be sent alone."""
+
+    light: str
+    dark: str
+    says: str
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return the report as one plain object, ready for ``json.dumps``."""
+    return {
+        "task": report.task,
+        "made": report.made.isoformat(),
+        "open_batches": {batch: {"done": n, "planned": of} for batch, (n, of) in report.open_batches.items()},
+        "policies": [_policy_json(one) for one in report.policies],
+    }
+
+
+def tables(report: Report) -> RenderableType:
+    """Return the report as Rich tables, for a console."""
+    if not report.policies:
+        return Group(Text("No batch of trials has been closed yet."), *_running(report))
+    rates = Table("policy", "method", "success", "against the best other", box=SIMPLE_HEAD)
+    steps = Table("policy", *(NAMES[stage] for stage in STAGES), "success", "invalid", box=SIMPLE_HEAD)
+    ways = Table("policy", "failures", box=SIMPLE_HEAD)
+    for column in steps.columns[1:]:
+        column.justify = "right"
+    for one in report.policies:
+        name = _label(report, one)
+        rates.add_row(name, one.method, one.says, one.against_best.says if one.against_best else "there is no other")
+        left_out = f"{one.invalid}" + (f" + {one.unjudged} unjudged" if one.unjudged else "")
+        steps.add_row(name, *(str(n) for n in one.funnel.values()), str(one.successes), left_out)
+        ways.add_row(name, ", ".join(f"{code} {n}" for code, n in one.failures.items()) or "none")
+    return Group(rates, Text("how many trials came how far"), steps, ways, *_running(report))
+
+
+def text(report: Report, width: int | None = None) -> str:
+    """Return the report as plain lines, as wide as the terminal unless ``width`` says otherwise."""
+    out = io.StringIO()
+    Console(file=out, width=width or shutil.get_terminal_size().columns).print(tables(report))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def write_page(report: Report, folder: Path, store_root: Path) -> Path:
+    """Write ``report.html`` and its pictures; the page has copies of them inside, so that it can be sent alone.
+
+    Args:
+        report: what to show.
+        folder: where to; it is made if need be.
+        store_root: the data folder, for the starts and frames of the recorded trials.
+
+    Returns:
+        The page.
+    """
+    import jinja2  # the page alone needs it, and the plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html.j2").render(
+        report=report,
+        title=f"Trials of {report.task}" if report.task else "Trials",
+        label=lambda one: _label(report, one),
+        names=NAMES,
+        rules=VERSION,
+        plots=list(_plots(report, folder, store_root)) if report.policies else [],
+        strips={str(one.id): list(_strips(one, folder, store_root)) for one in report.policies},
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    return folder / "report.html"
+
+
+def _policy_json(one: PolicyReport) -> dict[str, Any]:
+    plain = {key: value for key, value in asdict(one).items() if key not in {"id", "interval", "taken"}}
+    results = [
+        asdict(taken) | {"episode": str(taken.episode), "secondary": list(taken.secondary)} for taken in one.taken
+    ]
+    interval = list(one.interval) if one.interval else None
+    return {"id": str(one.id), **plain, "interval": interval, "says": one.says, "results": results}
+
+
+def _running(report: Report) -> list[Text]:
+    return [
+        Text(f"batch {batch} is still running, {n} of {of} trials done: not counted")
+        for batch, (n, of) in report.open_batches.items()
+    ]
+
+
+def _label(report: Report, one: PolicyReport) -> str:
+    return one.name if report.task else f"{one.name} ({one.task})"
+
+
+def _plots(report: Report, folder: Path, store_root: Path) -> Iterator[Picture]:
+    """Draw everything that compares the policies."""
+    from ops import plots  # matplotlib takes long to import
+
+    all_of = report.policies
+    names = [_label(report, one) for one in all_of]
+    reached = [
+        {f"{stage} {NAMES[stage]}": n / max(1, one.trials) for stage, n in one.funnel.items()}
+        | {"success": one.success_rate or 0.0}
+        for one in all_of
+    ]
+    places = [_starts(one, report.instructions[one.task], store_root) for one in all_of]
+
+    def success(ink: "Ink", file: Path) -> None:
+        rates, intervals = [one.success_rate for one in all_of], [one.interval for one in all_of]
+        plots.success(names, rates, intervals, [one.says for one in all_of], ink, file)
+
+    def failures(ink: "Ink", file: Path) -> None:
+        plots.failures(names, [one.failures for one in all_of], [one.trials for one in all_of], ink, file)
+
+    yield _picture(success, folder, "success", "Success: a dot for the rate, a bar for its 95% Wilson interval")
+    yield _picture(failures, folder, "failures", "Failures by code, as a share of all valid trials")
+    yield _picture(
+        lambda ink, file: plots.funnel(names, reached, ink, file), folder, "funnel", "How far the trials came"
+    )
+    if any(place.succeeded or place.failed for place in places):
+        yield _picture(
+            lambda ink, file: plots.starts(places, RULES.tolerance, ink, file),
+            folder,
+            "starts",
+            "Where the object stood at the start, seen from above; the grey discs are goals",
+        )
+
+
+def _picture(draw: "Callable[[Ink, Path], None]", folder: Path, name: str, says: str) -> Picture:
+    from ops import plots
+
+    light, dark = folder / f"{name}.png", folder / f"{name}-dark.png"
+    draw(plots.LIGHT, light)
+    draw(plots.DARK, dark)
+    return Picture(_inside(light), _inside(dark), says)
+
+
+def _inside(file: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+
+
+def _starts(one: PolicyReport, instruction: str, store_root: Path) -> "Starts":
+    """Read where the instructed cube stood in the first row of each valid trial that knows it."""
+    from ops.plots import Starts
+
+    places: dict[Outcome, list[tuple[float, float]]] = {Outcome.SUCCESS: [], Outcome.FAILURE: []}
+    goals = []
+    for taken in one.taken:
+        episode = _episode(taken, store_root)
+        if taken.outcome not in places or episode is None or "truth" not in episode.streams:
+            continue
+        names = [name for name in episode.dtype("truth").names or () if name.endswith(("_cube", "_pad"))]
+        cube, pad = (episode["truth", name] for name in asked(instruction, names))
+        if len(cube):
+            places[taken.outcome].append((float(cube[0, 0]), float(cube[0, 1])))
+            goals.append((float(pad[0, 0]), float(pad[0, 1])))
+    return Starts(one.name, places[Outcome.SUCCESS], places[Outcome.FAILURE], goals)
+
+
+def _strips(one: PolicyReport, folder: Path, store_root: Path) -> Iterator[Picture]:
+    """Show the first, the deciding and the last moment of failed trials."""
+    from ops import plots
+
+    failed = [taken for taken in one.taken if taken.outcome is Outcome.FAILURE]
+    for number, taken in enumerate(failed[:STRIPS], start=1):
+        episode = _episode(taken, store_root)
+        if episode is None or CAMERA not in episode.streams or not len(episode.frames(CAMERA)):
+            continue
+        t = episode[CAMERA, "t"]
+        seconds = (t - t[0]) / 1e9
+        if taken.closing is None:
+            middle, words = len(t) // 2, "half-way"
+        else:
+            middle, words = int(np.searchsorted(seconds, taken.closing)), "first closing"
+        rows = [0, min(middle, len(t) - 1), len(t) - 1]
+        under = [f"{word}, {seconds[row]:.1f} s" for word, row in zip(("start", words, "end"), rows, strict=True)]
+        title = f"{taken.code or 'unnamed'} {taken.stage or ''}".strip()
+        file = folder / f"failed-{one.name}-{number}.png"
+        plots.filmstrip([episode.frames(CAMERA)[row] for row in rows], under, title, file)
+        condition = ", ".join(f"{key} {value}" for key, value in taken.condition.items())
+        also = f"; also {', '.join(taken.secondary)}" if taken.secondary else ""
+        says = f"{title}{also}; {condition}; episode {str(taken.episode)[:8]}"
+        yield Picture(_inside(file), _inside(file), says)
+
+
+def _episode(taken: Taken, store_root: Path) -> Episode | None:
+    """Open a trial's record; None when it is not on this disk, which ``verify`` reports."""
+    path = store_root / taken.path
+    return Episode(path) if path.is_dir() else None

@@ -1,0 +1,261 @@
+"""What the trials have shown: rates with intervals, failures, and comparisons that only claim what they can.
+
+One rule decides what counts: for every policy, the last closed batch of a task in which it took part. Open batches
+are mentioned but not counted, so that nobody looks at half a result. Two policies are compared over the starting
+conditions that both were tried from; invalid trials count for nobody.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from ops.failures import STAGES, ccol6, clap3, clap10
+from storage import Catalog, EpisodeRow, Outcome, PolicyRow, Trial, Verdict
+
+CONFIDENCE = 0.95
+"""Of every interval."""
+
+SIGNIFICANT = 0.05
+"""A paired difference with a larger p is no difference."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One trial that ran, as it was last judged."""
+
+    episode: UUID
+    path: str
+    """Relative to the data folder."""
+    condition: dict[str, Any]
+    outcome: Outcome | None
+    """None until somebody judges it."""
+    code: str | None
+    stage: str | None
+    secondary: tuple[str, ...]
+    reached: str
+    """The furthest stage it entered."""
+    closing: float | None
+    """When the fingers first closed, in seconds; None if they never did, or nobody measured it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two policies from the same starts: who succeeded where the other did not."""
+
+    other: str
+    pairs: int
+    only_this: int
+    only_other: int
+    p: float | None
+    """Exact McNemar test, two-sided; None without a common start."""
+    distinguishable: bool
+    """The intervals do not overlap, and the pairs agree."""
+    says: str
+
+
+@dataclass(frozen=True)
+class PolicyReport:
+    """How one policy did in the last closed batch it took part in."""
+
+    id: UUID
+    name: str
+    method: str
+    preset: str
+    task: str
+    batch: str
+    trials: int
+    """Valid trials; invalid and unjudged ones are counted apart."""
+    successes: int
+    invalid: int
+    unjudged: int
+    success_rate: float | None
+    """None without a valid trial: missing is not zero."""
+    interval: tuple[float, float] | None
+    """Wilson, 95 %."""
+    failures: dict[str, int]
+    """By code, most frequent first."""
+    stages: dict[str, int]
+    """Failures by the stage they happened in."""
+    funnel: dict[str, int]
+    """How many valid trials entered each stage."""
+    views: dict[str, dict[str, int]]
+    """The same failures in the classes of the papers: ``clap3``, ``clap10``, ``ccol6``."""
+    taken: tuple[Taken, ...]
+    """In the order they were planned."""
+    against_best: Comparison | None = None
+    """Against the other policy of this task with the highest rate; None when it is alone."""
+
+    @property
+    def says(self) -> str:
+        """The result in one line."""
+        return tell_rate(self.successes, self.trials)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every policy of one task, or of all."""
+
+    task: str | None
+    made: datetime
+    policies: tuple[PolicyReport, ...]
+    """By task, then oldest first; never by rate."""
+    instructions: dict[str, str]
+    """What each task asks for."""
+    open_batches: dict[str, tuple[int, int]]
+    """Batches that still run: trials done, trials planned."""
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % Wilson interval of a success rate.
+
+    Raises:
+        ValueError: there is no trial.
+    """
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy has no types, and takes 2 s to import
+
+    if trials < 1:
+        raise ValueError("without a trial there is no interval")
+    found = binomtest(successes, trials).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def mcnemar(only_one: int, only_other: int) -> float:
+    """Return how likely so uneven a split of the differing pairs is between equals: exact, two-sided."""
+    from scipy.stats import binomtest
+
+    differ = only_one + only_other
+    return float(binomtest(only_one, differ, 0.5).pvalue) if differ else 1.0
+
+
+def tell_rate(successes: int, trials: int) -> str:
+    """Say a rate with its interval, e.g. "n=20: 70% [48, 85]"."""
+    if not trials:
+        return "n=0: no valid trial"
+    low, high = wilson(successes, trials)
+    return f"n={trials}: {successes / trials:.0%} [{low * 100:.0f}, {high * 100:.0f}]"
+
+
+def summarize(catalog: Catalog, task: str | None = None) -> Report:
+    """Read what the trials of a task, or of every task, have shown.
+
+    Raises:
+        Unknown: there is no such task.
+    """
+    tasks = [catalog.task(task)] if task is not None else catalog.tasks()
+    episodes = {row.id: row for row in catalog.episodes(task)}
+    policies = {row.id: row for row in catalog.policies()}
+    counted: dict[tuple[str, UUID], list[Trial]] = {}
+    running: dict[str, tuple[int, int]] = {}
+    for batch in catalog.batches(task):
+        trials = catalog.trials(batch.id)
+        if batch.closed is None:
+            running[batch.id] = sum(trial.episode is not None for trial in trials), batch.planned
+            continue
+        for policy in {trial.policy for trial in trials}:
+            counted[batch.task, policy] = [trial for trial in trials if trial.policy == policy]
+    verdicts = catalog.last_verdicts(trial.episode for trials in counted.values() for trial in trials if trial.episode)
+    alone = [_of_policy(policies[policy], trials, episodes, verdicts) for (_, policy), trials in counted.items()]
+    alone.sort(key=lambda one: (one.task, policies[one.id].created, one.name))
+    return Report(
+        task=task,
+        made=datetime.now(UTC),
+        policies=tuple(replace(one, against_best=_against_best(one, alone)) for one in alone),
+        instructions={row.name: row.instruction for row in tasks},
+        open_batches=running,
+    )
+
+
+def _of_policy(
+    policy: PolicyRow, trials: Sequence[Trial], episodes: Mapping[UUID, EpisodeRow], verdicts: Mapping[UUID, Verdict]
+) -> PolicyReport:
+    taken = tuple(
+        _taken(trial, episodes[trial.episode], verdicts.get(trial.episode)) for trial in trials if trial.episode
+    )
+    valid = [one for one in taken if one.outcome in {Outcome.SUCCESS, Outcome.FAILURE}]
+    failed = [one for one in valid if one.outcome is Outcome.FAILURE]
+    n, successes = len(valid), len(valid) - len(failed)
+    return PolicyReport(
+        id=policy.id,
+        name=policy.name,
+        method=policy.method,
+        preset=policy.preset,
+        task=trials[0].task,
+        batch=trials[0].batch,
+        trials=n,
+        successes=successes,
+        invalid=sum(one.outcome is Outcome.INVALID for one in taken),
+        unjudged=sum(one.outcome is None for one in taken),
+        success_rate=successes / n if n else None,
+        interval=wilson(successes, n) if n else None,
+        failures=_count(one.code or "unnamed" for one in failed),
+        stages=dict(sorted(_count(one.stage or "unknown" for one in failed).items())),
+        funnel={stage: sum(one.reached >= stage for one in valid) for stage in STAGES},
+        views={
+            "clap3": _count(clap3(one.code or "", one.stage or "") for one in failed),
+            "clap10": _count(clap10(one.code or "", one.secondary) for one in failed),
+            "ccol6": _count(ccol6(one.code or "") for one in failed),
+        },
+        taken=taken,
+    )
+
+
+def _taken(trial: Trial, episode: EpisodeRow, verdict: Verdict | None) -> Taken:
+    """Put a trial and its last verdict together. A person who only names a stage has said how far it came."""
+    evidence = verdict.evidence if verdict else {}
+    outcome = verdict.outcome if verdict else None
+    stage = verdict.stage if verdict else None
+    furthest = "S5" if outcome is Outcome.SUCCESS else stage if stage in STAGES else STAGES[0]
+    return Taken(
+        episode=episode.id,
+        path=episode.path,
+        condition=trial.condition,
+        outcome=outcome,
+        code=verdict.failure if verdict else None,
+        stage=stage,
+        secondary=tuple(verdict.secondary) if verdict else (),
+        reached=str(evidence.get("reached", furthest)),
+        closing=evidence.get("first_closing"),
+    )
+
+
+def _count(labels: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(sorted(labels)).most_common())
+
+
+def _against_best(this: PolicyReport, everyone: Sequence[PolicyReport]) -> Comparison | None:
+    """Compare with the best other policy of the same task, pair by pair."""
+    others = [one for one in everyone if one.task == this.task and one.id != this.id and one.success_rate is not None]
+    if not others or this.interval is None:
+        return None
+    best = max(others, key=lambda one: (one.success_rate or 0.0, one.trials))
+    mine, theirs = _by_start(this), _by_start(best)
+    common = mine.keys() & theirs.keys()
+    only_this = sum(mine[start] and not theirs[start] for start in common)
+    only_other = sum(theirs[start] and not mine[start] for start in common)
+    p = mcnemar(only_this, only_other) if common else None
+    low, high = best.interval or (0.0, 1.0)
+    apart = this.interval[0] > high or this.interval[1] < low
+    distinguishable = apart and (p is None or p < SIGNIFICANT)
+    word = "better than" if this.interval[0] > high else "worse than"
+    says = f"{word if distinguishable else 'not distinguishable from'} {best.name} ({_tell_p(p, len(common))})"
+    return Comparison(best.name, len(common), only_this, only_other, p, distinguishable, says)
+
+
+def _by_start(policy: PolicyReport) -> dict[str, bool]:
+    """Return, for each starting condition of a valid trial, whether it succeeded."""
+    return {
+        json.dumps(one.condition, sort_keys=True): one.outcome is Outcome.SUCCESS
+        for one in policy.taken
+        if one.outcome in {Outcome.SUCCESS, Outcome.FAILURE}
+    }
+
+
+def _tell_p(p: float | None, pairs: int) -> str:
+    if p is None:
+        return "no common start"
+    value = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    return f"paired {value}, {pairs} pairs"

@@ -1,0 +1,145 @@
+"""Prove it: planned trials of policies from the same starts, in a shuffled order, nobody knowing which is which."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+
+from ops.failures import VERSION, Judgement
+from storage import Batch, Catalog, EpisodeRow, EpisodeWriter, Outcome, PolicyRow, Trial, Verdict
+
+UNSEEN = 1_000_000
+"""Starts of trials have seeds from here on; demonstrations are collected from seeds below."""
+
+LAST = 2**31
+"""Seeds stay below this."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What may be shown while a batch is open: not who drove, and no words that would tell."""
+
+    turn: int
+    """Counted from 1."""
+    of: int
+    outcome: Outcome
+
+
+Attempt = Callable[[Trial], tuple[UUID, Judgement]]
+"""Runs one trial to its sealed, catalogued episode and judges it."""
+
+
+def plan(catalog: Catalog, task: str, policies: Sequence[PolicyRow], trials: int, seed: int, station: str) -> Batch:
+    """Write down a batch before any of it runs: every policy from the same ``trials`` starts, shuffled by ``seed``.
+
+    The starts and their order follow from the seed alone, so that another batch with this seed has the same starts.
+
+    Raises:
+        ValueError: there is no policy, the same policy twice, no trial, or a seed that cannot be one.
+        Unknown: there is no such task or policy.
+    """
+    if not policies:
+        raise ValueError("a batch needs at least one policy")
+    if twice := sorted({row.name for row in policies if sum(other.id == row.id for other in policies) > 1}):
+        raise ValueError(f"each policy is tried once per start, but {', '.join(twice)} came more than once")
+    if trials < 1:
+        raise ValueError(f"a batch needs at least one trial per policy, not {trials}")
+    if not 0 <= seed < LAST:
+        raise ValueError(f"a batch seed is between 0 and {LAST - 1}, not {seed}")
+    chance = np.random.default_rng(seed)
+    starts = chance.choice(LAST - UNSEEN, size=trials, replace=False) + UNSEEN
+    turns = [(int(start), policy) for start in starts for policy in policies]
+    batch = Batch(id=uuid4().hex[:8], task=task, station=station, seed=seed, planned=len(turns))
+    shuffled = [turns[place] for place in chance.permutation(len(turns))]
+    catalog.plan(
+        batch,
+        [
+            Trial(batch=batch.id, turn=turn, task=task, policy=policy.id, condition={"seed": start})
+            for turn, (start, policy) in enumerate(shuffled)
+        ],
+    )
+    return batch
+
+
+def run(
+    catalog: Catalog, batch: Batch, attempt: Attempt, by: str, root: Path, tell: Callable[[Turn], None] = lambda _: None
+) -> int:
+    """Run the trials of a batch that nobody has taken, one at a time. Several processes may do so at once.
+
+    An attempt that raises makes its trial invalid and does not stop the others; the trial then gets an episode
+    without rows that says why. An interrupt gives the trial back and stops.
+
+    Args:
+        catalog: where the batch was planned.
+        batch: what to run.
+        attempt: runs one trial; its judgement is appended as an automatic verdict.
+        by: who runs it, e.g. a host and process.
+        root: the data folder.
+        tell: hears of every closed trial, without the policy's name.
+
+    Returns:
+        How many trials this call closed.
+
+    Raises:
+        Unknown: there is no such batch.
+    """
+    closed = 0
+    while (trial := catalog.claim_trial(batch.id, by)) is not None:
+        started = datetime.now(UTC)
+        try:
+            episode, judgement = attempt(trial)
+        except Exception as error:  # ruff: ignore[blind-except] - one broken trial costs no batch; its episode says why
+            why = f"{type(error).__name__}: {error}"
+            episode, judgement = _void(catalog, batch, trial, started, by, root, why)
+        except BaseException:
+            catalog.release_trial(trial)
+            raise
+        catalog.add(_verdict(episode, judgement, by))
+        catalog.close_trial(trial, episode)
+        closed += 1
+        tell(Turn(trial.turn + 1, batch.planned, judgement.outcome))
+    return closed
+
+
+def _verdict(episode: UUID, judgement: Judgement, by: str) -> Verdict:
+    """Say it as a row. Only a failure names its mode as the failure; ``ENV`` explains an invalid trial."""
+    return Verdict(
+        episode=episode,
+        by=by,
+        outcome=judgement.outcome,
+        failure=judgement.code,
+        stage=judgement.stage,
+        secondary=list(judgement.secondary),
+        evidence={"reached": judgement.reached} | judgement.evidence,
+        labelled_by="auto",
+        note=str(judgement.evidence.get("why", "")),
+    )
+
+
+def _void(
+    catalog: Catalog, batch: Batch, trial: Trial, started: datetime, by: str, root: Path, why: str
+) -> tuple[UUID, Judgement]:
+    """Keep a trial that could not run as an episode without rows, so that it is counted as invalid, not forgotten."""
+    with EpisodeWriter(root, {}, {"task": trial.task, "started": started.isoformat(), "error": why}) as writer:
+        sealed = writer.seal({"ended_by": "fault"})
+    catalog.add(
+        EpisodeRow(
+            id=sealed.id,
+            task=trial.task,
+            agent="policy",
+            operator=by,
+            station=batch.station,
+            path=str(sealed.path.relative_to(root.absolute())),
+            digest=sealed.digest,
+            seconds=0.0,
+            started=started,
+            ended_by="fault",
+            policy=trial.policy,
+            condition=trial.condition,
+        )
+    )
+    evidence = {"rules": VERSION, "reached": "S0", "why": f"the trial could not run: {why}"}
+    return sealed.id, Judgement(Outcome.INVALID, "S0", "ENV", (), evidence, "S0")
