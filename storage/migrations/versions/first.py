@@ -126,7 +126,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("task", sa.String(), nullable=False),
         sa.Column("station", sa.String(), nullable=False),
-        sa.Column("seed", sa.Integer(), nullable=False),
+        sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("planned", sa.Integer(), nullable=False),
         sa.Column("created", Moment(), nullable=False),
         sa.Column("closed", Moment(), nullable=True),

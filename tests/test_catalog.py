@@ -1,0 +1,421 @@
+"""The catalog tells what happened and never changes its story, to one program or several, on either database."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from storage import (
+    Batch,
+    Catalog,
+    EpisodeRow,
+    Outcome,
+    PolicyRow,
+    Refused,
+    Task,
+    Trial,
+    Unavailable,
+    Unknown,
+    Verdict,
+    freeze,
+    migrate,
+)
+from storage.models import Base
+
+ROOT = Path(__file__).parent.parent
+REACH = Task(name="reach", instruction="reach the pose")
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+def episode(minute: int = 0, name: UUID | None = None, task: str = "reach", agent: str = "person") -> EpisodeRow:
+    return EpisodeRow(
+        id=name or uuid4(),
+        task=task,
+        agent=agent,
+        path=f"episodes/{minute}.zarr",
+        digest=f"{minute:032x}",
+        seconds=2.5,
+        started=NOON + timedelta(minutes=minute),
+        condition={"seed": minute},
+    )
+
+
+def policy(name: str = "bc-1", task: str = "reach", minute: int = 0) -> PolicyRow:
+    created = NOON + timedelta(minutes=minute)
+    return PolicyRow(name=name, method="bc", task=task, path="policies/1", digest="0", created=created)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog(tmp_path / "catalog.db") as opened:
+        opened.add(REACH)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A PostgreSQL server of our own, or a reason to skip."""
+    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    programs = next((Path(path).parent for path in found if path), None)
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed here")
+    user = "nobody" if os.geteuid() == 0 else None
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        if user is not None:
+            shutil.chown(folder, user)
+        data, options = f"{folder}/data", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+
+        def do(*words: str) -> None:
+            quiet = subprocess.DEVNULL
+            subprocess.run([programs / words[0], *words[1:]], user=user, cwd=folder, check=True, stdout=quiet)
+
+        do("initdb", "-D", data, "-A", "trust", "-U", "appliance", "-E", "UTF8", "--no-sync", "--locale=C")
+        do("pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
+        try:
+            yield f"postgresql://appliance@127.0.0.1:{port}/postgres"
+        finally:
+            do("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/fresh.db"
+        return
+    url: str = request.getfixturevalue("server")
+    yield url
+    with Catalog(url) as opened, opened._writing.begin() as connection:
+        migrate.downgrade(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+
+
+def test_a_whole_day_is_told_the_same_on_either_database(where: str) -> None:
+    with Catalog(where) as catalog:
+        catalog.add(REACH)
+        late = episode(9)
+        early = episode(1, agent="policy")
+        early.started = early.started.astimezone(timezone(timedelta(hours=5)))
+        catalog.add(late, early)
+        assert [row.id for row in catalog.episodes("reach")] == [early.id, late.id]
+        assert [row.started.tzinfo for row in catalog.episodes()] == [UTC, UTC]
+        assert catalog.episode(late.id) == late
+        assert catalog.episode(late.id.hex[:9]) == late
+        catalog.add(Verdict(episode=late.id, by="ada", outcome=Outcome.FAILURE, failure="LOC", evidence={"mm": 9.5}))
+        catalog.add(Verdict(episode=late.id, by="bob", outcome=Outcome.SUCCESS, secondary=["TIME"]))
+        assert catalog.episodes("reach", Outcome.FAILURE) == []
+        assert catalog.episodes("reach", Outcome.SUCCESS, "person") == [late]
+        assert [verdict.by for verdict in catalog.verdicts(late.id)] == ["ada", "bob"]
+        assert catalog.last_verdicts([early.id, late.id])[late.id].secondary == ["TIME"]
+        frozen = catalog.snapshot("reach", [late, early], query="all of them")
+        learned = policy()
+        learned.snapshot, learned.settings = frozen.id, {"width": 256}
+        catalog.add(learned)
+        assert catalog.policy("bc-1") == learned == catalog.policy(learned.id)
+        batch = Batch(id="b", task="reach", station="table", seed=2**40, planned=1)
+        catalog.plan(batch, [Trial(batch="b", turn=0, task="reach", policy=learned.id, condition={"seed": 3})])
+        trial = catalog.claim_trial("b", "me")
+        assert trial is not None
+        catalog.close_trial(trial, early.id)
+        assert catalog.batch("b").closed is not None
+        with pytest.raises(Unknown, match="there is no task 'jump'; there are: reach"):
+            catalog.add(episode(task="jump"))
+        with pytest.raises(Refused, match="differs in instruction"):
+            catalog.add(Task(name="reach", instruction="something else"))
+
+
+def test_tables_are_made_and_unmade_and_made_again(where: str) -> None:
+    with Catalog(where) as catalog:
+        with catalog._engine.connect() as connection:
+            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        with catalog._writing.begin() as connection:
+            migrate.downgrade(connection)
+        with catalog._engine.connect() as connection:
+            assert inspect(connection).get_table_names() == ["alembic_version"]
+            assert migrate.version(connection) is None
+    with Catalog(where) as again:
+        assert len(again.failure_modes()) == 13
+
+
+PROGRAM = """
+import json, sys
+from datetime import UTC, datetime
+from uuid import uuid4
+from storage import Catalog, EpisodeRow, Outcome, Task, Verdict
+where, name = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+catalog = Catalog(where)
+catalog.add(Task(name="reach", instruction="reach the pose"))
+print("open", flush=True)
+sys.stdin.readline()
+claimed = []
+while (trial := catalog.claim_trial("b", name)) is not None:
+    claimed.append(trial.turn)
+    now = datetime.now(UTC)
+    row = EpisodeRow(id=uuid4(), task="reach", agent="policy", path="p", digest="d", seconds=1, started=now)
+    catalog.add(row, Verdict(episode=row.id, by=name, outcome=Outcome.SUCCESS))
+    catalog.close_trial(trial, row.id)
+print(json.dumps(claimed), flush=True)
+"""
+
+
+def test_two_programs_make_and_write_one_catalog_and_never_get_the_same_trial(where: str) -> None:
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, where, name],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
+
+    def heard(word: str = "") -> list[str]:
+        """Let both go on, once both have spoken."""
+        said = []
+        for program in programs:
+            assert program.stdout is not None
+            said.append(program.stdout.readline())
+        assert all(word in line for line in said), said
+        return said
+
+    def go() -> None:
+        for program in programs:
+            assert program.stdin is not None
+            program.stdin.write("\n")
+            program.stdin.flush()
+
+    heard("ready")
+    go()
+    heard("open")
+    with Catalog(where) as catalog:
+        driver = policy()
+        catalog.add(driver)
+        trials = [Trial(batch="b", turn=turn, task="reach", policy=driver.id) for turn in range(60)]
+        catalog.plan(Batch(id="b", task="reach", station="table", seed=1, planned=60), trials)
+        go()
+        one, two = (json.loads(line) for line in heard())
+        for program in programs:
+            program.communicate()
+        assert sorted(one + two) == list(range(60))
+        assert len(catalog.episodes("reach", Outcome.SUCCESS)) == 60
+        assert len({trial.episode for trial in catalog.trials("b")}) == 60
+        assert catalog.batch("b").closed is not None
+
+
+def test_the_version_the_code_knows_is_the_newest_migration() -> None:
+    assert ScriptDirectory(str(ROOT / "storage" / "migrations")).get_current_head() == migrate.HEAD
+
+
+def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    with Catalog(tmp_path / "c.db") as catalog, catalog._writing.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Unavailable, match="version 9999, this program knows versions up to 0001; update"):
+        Catalog(tmp_path / "c.db")
+
+
+@pytest.mark.parametrize("where", ["mysql://host/name", "https://example.org"])
+def test_a_place_that_is_no_database_of_ours_is_refused(where: str) -> None:
+    with pytest.raises(Unavailable, match="sqlite:///file, nor postgresql://"):
+        Catalog(where)
+
+
+def test_a_server_that_does_not_answer_is_told_without_its_password() -> None:
+    with pytest.raises(Unavailable, match="catalog at postgresql") as refused:
+        Catalog("postgresql://somebody:secret@127.0.0.1:1/nothing")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.db").write_text("not a database, but long enough to be looked at " * 20)
+    with pytest.raises(Unavailable, match="not a database"):
+        Catalog(tmp_path / "c.db")
+
+
+def test_opening_a_catalog_that_is_up_to_date_does_not_load_alembic(tmp_path: Path) -> None:
+    Catalog(tmp_path / "c.db").close()
+    program = f"import sys, storage; storage.Catalog({str(tmp_path / 'c.db')!r}); print('alembic' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
+def test_sqlite_keeps_its_promises(catalog: Catalog) -> None:
+    with catalog._engine.connect() as connection:
+        said = {
+            promise: connection.execute(text(f"PRAGMA {promise}")).scalar()
+            for promise in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert said == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_every_way_to_fail_has_a_meaning(catalog: Catalog) -> None:
+    modes = {mode.code: mode for mode in catalog.failure_modes()}
+    assert len(modes) == 13
+    assert modes["DROP"].stage == "S3"
+    assert modes["ENV"].stage == "S0"
+    assert all(mode.name and mode.meaning and mode.taxonomy == "failure-taxonomy/1.0" for mode in modes.values())
+
+
+def test_a_failure_must_name_its_mode(catalog: Catalog) -> None:
+    row = episode()
+    catalog.add(row)
+    with pytest.raises(Refused, match="has to name its mode"):
+        catalog.add(Verdict(episode=row.id, by="ada", outcome=Outcome.FAILURE))
+    with pytest.raises(Unknown, match="no failure mode 'CLUMSY'; there are: CON, DROP"):
+        catalog.add(Verdict(episode=row.id, by="ada", outcome=Outcome.FAILURE, failure="CLUMSY"))
+    assert catalog.verdicts(row.id) == []
+
+
+def test_adding_is_all_or_nothing(catalog: Catalog) -> None:
+    with pytest.raises(Unknown):
+        catalog.add(episode(1), episode(2), episode(3, task="jump"))
+    assert catalog.episodes() == []
+
+
+def test_rows_may_be_added_in_any_order_and_twice(catalog: Catalog) -> None:
+    row = episode(task="jump")
+    jump = Task(name="jump", instruction="jump")
+    catalog.add(Verdict(episode=row.id, by="ada", outcome=Outcome.SUCCESS), row, jump)
+    catalog.add(row, jump)
+    assert catalog.episodes("jump", Outcome.SUCCESS) == [row]
+
+
+def test_an_episode_is_never_rewritten(catalog: Catalog) -> None:
+    row = episode()
+    catalog.add(row)
+    row.digest = "another"
+    with pytest.raises(Refused, match=r"episode .* is in the catalog already, and differs in digest"):
+        catalog.add(row)
+    assert catalog.episode(row.id).digest != "another"
+
+
+def test_a_moment_without_a_time_zone_is_refused(catalog: Catalog) -> None:
+    row = episode()
+    row.started = row.started.replace(tzinfo=None)
+    with pytest.raises(Refused, match="says no time zone"):
+        catalog.add(row)
+
+
+def test_the_first_digits_are_enough_unless_two_begin_so(catalog: Catalog) -> None:
+    one, two = UUID("abcd0000-0000-4000-8000-000000000001"), UUID("abce0000-0000-4000-8000-000000000002")
+    catalog.add(episode(1, one), episode(2, two))
+    assert catalog.episode("ABCD").id == one
+    assert catalog.episode("abce0000-0000-4").id == two
+    assert catalog.episode(str(one)).id == one
+    with pytest.raises(Unknown, match=f"2 begin with 'abc', give more digits: {one}, {two}"):
+        catalog.episode("abc")
+    for wrong in ("abcf", "the last one", "", uuid4()):
+        with pytest.raises(Unknown, match="there is no episode"):
+            catalog.episode(wrong)
+
+
+def test_unknown_names_are_answered_with_those_there_are(catalog: Catalog) -> None:
+    for ask in (catalog.task, catalog.episodes, catalog.policies, catalog.batches):
+        with pytest.raises(Unknown, match=r"^there is no task 'jump'; there are: reach$"):
+            ask("jump")
+    with pytest.raises(Unknown, match="there is no policy 'bc-9'; there are none yet"):
+        catalog.policy("bc-9")
+    catalog.add(*(policy(f"bc-{i}") for i in range(30)))
+    with pytest.raises(Unknown, match=r"there is no policy 'bc-99'; there are: bc-0, bc-1, .*, \.\.\.$"):
+        catalog.policy("bc-99")
+    with pytest.raises(Unknown, match="there is no batch 'b'"):
+        catalog.claim_trial("b", "me")
+
+
+def test_policies_are_named_after_their_method_in_turn(catalog: Catalog) -> None:
+    assert catalog.next_policy_name("bc") == "bc-1"
+    catalog.add(policy("bc-1"), policy("bc-10"), policy("bc-big-40"), policy("bcx-50"))
+    assert catalog.next_policy_name("bc") == "bc-11"
+    with pytest.raises(Refused, match="differs in"):
+        catalog.add(policy("bc-10"))
+
+
+def test_a_snapshot_is_named_by_what_is_in_it(catalog: Catalog) -> None:
+    one, two = episode(1), episode(2)
+    catalog.add(one, two)
+    first = catalog.snapshot("reach", [one, two], query="successes")
+    assert catalog.snapshot("reach", [two, one], query="asked otherwise") == first
+    assert first.episodes == sorted([[str(one.id), one.digest], [str(two.id), two.digest]])
+    assert freeze([one]).id != first.id
+    two.digest = "changed"
+    assert freeze([one, two]).id != first.id
+    with pytest.raises(ValueError, match="these have none"):
+        freeze([])
+    with pytest.raises(ValueError, match="cannot hold episodes of 'reach'"):
+        catalog.snapshot("jump", [one])
+
+
+def plan(catalog: Catalog, turns: int) -> list[Trial]:
+    driver = policy()
+    catalog.add(driver)
+    trials = [Trial(batch="b", turn=turn, task="reach", policy=driver.id) for turn in range(turns)]
+    return catalog.plan(Batch(id="b", task="reach", station="table", seed=1, planned=turns), trials)
+
+
+def test_trials_are_claimed_in_turn_and_the_batch_closes_with_the_last(catalog: Catalog) -> None:
+    assert [trial.turn for trial in plan(catalog, 2)] == [0, 1]
+    rows = [episode(i) for i in range(3)]
+    catalog.add(*rows)
+    first, second = catalog.claim_trial("b", "me"), catalog.claim_trial("b", "you")
+    assert first is not None
+    assert second is not None
+    assert (first.turn, first.claimed_by, second.turn) == (0, "me", 1)
+    assert catalog.claim_trial("b", "me") is None
+    catalog.release_trial(first)
+    again = catalog.claim_trial("b", "you")
+    assert again is not None
+    assert (again.id, again.claimed_by) == (first.id, "you")
+    catalog.close_trial(again, rows[0].id)
+    catalog.close_trial(again, rows[0].id)
+    with pytest.raises(Refused, match=r"turn 0 of batch 'b' was already run by"):
+        catalog.close_trial(again, rows[1].id)
+    with pytest.raises(Refused, match="already ran turn 0"):
+        catalog.close_trial(second, rows[0].id)
+    with pytest.raises(Refused, match="has run"):
+        catalog.release_trial(again)
+    with pytest.raises(Unknown, match="there is no episode"):
+        catalog.close_trial(second, uuid4())
+    assert catalog.batches("reach")[0].closed is None
+    catalog.close_trial(second, rows[1].id)
+    assert catalog.batch("b").closed is not None
+    assert [trial.episode for trial in catalog.trials(task="reach")] == [rows[0].id, rows[1].id]
+
+
+def test_a_plan_that_contradicts_itself_is_refused(catalog: Catalog) -> None:
+    def batch(planned: int) -> Batch:
+        return Batch(id="x", task="reach", station="table", seed=1, planned=planned)
+
+    def trial(turn: int, of: str = "x", by: UUID | None = None) -> Trial:
+        return Trial(batch=of, turn=turn, task="reach", policy=by or uuid4())
+
+    wrong: list[tuple[Callable[[], object], type[Exception], str]] = [
+        (lambda: catalog.plan(batch(1), [trial(0, of="y")]), Refused, r"cannot hold trials of \['y'\]"),
+        (lambda: catalog.plan(batch(3), [trial(0), trial(1)]), Refused, "plans 3 trials, but 2 were given"),
+        (lambda: catalog.plan(batch(2), [trial(0), trial(0)]), Refused, "two trials of the same turn"),
+        (lambda: catalog.plan(batch(1), [trial(0)]), Unknown, "there is no policy"),
+    ]
+    for attempt, kind, helps in wrong:
+        with pytest.raises(kind, match=helps):
+            attempt()
+    assert catalog.batches() == []
+    plan(catalog, 1)
+    with pytest.raises(Refused, match="there is already a batch 'b'"):
+        catalog.plan(Batch(id="b", task="reach", station="table", seed=1, planned=0), [])
