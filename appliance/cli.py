@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if not isinstance(error, _refusals()):
             raise
-        cause = f" ({error.__cause__})" if isinstance(error.__cause__, OSError) else ""
-        sys.stderr.write(f"appliance: {error}{cause}\n")
+        because = f": {error.__cause__}" if type(error).__name__ == "RecordingFailed" and error.__cause__ else ""
+        sys.stderr.write(f"appliance: {error}{because}\n")
         raise SystemExit(1) from error
 
 

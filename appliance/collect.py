@@ -119,7 +119,7 @@ def judged(session: Session, task: Task, episode: UUID) -> failures.Judgement:
     if row.ended_by == STOPPED:
         why = "a person stopped the take"
         return failures.Judgement(Outcome.INVALID, "S0", CELL_AT_FAULT, (), {"why": why}, "S0")
-    return failures.judge(Episode(session.root / row.path), task.instruction, row.ended_by)
+    return failures.judge(Episode(session.root / row.path), task.instruction)
 
 
 def say(session: Session, judgement: failures.Judgement) -> None:

@@ -82,9 +82,7 @@ def _show_it(home: Home, catalog: Catalog, size: Size, say: Callable[[str], None
     if missing <= 0:
         say(f"1. There are {len(there)} demonstrations already; no more are collected.")
         return
-    say(
-        f"1. A scripted demonstrator shows the task {missing} times, at another table each time ({size.workers} at once)."
-    )
+    say(f"1. A script shows the task {missing} times, each time at another table ({size.workers} at once).")
     began, took = time.monotonic(), list[Took]()
     seed = None if there else size.seed
     chosen = starts(home, STARTER.name, STATION, missing, seed)

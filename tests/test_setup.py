@@ -1,0 +1,85 @@
+"""From a fresh checkout with one command: what can be tested of that without fetching gigabytes."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+INPUTS = ("requirements.lock", "pyproject.toml", "tools/uv.txt", "tools/setup_env.py")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the setup reads, in a folder with spaces in its name, where everything is already installed."""
+    copy = tmp_path / "a folder with spaces"
+    for name in INPUTS:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    (copy / ".venv" / "bin").mkdir(parents=True)
+    (copy / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (copy / ".venv" / "ready").write_text(ask(copy, "print(wanted(), end='')").stdout)
+    return copy
+
+
+def ask(checkout: Path, program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a line of Python with everything that the setup script defines."""
+    line = f"import os; from setup_env import *; {program}"
+    return subprocess.run(
+        [sys.executable, "-c", line], cwd=checkout / "tools", capture_output=True, text=True, check=False
+    )
+
+
+def test_a_second_run_does_nothing_at_once(checkout: Path) -> None:
+    script = [sys.executable, "-S", str(checkout / "tools" / "setup_env.py")]
+    said = subprocess.run(script, capture_output=True, text=True, timeout=5, check=True, stdin=subprocess.DEVNULL)
+    assert said.stdout == said.stderr == ""
+    assert not (checkout / ".cache").exists()
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_whatever_it_was_made_from_changes_it_is_made_again(checkout: Path, name: str) -> None:
+    assert ask(checkout, "print(is_ready())").stdout == "True\n"
+    with (checkout / name).open("a") as file:
+        file.write("\n# changed\n")
+    assert ask(checkout, "print(is_ready())").stdout == "False\n"
+
+
+def test_a_moved_checkout_is_set_up_again(checkout: Path) -> None:
+    moved = checkout.rename(checkout.parent / "elsewhere")
+    assert ask(moved, "print(is_ready())").stdout == "False\n"
+
+
+def test_who_may_not_install_is_told_the_line_to_type(checkout: Path) -> None:
+    become_nobody = "os.geteuid() or os.setuid(65534)"
+    said = ask(checkout, f"{become_nobody}; apt(['libegl1', 'libgl1-mesa-dri'], 'the cameras need EGL')")
+    assert said.returncode == 1
+    assert "the cameras need EGL" in said.stderr
+    assert "libegl1" in said.stderr
+    assert "Traceback" not in said.stderr
+    if shutil.which("apt-get"):
+        assert "  sudo apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri\n" in said.stderr
+
+
+def test_this_machine_can_draw(checkout: Path) -> None:
+    assert ask(checkout, "print(can_draw())").stdout == "True\n"
+
+
+def test_the_lock_pins_every_package_with_a_hash_and_names_no_index() -> None:
+    for name in ("requirements.lock", "tools/uv.txt"):
+        lines = [line.strip() for line in (ROOT / name).read_text().splitlines() if line.strip()]
+        packages = [line for line in lines if not line.startswith("--hash=sha256:")]
+        assert packages
+        assert all("==" in line and line.endswith("\\") for line in packages), name
+        assert "://" not in (ROOT / name).read_text()
+
+
+def test_make_lists_its_targets_and_the_readme_begins_with_two_of_them() -> None:
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("demo", "test", "check", "slow", "bench", "clean"):
+        assert f"make {target} " in said
+    top = (ROOT / "README.md").read_text().split("##")[0]
+    assert "make demo" in top
+    assert "make test" in top
