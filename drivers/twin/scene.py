@@ -175,6 +175,8 @@ def places(condition: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise WrongCondition(f"seed must be a whole number, 0 or more, not {seed!r}")
     given = {cube: _given(cube, condition[cube]) for cube in CUBES if cube in condition}
+    if reason := _clash(given, set(given)):
+        raise WrongCondition(f"the cubes do not fit: {reason}")
     random = np.random.default_rng(seed)
     low, high = np.array([*zip(*AREA, strict=True)])
     for _ in range(10_000):

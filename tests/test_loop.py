@@ -1,0 +1,260 @@
+"""However a take ends, the robot is holding, and everything seen until then is kept."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from collectors import Ended, Loop, Recorder, RecordingFailed, Teleop
+from drivers import Guard, Limits, Row, Rows, StepClock, newest
+from storage import Episode, EpisodeWriter, Lossless, Observation
+from tests.toy import JOINTS, SimCamera, SimOperator, SimRobot
+
+LIMITS = Limits(low=(-1.0,) * JOINTS, high=(1.0,) * JOINTS, speed=(2.0,) * JOINTS)
+
+
+class Kept:
+    """A sink that keeps everything in memory."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Rows]] = {}
+
+    def append(self, stream: str, rows: Rows) -> None:
+        self.rows.setdefault(stream, []).append(rows)
+
+    def __getitem__(self, stream: str) -> Rows:
+        return np.concatenate(self.rows[stream])
+
+
+@pytest.fixture
+def clock() -> StepClock:
+    return StepClock()
+
+
+@pytest.fixture
+def arm(clock: StepClock) -> SimRobot:
+    return SimRobot(clock)
+
+
+@pytest.fixture
+def camera(clock: StepClock) -> SimCamera:
+    return SimCamera("wrist", clock)
+
+
+@pytest.fixture
+def loop(clock: StepClock, arm: SimRobot, camera: SimCamera) -> Loop:
+    hand = SimOperator(clock, path=lambda s: min(s, 0.8))
+    return Loop(Guard(arm, LIMITS, clock), [camera, hand], clock, hz=50)
+
+
+@pytest.fixture
+def person(arm: SimRobot) -> Teleop:
+    return Teleop("hand", arm.action)
+
+
+def never(_seen: object) -> bool:
+    return False
+
+
+def assert_still(arm: SimRobot, clock: StepClock) -> None:
+    now = clock.now()
+    clock.sleep_until(now + 1_000_000_000)
+    later = arm.read(now)["q"]
+    assert later == pytest.approx(np.broadcast_to(later[0], later.shape)), "the arm went on moving"
+
+
+def test_it_ends_when_it_is_done_and_the_robot_holds(
+    loop: Loop, person: Teleop, arm: SimRobot, clock: StepClock
+) -> None:
+    ended = loop.run(person, "", Kept(), 3, done=lambda seen: seen.t >= 1_000_000_000)
+    assert (ended, clock.now()) == (Ended.DONE, 1_000_000_000)
+    assert_still(arm, clock)
+
+
+def test_it_ends_when_time_is_up_and_the_robot_holds(
+    loop: Loop, person: Teleop, arm: SimRobot, clock: StepClock
+) -> None:
+    kept = Kept()
+    assert loop.run(person, "", kept, 2, never) is Ended.TIMEOUT
+    assert len(kept["ticks"]) == 100
+    assert kept["ticks"]["late"].max() == 0
+    assert_still(arm, clock)
+
+
+def test_losing_a_device_ends_the_take_and_holds_the_robot_and_the_log_says_which(
+    loop: Loop,
+    person: Teleop,
+    arm: SimRobot,
+    camera: SimCamera,
+    clock: StepClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def pull_the_plug(seen: Observation) -> bool:
+        camera.lost = seen.t >= 1_000_000_000
+        return False
+
+    assert loop.run(person, "", Kept(), 3, pull_the_plug) is Ended.FAULT
+    assert clock.now() == 1_020_000_000
+    assert "DeviceLost: wrist: no answer" in caplog.text
+    assert_still(arm, clock)
+
+
+def test_a_device_that_never_gives_a_row_ends_the_take(
+    loop: Loop, person: Teleop, clock: StepClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    asleep = SimCamera("front", clock, hz=0.01)
+    loop = replace(loop, watching=[asleep, *loop.watching])
+    assert loop.run(person, "", Kept(), 60, never) is Ended.FAULT
+    assert clock.now() == pytest.approx(1_000_000_000, abs=40_000_000)
+    assert "front: no row within 1.0 s" in caplog.text
+
+
+def test_a_target_that_is_not_a_number_ends_the_take_and_is_on_record(
+    loop: Loop, arm: SimRobot, clock: StepClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Confused(Teleop):
+        def act(self, seen: Observation) -> Row | None:
+            target = super().act(seen)
+            if target is not None and seen.t > 1_000_000_000:
+                target["q"][2] = np.nan
+            return target
+
+    kept = Kept()
+    assert loop.run(Confused("hand", arm.action), "", kept, 3, never) is Ended.FAULT
+    assert np.isnan(kept["action"]["q"][-1][2])
+    assert "Refused" in caplog.text
+    assert_still(arm, clock)
+
+
+def test_an_interrupt_leaves_the_robot_holding(loop: Loop, person: Teleop, arm: SimRobot, clock: StepClock) -> None:
+    def interrupt(seen: Observation) -> bool:
+        if seen.t >= 500_000_000:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(person, "", Kept(), 3, interrupt)
+    assert_still(arm, clock)
+
+
+def test_an_agent_that_stays_holds_the_robot(loop: Loop, arm: SimRobot, clock: StepClock) -> None:
+    class Idle(Teleop):
+        def act(self, seen: Observation) -> Row | None:
+            return None
+
+    kept = Kept()
+    assert loop.run(Idle("hand", arm.action), "", kept, 1, never) is Ended.TIMEOUT
+    assert "action" not in kept.rows
+    assert np.abs(kept["arm"]["q"]).max() == 0
+
+
+def test_every_device_is_recorded_on_its_own_clock(loop: Loop, person: Teleop) -> None:
+    kept = Kept()
+    loop.run(person, "", kept, 2.5, never)
+    assert sorted(kept.rows) == ["action", "arm", "hand", "ticks", "wrist"]
+    assert len(kept["arm"]) == pytest.approx(250, abs=2)
+    assert len(kept["wrist"]) == pytest.approx(75, abs=2)
+    for stream in kept.rows:
+        assert (np.diff(kept[stream]["t"]) > 0).all(), stream
+        assert kept[stream].dtype == loop.streams()[stream]
+
+
+def test_what_was_asked_and_what_was_applied_are_both_kept(loop: Loop, person: Teleop, clock: StepClock) -> None:
+    """The hand asks for 2 rad; the guard lets 1 rad through; the record shows both."""
+    kept = Kept()
+    replace(loop, watching=[SimOperator(clock, path=lambda _s: 2.0)]).run(person, "", kept, 2, never)
+    assert kept["action"]["q"].max() == pytest.approx(2.0)
+    assert kept["arm"]["q_target"].max() == pytest.approx(1.0)
+
+
+def test_a_full_disk_ends_the_take_and_holds_the_robot(
+    loop: Loop, person: Teleop, arm: SimRobot, clock: StepClock
+) -> None:
+    class FullDisk:
+        def append(self, stream: str, rows: Rows) -> None:
+            raise OSError(28, "No space left on device")
+
+    recorder = Recorder(FullDisk())
+    with pytest.raises(RecordingFailed), recorder:
+        assert loop.run(person, "", recorder, 60, never) is Ended.FAULT
+    assert_still(arm, clock)
+
+
+def test_a_disk_that_cannot_keep_up_ends_the_take_and_keeps_what_it_was_given(
+    loop: Loop, person: Teleop, arm: SimRobot, clock: StepClock
+) -> None:
+    """No row is dropped to keep up: the rows that were accepted are all there, in order, and then the take ends."""
+
+    class SlowDisk(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            self.free = threading.Event()
+
+        def append(self, stream: str, rows: Rows) -> None:
+            self.free.wait()
+            super().append(stream, rows)
+
+    disk = SlowDisk()
+    with Recorder(disk, backlog=50) as recorder:
+        assert loop.run(person, "", recorder, 60, never) is Ended.FAULT
+        disk.free.set()
+    assert clock.now() < 1_000_000_000
+    assert disk["arm"]["t"].tolist() == [10_000_000 * i for i in range(1, len(disk["arm"]) + 1)]
+    assert_still(arm, clock)
+
+
+def test_a_recorder_passes_everything_on_in_order() -> None:
+    kept = Kept()
+    rows = np.zeros(1, LAYOUT)
+    with Recorder(kept) as recorder:
+        for t in range(1000):
+            rows = np.zeros(1, LAYOUT)
+            rows["t"] = t
+            recorder.append("x", rows)
+    assert kept["x"]["t"].tolist() == list(range(1000))
+
+
+LAYOUT: np.dtype[Any] = np.dtype([("t", "<i8")])
+
+
+def test_training_sees_exactly_what_the_agent_saw(loop: Loop, arm: SimRobot, tmp_path: Path) -> None:
+    """Replaying the record gives the agent's own observations, row for row, and nothing later."""
+
+    class Witness(Teleop):
+        def __init__(self, action: np.dtype[np.void]) -> None:
+            super().__init__("hand", action)
+            self.saw: list[Observation] = []
+
+        def act(self, seen: Observation) -> Row | None:
+            self.saw.append(Observation(seen.t, {k: v.copy() for k, v in seen.streams.items()}))
+            return super().act(seen)
+
+    witness = Witness(arm.action)
+    with EpisodeWriter(tmp_path, loop.streams(), {"task": "reach"}, Lossless()) as writer:
+        with Recorder(writer) as recorder:
+            loop.run(witness, "reach the pose", recorder, 2, never)
+        sealed = writer.seal()
+    replayed = list(Episode(sealed.path).replay(loop.memory))
+    assert len(replayed) == len(witness.saw) == 100
+    for live, read in zip(witness.saw, replayed, strict=True):
+        assert live.t == read.t
+        for stream, rows in live.streams.items():
+            for field in rows.dtype.names or ():
+                np.testing.assert_array_equal(read.streams[stream][field], rows[field])
+
+
+def test_the_agent_sees_the_newest_rows_of_every_device(loop: Loop, arm: SimRobot) -> None:
+    ages = []
+
+    class Curious(Teleop):
+        def act(self, seen: Observation) -> Row | None:
+            ages.extend([seen.t - int(row["t"]) for rows in seen.streams.values() if (row := newest(rows)) is not None])
+            assert max(len(rows) for rows in seen.streams.values()) <= loop.memory
+            return super().act(seen)
+
+    loop.run(Curious("hand", arm.action), "", Kept(), 2, never)
+    assert min(ages) >= 0
+    assert max(ages) < 34_000_000
