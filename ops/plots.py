@@ -42,7 +42,7 @@ CODES = {
 }
 """A failure mode has the same colour on every page."""
 
-SERIES = ("#0b7285", "#e8590c", "#7048e8", "#2f9e44", "#e64980", "#f59f00", "#1c7ed6", "#868e96")
+SERIES = ("#1098ad", "#f76707", "#845ef7", "#37b24d", "#f06595", "#f59f00", "#339af0", "#868e96")
 
 Point = tuple[float, float]
 
@@ -132,12 +132,13 @@ def starts(policies: Sequence[Starts], pad: float, ink: Ink, file: Path) -> None
     figure, panels = _grid(lines, columns, ink)
     everything = np.array([p for s in policies for p in (*s.succeeded, *s.failed, *s.goals)]).reshape(-1, 2)
     for axes, here in zip(panels, policies, strict=False):
-        axes.set_title(here.name, color=ink.text, fontsize=10)
+        tried = len(here.succeeded) + len(here.failed)
+        axes.set_title(f"{here.name}: {len(here.succeeded)} of {tried}", color=ink.text, fontsize=10)
         for x, y in sorted(set(here.goals)):
-            axes.add_patch(Circle((y, x), pad, color=ink.line, alpha=0.35, linewidth=0))
+            axes.add_patch(Circle((y, x), pad, color=ink.line, alpha=0.5, linewidth=0))
         for points, mark, colour, label in (
-            (here.succeeded, "o", ink.good, f"success ({len(here.succeeded)})"),
-            (here.failed, "X", ink.bad, f"failure ({len(here.failed)})"),
+            (here.succeeded, "o", ink.good, "success"),
+            (here.failed, "X", ink.bad, "failure"),
         ):
             xy = np.array(points).reshape(-1, 2)
             axes.scatter(xy[:, 1], xy[:, 0], s=46, marker=mark, color=colour, alpha=0.85, linewidths=0, label=label)
@@ -149,9 +150,8 @@ def starts(policies: Sequence[Starts], pad: float, ink: Ink, file: Path) -> None
         axes.set_xlabel("left  —  y (m)  —  right", color=ink.text, fontsize=8)
         axes.set_ylabel("x (m), away from the robot", color=ink.text, fontsize=8)
         axes.grid(color=ink.line, linewidth=0.6)
-        legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=8)
-        for text in legend.get_texts():
-            text.set_color(ink.text)
+    marks = panels[0].get_legend_handles_labels()
+    figure.legend(*marks, loc="outside lower center", ncols=2, frameon=False, labelcolor=ink.text)
     for axes in panels[len(policies) :]:
         axes.set_visible(False)
     _save(figure, file)
@@ -199,4 +199,4 @@ def _plain(axes: Axes, ink: Ink) -> None:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    figure.savefig(file, transparent=True)
+    figure.savefig(file, transparent=True, bbox_inches="tight", pad_inches=0.08)

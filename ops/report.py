@@ -62,6 +62,8 @@ def tables(report: Report) -> RenderableType:
     ways = Table("policy", "failures", box=SIMPLE_HEAD)
     for column in steps.columns[1:]:
         column.justify = "right"
+    for table in (rates, steps, ways):
+        table.columns[0].no_wrap = True
     for one in report.policies:
         name = _label(report, one)
         rates.add_row(name, one.method, one.says, one.against_best.says if one.against_best else "there is no other")
@@ -106,7 +108,10 @@ def write_page(report: Report, folder: Path, store_root: Path) -> Path:
         names=NAMES,
         rules=VERSION,
         plots=list(_plots(report, folder, store_root)) if report.policies else [],
-        strips={str(one.id): list(_strips(one, folder, store_root)) for one in report.policies},
+        strips={
+            str(one.id): list(_strips(one, number, folder, store_root))
+            for number, one in enumerate(report.policies, start=1)
+        },
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
@@ -197,7 +202,7 @@ def _starts(one: PolicyReport, instruction: str, store_root: Path) -> "Starts":
     return Starts(one.name, places[Outcome.SUCCESS], places[Outcome.FAILURE], goals)
 
 
-def _strips(one: PolicyReport, folder: Path, store_root: Path) -> Iterator[Picture]:
+def _strips(one: PolicyReport, place: int, folder: Path, store_root: Path) -> Iterator[Picture]:
     """Show the first, the deciding and the last moment of failed trials."""
     from ops import plots
 
@@ -215,7 +220,7 @@ def _strips(one: PolicyReport, folder: Path, store_root: Path) -> Iterator[Pictu
         rows = [0, min(middle, len(t) - 1), len(t) - 1]
         under = [f"{word}, {seconds[row]:.1f} s" for word, row in zip(("start", words, "end"), rows, strict=True)]
         title = f"{taken.code or 'unnamed'} {taken.stage or ''}".strip()
-        file = folder / f"failed-{one.name}-{number}.png"
+        file = folder / f"failed-{place}-{number}.png"
         plots.filmstrip([episode.frames(CAMERA)[row] for row in rows], under, title, file)
         condition = ", ".join(f"{key} {value}" for key, value in taken.condition.items())
         also = f"; also {', '.join(taken.secondary)}" if taken.secondary else ""
