@@ -17,6 +17,7 @@ import pytest
 
 from storage import Catalog, Episode, EpisodeWriter, Lossless, Task, check, reconcile, recover
 from storage.images import Image
+from storage.log import HEADER, Log, Records
 from storage.timeline import Rows
 
 ARM = np.dtype([("t", "<i8"), ("q", "<f8", (7,))])
@@ -230,6 +231,18 @@ def test_dying_at_any_step_of_recovery_loses_nothing(tmp_path: Path, victim: Vic
         assert_nothing_lost(root, {str(writer.id): 3})
         assert Episode(root / "episodes" / f"{writer.id}.zarr").attributes["recovered"] is True
     assert step > 20, "recovery had nothing to do"
+
+
+def test_any_damaged_byte_ends_the_log_where_it_is(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log")
+    for t in range(3):
+        log.append(t, bytes([t] * 8))
+    log.close()
+    content, size = (tmp_path / "log").read_bytes(), HEADER.size + 8
+    for place in range(len(content)):
+        (tmp_path / "log").write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with Records(tmp_path / "log") as left:
+            assert [record.t for record in left.index] == list(range(place // size)), place
 
 
 def damage(path: Path, kept: int, dice: random.Random) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -104,6 +104,26 @@ def test_equal_rows_make_equal_files_and_an_equal_digest(tmp_path: Path) -> None
     theirs = {p.relative_to(second.path): p.read_bytes() for p in second.path.rglob("*") if p.is_file()}
     differing = {str(name) for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
     assert differing == {"zarr.json", "manifest.json"}
+
+
+def test_the_digest_knows_whose_rows_they_are(tmp_path: Path) -> None:
+    path = record(tmp_path).path
+    before = digest(path)
+    (path / "arm").rename(path / "arms")
+    assert digest(path) != before
+
+
+def test_an_id_is_used_once(tmp_path: Path) -> None:
+    sealed = record(tmp_path)
+    with pytest.raises(FileExistsError, match="an id is used once"), EpisodeWriter(tmp_path, STREAMS, {}, id=sealed.id):
+        pass
+    other = tmp_path / "episodes" / f"{uuid4()}.zarr"
+    with EpisodeWriter(tmp_path, STREAMS, {}, id=UUID(other.stem)) as writer:
+        writer.append("arm", rows(ARM, 1))
+        other.mkdir()
+        with pytest.raises(OSError, match="exists already"):
+            writer.seal()
+    assert list(other.iterdir()) == []
 
 
 @pytest.mark.parametrize(
