@@ -65,21 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="appliance")
     except Exception as error:
-        if not isinstance(error, _refusals()):
+        from appliance.refusal import refusal
+
+        said = refusal(error)
+        if said is None:
             raise
-        because = f": {error.__cause__}" if type(error).__name__ == "RecordingFailed" and error.__cause__ else ""
-        sys.stderr.write(f"appliance: {error}{because}\n")
+        sys.stderr.write(f"appliance: {said}\n")
         raise SystemExit(1) from error
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    """Everything that is a clear no, and no mistake of the program."""
-    from appliance.refusal import Refusal
-    from collectors import RecordingFailed
-    from drivers import DeviceError
-    from storage import Refused, Unavailable, Unknown
-
-    return Refusal, DeviceError, RecordingFailed, Refused, Unavailable, Unknown
 
 
 @tasks.command("add")

@@ -3,3 +3,16 @@
 
 class Refusal(Exception):
     """What was wrong, where, and what would have been right: for a person, without a traceback."""
+
+
+def refusal(error: Exception) -> str | None:
+    """Return what a person is told of an error that is a clear no; None for a mistake of the program."""
+    from collectors import RecordingFailed
+    from drivers import DeviceError
+    from storage import Refused, Unavailable, Unknown
+
+    if isinstance(error, RecordingFailed) and error.__cause__ is not None:
+        return f"{error}: {error.__cause__}"
+    if isinstance(error, (Refusal, DeviceError, RecordingFailed, Refused, Unavailable, Unknown)):
+        return str(error)
+    return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
-from appliance.refusal import Refusal
+from appliance.refusal import Refusal, refusal
 from appliance.session import Flag, ctrl_c
 
 PATIENCE = 30.0
@@ -26,17 +26,21 @@ class Work[T](Protocol):
     def __call__(self, worker: int, of: int, stop: Flag, tell: Callable[[T], None]) -> None: ...
 
 
-class WorkerFailed(Refusal):
-    """A worker process ended without saying why, e.g. because memory ran out."""
+class WorkerRefused(Refusal):
+    """A worker refused, e.g. because the disk is full. The message is its own."""
+
+
+class WorkerFailed(Exception):
+    """A worker made a mistake, or its process died. The message tells how far it came."""
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """The last word of a worker: nothing, or what went wrong."""
+    """The last word of a worker: nothing, a refusal, or a mistake's traceback; all of it text."""
 
     worker: int
-    error: Exception | None = None
-    trace: str = ""
+    refused: str | None = None
+    mistake: str | None = None
 
 
 def share[T](work: Work[T], workers: int, tell: Callable[[T], None]) -> bool:
@@ -48,8 +52,9 @@ def share[T](work: Work[T], workers: int, tell: Callable[[T], None]) -> bool:
         Whether all of it was done; False when a person stopped it.
 
     Raises:
-        WorkerFailed: a process died.
-        Exception: what the first worker that failed raised. The others were asked to stop, and have.
+        WorkerRefused: a worker refused. The others were asked to stop, and have.
+        WorkerFailed: a worker made a mistake, or its process died. The others were asked to stop, and have.
+        Exception: what the only worker raised.
     """
     if workers == 1:
         alone = threading.Event()
@@ -72,26 +77,27 @@ def share[T](work: Work[T], workers: int, tell: Callable[[T], None]) -> bool:
                 return not stop.is_set()
         finally:
             _end(started, stop)
-    if failed.error is None:
-        raise WorkerFailed(failed.trace)
-    failed.error.add_note(f"in worker {failed.worker}:\n{failed.trace}")
-    raise failed.error
+    if failed.refused is not None:
+        raise WorkerRefused(failed.refused)
+    raise WorkerFailed(failed.mistake)
 
 
 def _listen[T](started: Sequence[BaseProcess], stop: Flag, said: Any, tell: Callable[[T], None]) -> _Ended | None:
-    """Pass on what is told until every worker has had its last word. Returns the first failure."""
+    """Pass on what is told until every worker has had its last word. Returns the first that was no good."""
     left, failed = set(range(len(started))), None
     while left:
+        dead = [worker for worker in left if started[worker].exitcode is not None]
         try:
             message = said.get(timeout=0.5)
         except queue.Empty:
-            message = next((_Ended(n, None, _how(started[n])) for n in left if started[n].exitcode), None)
+            if not dead:
+                continue
+            message = _Ended(dead[0], mistake=_how(started[dead[0]]))
         if not isinstance(message, _Ended):
-            if message is not None:
-                tell(message)
+            tell(message)
             continue
         left.discard(message.worker)
-        if message.trace and failed is None:
+        if failed is None and (message.refused or message.mistake):
             failed = message
             stop.set()
     return failed
@@ -117,8 +123,9 @@ def _work(work: Work[Any], worker: int, of: int, stop: Flag, said: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         work(worker, of, stop, said.put)
-    except Exception as error:  # ruff: ignore[blind-except] - raised again in the process that asked for the work
-        said.put(_Ended(worker, error, traceback.format_exc()))
+    except Exception as error:  # ruff: ignore[blind-except] - the process that asked for the work is told, and raises
+        refused = refusal(error)
+        said.put(_Ended(worker, refused, None if refused else f"in worker {worker}:\n{traceback.format_exc()}"))
     else:
         said.put(_Ended(worker))
 
