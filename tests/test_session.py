@@ -14,7 +14,7 @@ from appliance.session import STOPPED, NotNow, NotSo, Session, State, ctrl_c, ju
 from collectors import Ended
 from drivers import Row
 from storage import Catalog, Episode, EpisodeRow, Observation, Outcome, Task, Verdict
-from tests.test_station import CELL, LIMITS, Bench, write
+from tests.test_station import CELL, LIMITS, Bench, Lever, write
 
 REACH = Task(name="reach", instruction="reach the pose")
 
@@ -119,6 +119,22 @@ def test_ctrl_c_in_the_middle_of_a_take_holds_the_robot_and_seals_the_take(sessi
     assert session.stop.is_set()
     assert len(Episode(tmp_path / row.path)["action", "t"]) == 4
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_ctrl_c_while_the_robot_is_being_held_still_leaves_it_held(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+
+    def hold(_self: Lever) -> None:
+        """Ctrl-C comes at the worst moment: at the end of the take, before the robot has heard of it."""
+        held.append(len(held) > 0)
+        if len(held) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lever, "hold", hold)
+    assert take(session).ended_by == STOPPED
+    assert held[-1]
 
 
 def test_the_first_ctrl_c_asks_and_the_second_interrupts(session: Session) -> None:
