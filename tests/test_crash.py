@@ -245,6 +245,19 @@ def test_any_damaged_byte_ends_the_log_where_it_is(tmp_path: Path) -> None:
             assert [record.t for record in left.index] == list(range(place // size)), place
 
 
+def test_a_whole_record_in_the_wrong_place_ends_the_log(tmp_path: Path) -> None:
+    """A disk may leave an older page where a newer one should be."""
+    log = Log(tmp_path / "log")
+    for t in range(3):
+        log.append(t, bytes([t] * 8))
+    log.close()
+    content = (tmp_path / "log").read_bytes()
+    (tmp_path / "log").write_bytes(content + content[: HEADER.size + 8])
+    with Records(tmp_path / "log") as left:
+        assert [record.t for record in left.index] == [0, 1, 2]
+        assert left.end == len(content)
+
+
 def damage(path: Path, kept: int, dice: random.Random) -> None:
     """Do to what comes after ``kept`` bytes what a power cut does: cut it off, or leave zeros or garbage in it."""
     content = bytearray(path.read_bytes())
@@ -284,6 +297,17 @@ def test_a_take_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
         take(writer, 1)
     (found,) = recover(tmp_path)
     assert found.rows == {"arm": 4, "front": 2}
+
+
+def test_a_take_that_was_left_is_free_though_a_forked_child_lives_on(tmp_path: Path) -> None:
+    """A child inherits the lock, as a copy of the descriptor does; leaving the block lets go of it all the same."""
+    with EpisodeWriter(tmp_path, STREAMS, SAID) as writer:
+        take(writer, 0)
+        assert writer._lock is not None
+        inherited = os.dup(writer._lock)
+    (found,) = recover(tmp_path)
+    os.close(inherited)
+    assert found.sealed is not None
 
 
 def test_what_cannot_be_recovered_stays_and_is_told(tmp_path: Path) -> None:
