@@ -1,0 +1,124 @@
+"""A trained network as a policy: from what is seen now to timed targets, a chunk at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from learners import checkpoint
+from learners.data import KEY, ROBOT, Senses, Windows
+from learners.transforms import Affine, View
+from storage import Observation
+
+
+class Scales(nn.Module):
+    """Zero mean and unit spread for states, plans and key frames; stored with the weights.
+
+    Plans are scaled per step as well as per number, so that the first, small steps count as much as the far ones.
+    """
+
+    def __init__(self, state: int, steps: int, width: int) -> None:
+        super().__init__()
+        for name, shape in (("state", (state,)), ("plan", (steps, width)), ("key", (KEY,))):
+            self.register_buffer(f"{name}_mean", torch.zeros(shape))
+            self.register_buffer(f"{name}_scale", torch.ones(shape))
+
+    def fit(self, data: Windows) -> None:
+        """Measure the windows; steps past an episode's end repeat its last target and count as such."""
+        flat = data.plan.reshape(len(data), -1)
+        for name, values in (("state", data.state), ("plan", flat), ("key", data.key)):
+            affine = Affine.fit(values)
+            self._set(f"{name}_mean", affine.mean)
+            self._set(f"{name}_scale", affine.scale)
+
+    def _set(self, name: str, values: NDArray[np.float32]) -> None:
+        buffer = self.get_buffer(name)
+        buffer.copy_(torch.from_numpy(values).reshape(buffer.shape))
+
+    def do(self, name: str, values: Tensor) -> Tensor:
+        return (values - self.get_buffer(f"{name}_mean")) / self.get_buffer(f"{name}_scale")
+
+    def undo(self, name: str, values: Tensor) -> Tensor:
+        return values * self.get_buffer(f"{name}_scale") + self.get_buffer(f"{name}_mean")
+
+
+class Chunked(Protocol):
+    """Settings every chunk-predicting method has."""
+
+    @property
+    def senses(self) -> Senses: ...
+    @property
+    def view(self) -> View: ...
+    @property
+    def hz(self) -> float: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def replan(self) -> float: ...
+    @property
+    def ensemble(self) -> float | None: ...
+
+
+class Plans(Protocol):
+    """What a network must do to be a policy."""
+
+    def steps(self, images: Tensor, state: Tensor, instructions: list[str]) -> Tensor:
+        """Chunk (B, k, d) in the view's own units, from pixels 0..255 and raw states."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChunkPolicy:
+    """A network, its settings and what they are called."""
+
+    method: str
+    how: Chunked
+    net: Any
+    facts: dict[str, Any]
+    """What the settings do not say and the network needs to be built again."""
+
+    @property
+    def name(self) -> str:
+        return self.method
+
+    @property
+    def horizon(self) -> int:
+        """Nanoseconds of a plan that are followed before the next is asked for."""
+        return round(self.how.replan * 1e9)
+
+    @property
+    def ensemble(self) -> float | None:
+        return self.how.ensemble
+
+    @torch.inference_mode()
+    def plan(self, seen: Observation, instruction: str) -> NDArray[np.void]:
+        """Targets from now on: first where the robot is already sent, then ``k`` steps at ``hz``."""
+        images, state, now = self.how.senses.live(seen)
+        device = next(self.net.parameters()).device
+        steps = self.net.steps(images.to(device), torch.from_numpy(state).to(device), [instruction])
+        targets = self.how.view.decode(steps.double().cpu().numpy(), now)
+        return timed(seen, targets, self.how.hz)
+
+    def save(self, folder: Path) -> None:
+        """Write the policy's folder; `learners.load` reads it."""
+        checkpoint.write(folder, self.method, self.how, self.facts, self.net.state_dict())
+
+
+def timed(seen: Observation, targets: dict[str, NDArray[Any]], hz: float) -> NDArray[np.void]:
+    """Rows of a plan: the target in force at ``seen.t``, then each step's, ``1 / hz`` apart."""
+    fields: Sequence[tuple[str, str, tuple[int, ...]]] = [
+        (name, "<f8", values.shape[2:]) for name, values in targets.items()
+    ]
+    length = next(iter(targets.values())).shape[1]
+    plan: NDArray[np.void] = np.zeros(length + 1, np.dtype([("t", "<i8"), *fields]))
+    plan["t"] = seen.t + np.arange(length + 1) * round(1e9 / hz)
+    robot = seen.streams[ROBOT][-1]
+    for name, values in targets.items():
+        plan[name][0] = robot[f"{name}_target"]
+        plan[name][1:] = values[0]
+    return plan

@@ -1,0 +1,241 @@
+"""The only training loop. It runs on Accelerate: one CPU, one GPU, or many machines, unchanged.
+
+A run resumes where it was stopped: weights, averages, optimizer and step lie in safetensors beside a JSON note, and
+the order of windows is a function of seed and step. The learning rate warms up, then falls as a cosine.
+"""
+
+import copy
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from learners.data import Batch, Windows
+
+type Tell = Callable[[int, int, float], None]
+"""Called with steps done, steps in all, and the running loss."""
+
+
+def silent(_done: int, _of: int, _loss: float) -> None:
+    """Tell nobody."""
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+class Trains(Protocol):
+    """What the loop needs of a network."""
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Named terms; their sum is minimised."""
+        ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is fitted."""
+
+    steps: int = 3000
+    batch: int = 96
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    warmup: int = 100
+    clip: float = 1.0
+    """Largest gradient norm."""
+    ema: float = 0.0
+    """Decay of the average of weights that becomes the policy; zero keeps the last weights."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    held_out: float = 0.1
+    """Share of episodes never trained on, whose loss is reported."""
+    check_every: int = 500
+    save_every: int = 500
+    seed: int = 0
+    tracker: Literal["tensorboard", "none"] = "tensorboard"
+
+
+def train(
+    net: nn.Module, data: Windows, how: Training, run: Path | None = None, tell: Tell = silent
+) -> dict[str, float]:
+    """Fit ``net`` in place and leave it in evaluation mode; returns its last losses.
+
+    With a ``run`` folder, progress is stored there every ``save_every`` steps and a second call resumes it.
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+        ValueError: the folder holds a run with other settings.
+    """
+    from accelerate import Accelerator
+
+    tracked = how.tracker != "none" and run is not None
+    accelerator = Accelerator(
+        mixed_precision=how.precision, log_with=how.tracker if tracked else None, project_dir=run if tracked else None
+    )
+    if tracked:
+        accelerator.init_trackers("log")
+    net.to(accelerator.device)
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    optimizer = _optimizer(parameters, how)
+    average = copy.deepcopy(net) if how.ema else None
+    progress = _Progress(run, how, net, average, optimizer, parameters)
+    first = progress.resume()
+    learn, check = data.split(how.held_out, how.seed)
+    module, optimizer = accelerator.prepare(_Losses(net), optimizer)
+    net.train()
+    smooth, told = math.nan, {}
+    shard = slice(accelerator.process_index, None, accelerator.num_processes)
+    for step, picked in _order(learn, how, first):
+        for group in optimizer.param_groups:
+            group["lr"] = how.lr * schedule(step, how)
+        with accelerator.autocast():
+            terms = module(data.batch(picked[shard]).to(accelerator.device))
+        loss = torch.stack(list(terms.values())).sum()
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(parameters, how.clip)
+        optimizer.step()
+        if average is not None:
+            _follow(average, net, min(how.ema, (1 + step) / (10 + step)))
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise Diverged(f"the loss is {value} at step {step}; try a lower lr than {how.lr}")
+        smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
+        done = step + 1
+        told = {name: float(term.detach()) for name, term in terms.items()} | {"loss": smooth}
+        if done % how.check_every == 0 or done == how.steps:
+            if len(check):
+                told["held_out"] = held_out_loss(average or net, data, check, how)
+            accelerator.log(told, step=done)
+        if accelerator.is_main_process:
+            tell(done, how.steps, smooth)
+            if done % how.save_every == 0 or done == how.steps:
+                progress.save(done)
+    accelerator.end_training()
+    if average is not None:
+        net.load_state_dict(average.state_dict())
+    net.eval()
+    return told
+
+
+def schedule(step: int, how: Training) -> float:
+    """Share of the learning rate at a step: linear warm-up, then half a cosine to zero."""
+    return min(1.0, (step + 1) / max(1, how.warmup)) * 0.5 * (1 + math.cos(math.pi * step / how.steps))
+
+
+@torch.no_grad()
+def held_out_loss(net: nn.Module, data: Windows, check: NDArray[np.intp], how: Training, most: int = 1024) -> float:
+    """Mean loss on windows of episodes never trained on, evenly spaced, at most ``most`` of them."""
+    was = net.training
+    net.eval()
+    device = next(net.parameters()).device
+    some = check[np.linspace(0, len(check) - 1, min(most, len(check))).astype(int)]
+    losses: Any = net
+    values = []
+    for start in range(0, len(some), how.batch):
+        terms = losses.losses(data.batch(some[start : start + how.batch]).to(device))
+        values.append(float(sum(terms.values())))
+    net.train(was)
+    return float(np.mean(values))
+
+
+class _Losses(nn.Module):
+    """The network called for its losses, so that Accelerate may wrap the call."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net: Any = net
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return dict(self.net.losses(batch))
+
+
+def _optimizer(parameters: list[nn.Parameter], how: Training) -> torch.optim.Optimizer:
+    if how.optimizer == "sgd":
+        return torch.optim.SGD(parameters, how.lr, momentum=how.momentum, weight_decay=how.weight_decay)
+    return torch.optim.AdamW(parameters, how.lr, weight_decay=how.weight_decay)
+
+
+def _order(learn: NDArray[np.intp], how: Training, first: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Steps from ``first`` on, each with its windows: whole shuffled passes, cut into batches."""
+    size = min(how.batch, len(learn))
+    per_pass = len(learn) // size
+    shuffled, drawn = learn, -1
+    for step in range(first, how.steps):
+        turn, place = divmod(step, per_pass)
+        if turn != drawn:
+            shuffled, drawn = np.random.default_rng((how.seed, turn)).permutation(learn), turn
+        yield step, shuffled[place * size : (place + 1) * size]
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    kept = [t for t in average.state_dict().values() if t.is_floating_point()]
+    new = [t for t in net.state_dict().values() if t.is_floating_point()]
+    torch._foreach_lerp_(kept, new, 1 - decay)
+
+
+@dataclass
+class _Progress:
+    """A run's folder: everything a second process needs to go on."""
+
+    run: Path | None
+    how: Training
+    net: nn.Module
+    average: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    parameters: list[nn.Parameter]
+
+    def save(self, done: int) -> None:
+        """Write tensors, then the note that names them; a crash between leaves the older pair whole."""
+        if self.run is None:
+            return
+        self.run.mkdir(parents=True, exist_ok=True)
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for i, parameter in enumerate(self.parameters):
+            for name, value in self.optimizer.state[parameter].items():
+                if value is not None:
+                    tensors[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
+        tensors["generator"] = torch.get_rng_state()
+        name = f"step-{done}.safetensors"
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, self.run / name)
+        note = self.run / "last.json.part"
+        note.write_text(json.dumps({"done": done, "tensors": name, "how": asdict(self.how)}, indent=1))
+        with note.open() as file:
+            os.fsync(file.fileno())
+        note.rename(self.run / "last.json")
+        for old in self.run.glob("step-*.safetensors"):
+            if old.name != name:
+                old.unlink()
+
+    def resume(self) -> int:
+        """Go back to where the run stopped; returns the steps already done."""
+        if self.run is None or not (self.run / "last.json").exists():
+            return 0
+        note = json.loads((self.run / "last.json").read_text())
+        if note["how"] != asdict(self.how):
+            raise ValueError(f"{self.run} holds a run with other settings; choose another folder to begin anew")
+        tensors = load_file(self.run / note["tensors"])
+        self.net.load_state_dict(_under("net.", tensors))
+        if self.average is not None:
+            self.average.load_state_dict(_under("average.", tensors))
+        for i, parameter in enumerate(self.parameters):
+            self.optimizer.state[parameter].update(_under(f"optimizer.{i}.", tensors))
+        torch.set_rng_state(tensors["generator"])
+        return int(note["done"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
