@@ -110,6 +110,22 @@ def test_a_pose_out_of_reach_gives_the_best_that_keeps_the_limits(chain: Chain, 
     assert np.linalg.norm(chain.tool(q)[:3] - want[:3]) < start
 
 
+def test_a_longer_search_is_never_worse() -> None:
+    def error(steps: int, want: Floats) -> float:
+        chain = Chain(steps=steps)
+        got = chain.tool(chain.joints(HOME, want))
+        turn = 2 * np.arccos(min(1.0, abs(float(got[3:] @ want[3:]))))
+        return float(np.hypot(np.linalg.norm(got[:3] - want[:3]), turn))
+
+    for want in (
+        down(2.0, 0.0, 0.3, 0.0),
+        down(0.0, 0.0, 0.0, 0.0),
+        down(0.7, 0.3, 0.5, 3.0),
+        down(0.2, 0.0, 0.1, 1.0),
+    ):
+        assert (np.diff([error(steps, want) for steps in range(1, 21)]) <= 1e-9).all()
+
+
 def test_limits_are_kept_whatever_is_asked(chain: Chain) -> None:
     random = np.random.default_rng(2)
     for _ in range(100):

@@ -153,7 +153,7 @@ def test_after_a_failed_grasp_it_tries_again(table: FrankaTable) -> None:
     kept, _ = perform(table, 2, operator)
     assert off(kept, 2) < 0.04
     assert operator.succeeded
-    assert kept["arm"]["t"][-1] > 8.5e9
+    assert 8.5 < kept["arm"]["t"][-1] / 1e9 < 12, "it carried nothing to the pad before it noticed"
 
 
 def test_when_it_cannot_it_gives_up_and_says_so(table: FrankaTable) -> None:

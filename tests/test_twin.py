@@ -239,6 +239,17 @@ def test_pressing_the_table_is_a_collision_and_is_felt(table: FrankaTable) -> No
     assert np.abs(row["tau"]).max() > 20
 
 
+def test_a_new_take_knows_nothing_of_the_last(table: FrankaTable) -> None:
+    """Not even of a touch that was not yet told."""
+    q = table.robot.kinematics.joints(np.array(HOME), np.array([0.35, 0.0, -0.02, 0.0, 1.0, 0.0, 0.0]))
+    table.robot.command(target(q))
+    table.clock.sleep_until(1_010 * MS)
+    assert table.watching[2].read(900 * MS)["collided"].all()
+    table.arrange({"seed": 5})
+    table.clock.sleep_until(20 * MS)
+    assert not table.watching[2].read(0)["collided"].any()
+
+
 def test_a_camera_can_be_read_from_any_thread(table: FrankaTable) -> None:
     taken = take(table, {"seed": 6}, seconds=0.2)["wrist"]
     seen: list[Rows] = []
