@@ -3,6 +3,7 @@
 import enum
 import getpass
 import json
+import math
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -207,6 +208,7 @@ def train(
 
     Any field of the method may be given as an option, e.g. --lr 0.0003; a wrong name is answered with the right ones.
     """
+    from appliance.refusal import Refusal
     from appliance.train import WrongSetting, learner
     from appliance.train import train as run
 
@@ -214,13 +216,14 @@ def train(
     with _open() as (home, catalog):
         catalog.task(task)
         if parent is not None:
-            catalog.policy(parent)
+            name = catalog.policy(parent).name
+            raise Refusal(f"--from {name}: no method can go on from a policy yet; leave it out to start afresh")
     try:
         how = learner(method, preset, given)
     except WrongSetting as error:
         raise typer.BadParameter(str(error), context) from error
     with _progress(method, None) as advance:
-        row = run(home, task, method, preset, how, lambda done, of, loss: advance(f"loss {loss:.4f}", done, of))
+        row = run(home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of))
     measured = row.metrics
     typer.echo(f"{row.name}: learned from {measured['episodes']} episodes in {measured['seconds']} s.")
 
@@ -341,6 +344,11 @@ def _open() -> Generator[tuple["Home", "Catalog"]]:
     home = Home.from_environment()
     with home.open(lambda line: typer.echo(line, err=True)) as catalog:
         yield home, catalog
+
+
+def _loss(loss: float) -> str:
+    """What there is to say of a method's loss; one that only remembers has none."""
+    return f"loss {loss:.4f}" if math.isfinite(loss) else ""
 
 
 def _user() -> str:
@@ -500,7 +508,7 @@ def _lines(what: str, total: int | None) -> Callable[..., None]:
         whole = of or total or 0
         every = LATE if done is None else max(1, whole // LATE)
         if count % every == 0 or count == whole:
-            typer.echo(f"{what}: {count} of {whole}, {says}", err=True)
+            typer.echo(f"{what}: {count} of {whole}{says and f', {says}'}", err=True)
 
     return advance
 

@@ -1,6 +1,7 @@
 """The whole circle, once, in simulation: show, learn, try, report."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -112,7 +113,7 @@ def _learn(home: Home, size: Size, method: str, say: Callable[[str], None], prog
             method,
             size.preset,
             how,
-            lambda done, of, loss: advance(f"loss {loss:.4f}", done, of),
+            lambda done, of, loss: advance(f"loss {loss:.4f}" if math.isfinite(loss) else "", done, of),
         )
     say(f"   The policy is called {row.name}; it took {_minutes(row.metrics['seconds'])}.")
     return row

@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import learners
@@ -18,7 +17,7 @@ from appliance.session import STOPPED, Flag, Session, sitting
 from collectors import PolicyAgent
 from ops import failures, rollout
 from ops.rollout import Turn
-from storage import Batch, Catalog, PolicyRow, Trial
+from storage import Batch, PolicyRow, Trial
 
 
 class CannotEvaluate(Refusal):
@@ -41,7 +40,7 @@ def plan(
     """Write down every trial before the first one runs.
 
     Raises:
-        CannotEvaluate: a policy was trained for another task, or the numbers make no sense.
+        CannotEvaluate: a policy was trained for another task or cannot be read, or the numbers make no sense.
         StationError: there is no such station, or its file is wrong.
         Unknown: there is no such task or policy.
     """
@@ -51,6 +50,8 @@ def plan(
         rows = [catalog.policy(name) for name in policies]
         if strangers := [f"{row.name} ({row.task})" for row in rows if row.task != task]:
             raise CannotEvaluate(f"not trained for task {task!r}: {', '.join(strangers)}")
+        for row in rows:
+            load(home.folder, row)
         try:
             return rollout.plan(catalog, task, rows, trials, seed, cell.name), rows
         except ValueError as error:
@@ -73,7 +74,7 @@ def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn
         trying.home.join() as catalog,
         sitting(cell, catalog, trying.home.folder, f"{platform.node()}:{os.getpid()}", stop) as session,
     ):
-        loaded: dict[UUID, Any] = {}
+        loaded: dict[UUID, learners.ChunkPolicy] = {}
         attempt = functools.partial(attempt_trial, session, loaded, trying.limit)
         try:
             rollout.run(catalog, catalog.batch(trying.batch), attempt, session.operator, session.root, tell)
@@ -86,13 +87,13 @@ class _Stopped(BaseException):
 
 
 def attempt_trial(
-    session: Session, loaded: dict[UUID, Any], limit: float, trial: Trial
+    session: Session, loaded: dict[UUID, learners.ChunkPolicy], limit: float, trial: Trial
 ) -> tuple[UUID, failures.Judgement]:
     """Run one trial from its own start; the policy is loaded once."""
     if session.stop.is_set():
         raise _Stopped
     if trial.policy not in loaded:
-        loaded[trial.policy] = load(session.catalog, session.root, trial.policy)
+        loaded[trial.policy] = load(session.root, session.catalog.policy(trial.policy))
     task = session.catalog.task(trial.task)
     robot = session.loop.robot
     agent = PolicyAgent(loaded[trial.policy], robot.kinematics, robot.action)
@@ -106,6 +107,13 @@ def attempt_trial(
     return episode, judgement
 
 
-def load(catalog: Catalog, root: Path, policy: UUID) -> Any:
-    """Read a policy back from the data folder."""
-    return learners.load(root / catalog.policy(policy).path)
+def load(root: Path, row: PolicyRow) -> learners.ChunkPolicy:
+    """Read a policy back from the data folder.
+
+    Raises:
+        CannotEvaluate: it is not there, or this version cannot read it.
+    """
+    try:
+        return learners.load(root / row.path)
+    except learners.BadCheckpoint as error:
+        raise CannotEvaluate(f"policy {row.name}: {error}") from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ import learners
 from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.version import revision
+from learners.train import Diverged
 from storage import Catalog, EpisodeRow, Outcome, PolicyRow, digest
 
 QUERY = "last judged a success, not driven by a policy"
@@ -35,12 +37,10 @@ def learner(method: str, preset: str, settings: Mapping[str, str]) -> Any:
     Raises:
         WrongSetting: there is no such method, preset or field, or the field cannot have that value.
     """
-    if method not in learners.METHODS:
-        raise WrongSetting(f"there is no method {method!r}; there are: {', '.join(sorted(learners.METHODS))}")
     try:
         made = learners.method(method).preset(preset)
     except ValueError as error:
-        raise WrongSetting(f"{method}: {error}") from error
+        raise WrongSetting(str(error)) from error
     return changed(made, settings, method)
 
 
@@ -73,7 +73,7 @@ def train(
     """Fit a learner to the task's demonstrations, and keep the policy.
 
     Raises:
-        CannotTrain: the task has no successful demonstration.
+        CannotTrain: the task has no successful demonstration, or its loss became infinite.
         Unknown: there is no such task.
     """
     with home.join() as catalog:
@@ -82,15 +82,18 @@ def train(
         frozen = catalog.snapshot(task, rows, QUERY)
         began = time.monotonic()
         paths = [home.folder / row.path for row in rows]
-        data = learners.windows(how, paths, [instruction] * len(rows))
-        last = [0.0]
+        losses: list[float] = []
 
         def told(done: int, of: int, loss: float) -> None:
-            last[0] = loss
+            losses[:] = [loss] if math.isfinite(loss) else []
             tell(done, of, loss)
 
         name = uuid4()
-        policy = how.fit(data, home.folder / "runs" / str(name), told)
+        try:
+            data = learners.windows(how, paths, [instruction] * len(rows))
+            policy = how.fit(data, home.folder / "runs" / str(name), told)
+        except (learners.NoData, Diverged) as error:
+            raise CannotTrain(f"{method}: {error}") from error
         unnamed = home.folder / "policies" / f"{name}.part"
         policy.save(unnamed)
         folder = unnamed.rename(home.folder / "policies" / str(name))
@@ -108,7 +111,7 @@ def train(
             metrics={
                 "episodes": len(rows),
                 "windows": len(data),
-                "loss": last[0],
+                "loss": losses[-1] if losses else None,
                 "seconds": round(time.monotonic() - began, 1),
             },
         )
