@@ -217,8 +217,9 @@ class _Story:
 
     @cached_property
     def hands(self) -> list[Run]:
-        """When the instructed cube was between both fingers."""
-        return self.scene.runs(self.scene.held[:, self.right], self.rules.flicker)
+        """When the instructed cube was between both fingers; closed fingers that press on it do not hold it."""
+        between = self.scene.held[:, self.right] & (self.scene.width >= self.rules.thin)
+        return self.scene.runs(between, self.rules.flicker)
 
     def judgement(self) -> Judgement:
         """Follow the stages to the first that was never passed, and name the first event in it."""

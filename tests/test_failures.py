@@ -45,6 +45,15 @@ def test_a_cube_that_was_let_go_just_now_is_not_still_yet() -> None:
     assert named(take.open().wait(0.04)) == ("TIME", "S5")
 
 
+def test_a_cube_that_still_slides_on_its_pad_is_not_delivered_yet() -> None:
+    take = Take().carry("red_cube", "yellow_pad").wait(0.5)
+    for _ in range(10):
+        take.at["red_cube"][0] += 0.001
+        take.wait(0.02)
+    assert not finished(take.seen(), TASK)
+    assert finished(take.wait(0.4).seen(), TASK)
+
+
 def test_a_cube_on_top_of_another_on_the_pad_is_delivered_imprecisely() -> None:
     take = Take({"green_cube": (0.60, 0.25)}).carry("red_cube", "yellow_pad")
     take.at["red_cube"][2] = 0.06
@@ -101,6 +110,26 @@ def test_knocking_the_cube_away_with_open_fingers_is_a_contact_failure() -> None
     assert judgement.evidence["moved"] == pytest.approx(0.06, abs=0.005)
 
 
+def test_knocking_the_cube_away_counts_even_when_the_fingers_then_close_on_nothing() -> None:
+    take = Take().to("red_cube").touch("red_cube", 0.1, push=0.06).wait(0.5).close().wait(1)
+    assert named(take) == ("CON", "S2")
+
+
+def test_pressing_on_the_cube_with_closed_fingers_is_no_grasp() -> None:
+    """Both fingers touch it, but it is not between them."""
+    take = Take().close().to("red_cube")
+    take.gripped = "red_cube"
+    take.wait(1)
+    take.gripped = None
+    assert named(take.wait(1)) == ("CON", "S2")
+
+
+def test_a_contact_that_time_cuts_short_is_no_contact_failure() -> None:
+    take = Take().to("red_cube")
+    take.touching = {"red_cube"}
+    assert named(take.wait(0.4)) == ("TIME", "S2")
+
+
 def test_a_grasp_that_slips_at_once_is_a_contact_failure() -> None:
     take = Take().to("red_cube").close("red_cube").go(0.45, 0.10, 0.06, 0.3).slip().wait(2)
     assert named(take) == ("CON", "S2")
@@ -117,6 +146,10 @@ def test_standing_still_with_the_cube_on_the_table_is_a_lift_failure() -> None:
     assert named(Take().to("red_cube").close("red_cube").wait(3)) == ("LIFT", "S2")
 
 
+def test_dragging_the_cube_when_time_runs_out_is_a_time_out() -> None:
+    assert named(Take().to("red_cube").close("red_cube").go(0.50, 0.15, 0.02)) == ("TIME", "S2")
+
+
 def test_losing_the_cube_on_the_way_is_a_drop() -> None:
     take = Take().to("red_cube").close("red_cube").lift().go(0.5, 0.15, 0.15).slip().wait(1)
     judgement = judged(take)
@@ -127,6 +160,21 @@ def test_losing_the_cube_on_the_way_is_a_drop() -> None:
 def test_letting_go_high_above_the_table_far_from_the_goal_is_a_drop() -> None:
     take = Take().to("red_cube").close("red_cube").lift().go(0.4, 0.0, 0.15).open().wait(1)
     assert named(take) == ("DROP", "S3")
+
+
+def test_a_cube_that_slips_is_dropped_even_close_above_the_table() -> None:
+    take = Take().to("red_cube").close("red_cube").lift().go(0.4, 0.0, 0.15).go(0.4, 0.0, 0.04).slip().wait(1)
+    assert named(take) == ("DROP", "S3")
+
+
+def test_a_cube_that_slips_onto_the_other_pad_is_dropped_and_not_delivered() -> None:
+    take = Take().to("red_cube").close("red_cube").lift().to("purple_pad", z=0.15).slip().wait(1)
+    assert named(take) == ("DROP", "S3")
+
+
+def test_a_cube_that_falls_at_the_edge_of_the_goal_was_delivered_imprecisely() -> None:
+    take = Take().to("red_cube").close("red_cube").lift().to("yellow_pad", dx=0.07, z=0.15).slip().wait(1)
+    assert named(take) == ("PREC", "S4")
 
 
 def test_the_other_pad_is_the_wrong_goal() -> None:
@@ -191,7 +239,13 @@ def test_a_collision_that_costs_the_cube_is_kinematic() -> None:
     assert judgement.secondary == ("DROP",)
 
 
+def test_a_collision_does_not_explain_a_miss() -> None:
+    judgement = judged(Take().to("red_cube", dx=0.04).press(0.5).close().wait(1))
+    assert (judgement.code, judgement.secondary) == ("LOC", ("KIN",))
+
+
 def test_a_short_touch_of_the_table_explains_nothing() -> None:
+    assert named(Take().go(0.4, 0.0, 0.1).press(0.1).wait(2)) == ("SEM-IDLE", "S1")
     assert named(Take().to("red_cube", dx=0.04).press(0.1).close().wait(1)) == ("LOC", "S1")
 
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from ops import rollout
 from ops.failures import Judgement
 from ops.rollout import UNSEEN, Turn, plan, run
 from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Unknown
@@ -75,6 +76,16 @@ def test_the_order_is_shuffled_and_follows_from_the_seed(catalog: Catalog, polic
     by_turns = [policy for policy, _ in order(1)]
     assert by_turns not in ([p.id for p in policies] * 10, [p.id for p in policies for _ in range(10)])
     assert {start for _, start in order(1)}.isdisjoint(start for _, start in order(2))
+
+
+def test_no_start_is_one_that_demonstrations_use(
+    catalog: Catalog, policies: list[PolicyRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for ten seeds only, all of them lie above those of demonstrations."""
+    monkeypatch.setattr(rollout, "LAST", UNSEEN + 10)
+    batch = plan(catalog, "sort", policies, 10, 1, "franka-sim")
+    starts = {trial.condition["seed"] for trial in catalog.trials(batch.id)}
+    assert starts == set(range(UNSEEN, UNSEEN + 10))
 
 
 @pytest.mark.parametrize(("trials", "seed", "why"), [(0, 1, "at least one trial"), (1, -1, "seed")])
