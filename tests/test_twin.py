@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 
 from drivers import DeviceError, DeviceLost, HostClock, Row, Rows, StepClock
-from drivers.twin import FrankaTable, picture
+from drivers.twin import FrankaTable
+from drivers.twin.missing import explain
 from drivers.twin.scene import APART, AREA, CUBES, HOME, PAD, PLACES, WrongCondition, places
 from drivers.twin.table import Arm, Camera, Truth
 from drivers.twin.world import World
@@ -323,10 +325,21 @@ def test_without_a_look_at_a_camera_nothing_is_drawn(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_what_the_graphics_libraries_say_is_translated(said: str, meant: str) -> None:
-    told = picture.explain(said)
+    told = explain(said)
     with pytest.raises(DeviceError, match=meant):
         raise DeviceLost(told)
     assert told.endswith("apt-get install --no-install-recommends libegl1 libgl1-mesa-dri")
+
+
+@pytest.mark.skipif(find_library("OSMesa") is not None, reason="OSMesa is installed here")
+def test_a_library_that_is_missed_while_importing_is_named_too() -> None:
+    program = [sys.executable, "-c", "import drivers.twin"]
+    around = {name: value for name, value in os.environ.items() if name != "PYOPENGL_PLATFORM"} | {
+        "MUJOCO_GL": "osmesa"
+    }
+    tried = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, env=around)
+    assert tried.returncode
+    assert "ImportError: the twin's cameras cannot see: OSMesa is not installed" in tried.stderr
 
 
 class Wrist(HostClock):
