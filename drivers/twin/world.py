@@ -126,6 +126,10 @@ class World:
             if isinstance(self.clock, StepClock):
                 self.clock.restart()
             self._begin(cubes)
+            if isinstance(self.clock, HostClock) and self._painter is not None and self._body is not None:
+                # Opening a drawing context takes a third of a second, which real time would not wait for.
+                self._painter.draw(CAMERAS[0], np.empty((0, self._body.model.nq)))
+                self._origin = self.clock.now()
 
     def read(self, name: str, since: int) -> Rows:
         """Return the rows of a device stamped after ``since``; for cameras, what a picture needs to be drawn."""
