@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from appliance.collect import Sitting, Took, collect, starts, tally
+from appliance.collect import LIMIT, Sitting, Took, collect, starts, tally
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import STARTER, Home
 from appliance.refusal import Refusal
@@ -38,6 +38,8 @@ class Size:
     """Training steps of CCoL; None for the preset's."""
     seed: int = 0
     workers: int = 2
+    limit: float = LIMIT
+    """Seconds until a trial ends anyway."""
 
     def but(self, **wishes: int | None) -> Self:
         """The same, except for what a person asked for."""
@@ -45,7 +47,7 @@ class Size:
 
 
 USUAL = Size(demos=200, trials=20, preset="small")
-QUICK = Size(demos=4, trials=2, preset="tiny")
+QUICK = Size(demos=4, trials=2, preset="tiny", limit=8.0)
 
 
 def circle(
@@ -127,7 +129,9 @@ def _try(home: Home, size: Size, rows: list[PolicyRow], say: Callable[[str], Non
     )
     began = time.monotonic()
     with progress("trials", batch.planned) as advance:
-        whole = evaluate(Trying(home, batch.id, STATION), size.workers, lambda turn: advance(str(turn.outcome)))
+        whole = evaluate(
+            Trying(home, batch.id, STATION, size.limit), size.workers, lambda turn: advance(str(turn.outcome))
+        )
     if not whole:
         raise Stopped(f"stopped during the trials; batch {batch.id} stays open and does not count")
     say(f"   Done in {_minutes(time.monotonic() - began)}.")
