@@ -75,13 +75,14 @@ class KeyPoints(nn.Module):
 
 
 class Pretrained(nn.Module):
-    """A vision transformer by name or local folder (ViT, DINOv2, DINOv3): its patch tokens, all cameras in a row."""
+    """A vision transformer by name or local folder (ViT, DINOv2, DINOv3): its patch tokens, all cameras in a row.
 
-    def __init__(self, name: str, frozen: bool) -> None:
+    ``facts`` is what it takes to build the model again, without the name or the folder it came from.
+    """
+
+    def __init__(self, source: str | dict[str, Any], frozen: bool) -> None:
         super().__init__()
-        from transformers import AutoModel
-
-        self.model: Any = AutoModel.from_pretrained(name)
+        self.model, self.facts = _model(source)
         self.width = self.summary_width = int(self.model.config.hidden_size)
         self.frozen = frozen
         self.model.requires_grad_(not frozen)
@@ -127,14 +128,13 @@ class Words(nn.Module):
 
 
 class PretrainedText(nn.Module):
-    """A language encoder by name or local folder (RoBERTa and its like): token outputs, frozen by default."""
+    """A language encoder by name or local folder (RoBERTa and its like): token outputs."""
 
-    def __init__(self, name: str, frozen: bool) -> None:
+    def __init__(self, source: str | dict[str, Any], frozen: bool) -> None:
         super().__init__()
-        from transformers import AutoModel, AutoTokenizer
-
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        self.model: Any = AutoModel.from_pretrained(name)
+        self.model, self.facts = _model(source)
+        self.tokenizer, words = _tokenizer(source)
+        self.facts |= {"tokenizer": words}
         self.width = int(self.model.config.hidden_size)
         self.frozen = frozen
         self.model.requires_grad_(not frozen)
@@ -146,6 +146,34 @@ class PretrainedText(nn.Module):
         return tokens, words["attention_mask"].bool()
 
 
+def _model(source: str | dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A transformers model with its weights, or, from facts, one that awaits them."""
+    from transformers import AutoConfig, AutoModel
+
+    if isinstance(source, str):
+        model: Any = AutoModel.from_pretrained(source)
+        return model, {"kind": model.config.model_type, "config": model.config.to_dict()}
+    settings = dict(source["config"])
+    settings.pop("model_type", None)
+    return AutoModel.from_config(AutoConfig.for_model(source["kind"], **settings)), {
+        "kind": source["kind"],
+        "config": source["config"],
+    }
+
+
+def _tokenizer(source: str | dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A fast tokenizer and the text that makes it again."""
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if isinstance(source, str):
+        loaded: Any = AutoTokenizer.from_pretrained(source)
+        return loaded, {"words": loaded.backend_tokenizer.to_str(), "pad": loaded.pad_token}
+    facts = source["tokenizer"]
+    made = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(facts["words"]), pad_token=facts["pad"])
+    return made, facts
+
+
 def sinusoids(length: int, width: int) -> Tensor:
     """Positions as sines and cosines (length, width). Vaswani et al. 2017, section 3.5."""
     rate = torch.exp(torch.arange(0, width, 2) * (-9.210340371976184 / width))
@@ -154,7 +182,7 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 def is_name(name: str) -> bool:
-    """Whether a pre-trained model was asked for.
+    """Say whether a pre-trained model was asked for.
 
     Raises:
         FileNotFoundError: it was asked for by a path that does not exist.

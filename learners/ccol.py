@@ -154,15 +154,14 @@ class CCoL:
     def fit(self, data: Windows, run: Path | None = None, tell: Tell = silent) -> ChunkPolicy:
         """Learn from windows cut with this learner's own senses, view, rate and ``k``."""
         torch.manual_seed(self.training.seed)
-        vocabulary = Words.vocabulary(list(data.instructions))
-        net = Net(self, vocabulary)
+        net = Net(self, {"vocabulary": Words.vocabulary(list(data.instructions))})
         net.scales.fit(data)
         train(net, data, self.training, run, tell)
-        return ChunkPolicy("ccol", self, net, {"vocabulary": list(vocabulary)})
+        return ChunkPolicy("ccol", self, net, net.facts)
 
     def restore(self, stored: Stored) -> ChunkPolicy:
         """The policy that was saved with these settings."""
-        net = Net(self, tuple(stored.facts["vocabulary"]))
+        net = Net(self, stored.facts)
         net.load_state_dict(stored.tensors)
         return ChunkPolicy("ccol", self, net.eval(), stored.facts)
 
@@ -170,19 +169,21 @@ class CCoL:
 class Net(nn.Module):
     """CCoL's network; it computes its own training losses."""
 
-    def __init__(self, how: CCoL, vocabulary: tuple[str, ...]) -> None:
+    def __init__(self, how: CCoL, facts: dict[str, Any]) -> None:
+        """Build from settings and, beside the vocabulary, the facts of pre-trained parts when it was built before."""
         super().__init__()
         self.how = how
+        self.facts = dict(facts)
         h, body, d = how.width, how.senses.width, how.view.width
         self.scales = Scales(body, how.k, d)
-        self.vision: Any = (
-            Pretrained(how.vision, how.freeze_vision)
-            if is_name(how.vision)
-            else KeyPoints(len(how.cameras), how.points, how.channels)
-        )
-        self.text: Any = (
-            PretrainedText(how.text, how.freeze_text) if is_name(how.text) else Words(vocabulary, h, how.heads)
-        )
+        self.vision: Any = KeyPoints(len(how.cameras), how.points, how.channels)
+        if is_name(how.vision):
+            self.vision = Pretrained(facts.get("vision", how.vision), how.freeze_vision)
+            self.facts["vision"] = self.vision.facts
+        self.text: Any = Words(tuple(facts["vocabulary"]), h, how.heads)
+        if is_name(how.text):
+            self.text = PretrainedText(facts.get("text", how.text), how.freeze_text)
+            self.facts["text"] = self.text.facts
         self.from_seen = nn.Linear(self.vision.width, h)
         self.from_word = nn.Linear(self.text.width, h)
         self.latent = Latent(how, body, d)

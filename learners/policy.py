@@ -95,11 +95,16 @@ class ChunkPolicy:
     def ensemble(self) -> float | None:
         return self.how.ensemble
 
+    @property
+    def _device(self) -> torch.device:
+        """Where the network is; one that only remembers has buffers and no parameters."""
+        return next(iter([*self.net.parameters(), *self.net.buffers()])).device
+
     @torch.inference_mode()
     def plan(self, seen: Observation, instruction: str) -> NDArray[np.void]:
         """Targets from now on: first where the robot is already sent, then ``k`` steps at ``hz``."""
         images, state, now = self.how.senses.live(seen)
-        device = next(self.net.parameters()).device
+        device = self._device
         steps = self.net.steps(images.to(device), torch.from_numpy(state).to(device), [instruction])
         targets = self.how.view.decode(steps.double().cpu().numpy(), now)
         return timed(seen, targets, self.how.hz)
