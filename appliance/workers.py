@@ -63,15 +63,16 @@ def share[T](work: Work[T], workers: int, tell: Callable[[T], None]) -> bool:
         return not alone.is_set()
     context = multiprocessing.get_context("spawn")
     stop, said = context.Event(), context.Queue()
-    with _threads_shared_among(workers):
-        started = [
-            context.Process(target=_work, args=(work, worker, workers, stop, said), name=f"worker-{worker}")
-            for worker in range(workers)
-        ]
-        for process in started:
-            process.start()
+    started = [
+        context.Process(target=_work, args=(work, worker, workers, stop, said), name=f"worker-{worker}")
+        for worker in range(workers)
+    ]
+    # Ctrl-C reaches every process of a terminal, but only this one decides what it means.
     with ctrl_c(stop):
         try:
+            with _threads_shared_among(workers), _deaf_to_ctrl_c():
+                for process in started:
+                    process.start()
             failed = _listen(started, stop, said, tell)
             if failed is None:
                 return not stop.is_set()
@@ -111,16 +112,20 @@ def _end(started: Sequence[BaseProcess], stop: Flag) -> None:
     """Leave no process behind."""
     stop.set()
     until = time.monotonic() + PATIENCE
-    for process in started:
-        process.join(max(0.0, until - time.monotonic()))
-        if process.exitcode is None:
-            process.terminate()
-            process.join()
+    running = [process for process in started if process.pid is not None]
+    try:
+        for process in running:
+            process.join(max(0.0, until - time.monotonic()))
+    finally:
+        for process in running:
+            if process.exitcode is None:
+                process.terminate()
+                process.join()
 
 
 def _work(work: Work[Any], worker: int, of: int, stop: Flag, said: Any) -> None:
-    """Run in the worker: Ctrl-C reaches every process of a terminal, but only the first one decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Run in the worker, to its last word. When the process that asked for the work dies, the work ends safely."""
+    threading.Thread(target=_stop_when_alone, args=(stop,), daemon=True).start()
     try:
         work(worker, of, stop, said.put)
     except Exception as error:  # ruff: ignore[blind-except] - the process that asked for the work is told, and raises
@@ -128,6 +133,23 @@ def _work(work: Work[Any], worker: int, of: int, stop: Flag, said: Any) -> None:
         said.put(_Ended(worker, refused, None if refused else f"in worker {worker}:\n{traceback.format_exc()}"))
     else:
         said.put(_Ended(worker))
+
+
+def _stop_when_alone(stop: Flag) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        stop.set()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Generator[None]:
+    """Processes started in this block never hear Ctrl-C, not even before their first line; this one hears it later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
@@ -113,17 +114,15 @@ def test_without_a_seed_a_sitting_goes_on_where_the_last_one_ended(appliance: Ty
 def test_ctrl_c_ends_the_sitting_safely(home: Path, workers: int) -> None:
     words = ["collect", "--task", "pick_place", "--episodes", "500", "--workers", str(workers)]
     command = [sys.executable, "-m", "appliance.cli", *words]
-    sitting = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        until = time.monotonic() + 60
-        while not list((home / "staging").glob("*/arm/rows.log")) and time.monotonic() < until:
-            assert sitting.poll() is None, sitting.communicate()
-        os.killpg(sitting.pid, signal.SIGINT)
-        out, err = sitting.communicate(timeout=60)
-    finally:
-        sitting.kill()
+    with subprocess.Popen(command, cwd=ROOT, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True) as sitting:
+        try:
+            until = time.monotonic() + 60
+            while not list((home / "staging").glob("*/arm/rows.log")) and time.monotonic() < until:
+                assert sitting.poll() is None
+            os.killpg(sitting.pid, signal.SIGINT)
+            out, err = sitting.communicate(timeout=60)
+        finally:
+            sitting.kill()
     assert out.startswith("Stopped."), err
     assert "Traceback" not in err
     assert sitting.returncode == 0

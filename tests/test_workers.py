@@ -4,13 +4,19 @@ import functools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from appliance.refusal import Refusal
 from appliance.session import Flag
 from appliance.workers import WorkerFailed, WorkerRefused, share
+
+ROOT = Path(__file__).parent.parent
 
 
 def count(most: int, worker: int, of: int, stop: Flag, tell: Callable[[int], None]) -> None:
@@ -38,7 +44,22 @@ def trip(worker: int, of: int, stop: Flag, tell: Callable[[int], None]) -> None:
 
 
 def die(worker: int, of: int, stop: Flag, tell: Callable[[int], None]) -> None:
-    os._exit(worker)
+    os._exit(0)
+
+
+def say_who(worker: int, of: int, stop: Flag, tell: Callable[[int], None]) -> None:
+    """Tell the number of this process, then go on until asked to stop."""
+    tell(os.getpid())
+    while not stop.is_set():
+        pass
+
+
+def runs(process: int) -> bool:
+    """Whether there is such a process, and it is no mere memory of one."""
+    try:
+        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -74,3 +95,18 @@ def test_a_mistake_in_a_worker_comes_with_its_traceback() -> None:
 def test_a_worker_that_dies_without_a_word_is_noticed() -> None:
     with pytest.raises(WorkerFailed, match="ended with code 0 and said nothing"):
         share(die, 2, lambda _: None)
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed() -> None:
+    share_it = "share(say_who, 2, lambda pid: print(pid, flush=True))"
+    program = f"from tests.test_workers import *\nif __name__ == '__main__': {share_it}"
+    script = [sys.executable, "-c", program]
+    with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        assert all(runs(worker) for worker in workers)
+        parent.kill()
+    until = time.monotonic() + 30
+    while any(runs(worker) for worker in workers) and time.monotonic() < until:
+        os.sched_yield()
+    assert not any(runs(worker) for worker in workers)

@@ -77,6 +77,9 @@ def ensure_drawing() -> None:
 
 def ensure_uv() -> None:
     """Put uv, the installer, into a small virtual environment of its own."""
+    pinned = (ROOT / "tools" / "uv.txt").read_text().split()[0].partition("==")[2]
+    if pinned in said_by([str(UV), "--version"]).split():
+        return
     say("Fetching the installer (uv) ...")
     home = UV.parent.parent
     if not any(run_quietly([python, "-m", "venv", "--clear", str(home)]) for python in pythons()):
@@ -115,12 +118,7 @@ def pythons() -> list[str]:
 
 def version(python: str) -> str:
     """Return e.g. ``3.12``; empty when it does not run."""
-    program = "import sys; print('%d.%d' % sys.version_info[:2])"
-    try:
-        said = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return said.stdout.strip()
+    return said_by([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
 
 
 def apt(packages: list[str], why: str) -> None:
@@ -161,6 +159,15 @@ def run(command: list[str]) -> None:
     """Run to the end, showing what it says; a failure ends the setup."""
     if (code := subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode) != 0:
         refuse(f"this failed ({code}): {' '.join(command)}")
+
+
+def said_by(command: list[str]) -> str:
+    """Return what a command says; empty when it does not run."""
+    try:
+        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return said.stdout.strip()
 
 
 def run_quietly(command: list[str]) -> bool:
