@@ -48,8 +48,10 @@ def test_whatever_it_was_made_from_changes_it_is_made_again(checkout: Path, name
 
 
 def test_a_moved_checkout_is_set_up_again(checkout: Path) -> None:
+    (checkout / ".venv" / "bin" / "activate").write_text(f"VIRTUAL_ENV='{checkout}/.venv'\n")
+    assert ask(checkout, "print(is_made_here())").stdout == "True\n"
     moved = checkout.rename(checkout.parent / "elsewhere")
-    assert ask(moved, "print(is_ready())").stdout == "False\n"
+    assert ask(moved, "print(is_ready(), is_made_here())").stdout == "False False\n"
 
 
 def test_who_may_not_install_is_told_the_line_to_type(checkout: Path) -> None:

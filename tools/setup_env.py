@@ -57,6 +57,12 @@ def is_ready() -> bool:
     return STAMP.exists() and STAMP.read_text() == wanted() and (VENV / "bin" / "python").exists()
 
 
+def is_made_here() -> bool:
+    """Whether ``.venv`` was made at this place; its commands begin with the path of its Python."""
+    activate = VENV / "bin" / "activate"
+    return activate.exists() and str(VENV) in activate.read_text()
+
+
 def keep_caches_here() -> None:
     """Point the tools this script starts at the checkout, so that a home folder stays as it is."""
     os.environ["UV_CACHE_DIR"] = str(CACHE / "uv")
@@ -91,7 +97,7 @@ def ensure_uv() -> None:
 
 def ensure_python() -> None:
     """Make ``.venv`` from a Python 3.12 that is here, else from one that uv fetches."""
-    if version(str(VENV / "bin" / "python")) == PYTHON:
+    if version(str(VENV / "bin" / "python")) == PYTHON and is_made_here():
         return
     here = next((python for python in pythons() if version(python) == PYTHON), None)
     say(f"Making .venv from {here or f'Python {PYTHON}, which uv fetches'} ...")
