@@ -101,7 +101,11 @@ def ensure_python() -> None:
         return
     here = next((python for python in pythons() if version(python) == PYTHON), None)
     say(f"Making .venv from {here or f'Python {PYTHON}, which uv fetches'} ...")
-    run([str(UV), "venv", "--quiet", "--clear", "--python", here or PYTHON, str(VENV)])
+    make = [str(UV), "venv", "--quiet", "--clear", "--python", here or PYTHON, str(VENV)]
+    if here is None and not run_quietly(make):
+        refuse(f"there is no Python {PYTHON} here, and uv could not fetch one. Install it, then run make again.")
+    elif here is not None:
+        run(make)
 
 
 def install() -> None:
