@@ -98,6 +98,10 @@ class CCoL:
     replan: float = 0.02
     """Seconds of a plan that are followed before the next is asked for."""
 
+    def __post_init__(self) -> None:
+        if self.mcc and self.posterior == "act" and self.disc_mode == "encoder":
+            raise ValueError('disc_mode "encoder" compares encoded states; with posterior "act" nothing encodes them')
+
     @classmethod
     def preset(cls, name: str) -> Self:
         """``tiny`` for tests, ``small`` for two CPU cores, ``paper`` for the published sizes.
@@ -304,7 +308,7 @@ class Latent(nn.Module):
         else:
             mu, log_var = self._posterior(self.from_state(felt[:, 1:]))
             out = {"mu": mu, "log_var": log_var}
-            if self.training and how.disc_mode == "encoder":
+            if how.disc_mode == "encoder":
                 out["mu_before"] = self._posterior(self.from_state(felt[:, :-1]))[0]
         start = out["mu"]
         if self.training:
