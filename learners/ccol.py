@@ -181,11 +181,11 @@ class Net(nn.Module):
         h, body, d = how.width, how.senses.width, how.view.width
         self.scales = Scales(body, how.k, d)
         self.vision: Any = KeyPoints(len(how.cameras), how.points, how.channels)
-        if is_name(how.vision):
+        if "vision" in facts or is_name(how.vision):
             self.vision = Pretrained(facts.get("vision", how.vision), how.freeze_vision)
             self.facts["vision"] = self.vision.facts
         self.text: Any = Words(tuple(facts["vocabulary"]), h, how.heads)
-        if is_name(how.text):
+        if "text" in facts or is_name(how.text):
             self.text = PretrainedText(facts.get("text", how.text), how.freeze_text)
             self.facts["text"] = self.text.facts
         self.from_seen = nn.Linear(self.vision.width, h)
