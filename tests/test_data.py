@@ -1,0 +1,268 @@
+"""Training sees exactly what the agent sees, never what came later, and says when there is nothing to see."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from drivers import Rows
+from learners import NoData, Senses, Windows
+from learners.data import TOOL, next_keys
+from learners.transforms import VIEWS, axes
+from storage import Episode, Observation, Stale
+from tests.lessons import INSTRUCTION, SECOND, arm_rows, camera_rows, record, squares
+from tests.takes import Take
+
+SENSES = Senses(("front", "wrist"), image=16, history=4, spacing=0.05)
+MS = 1_000_000
+STEPS = 5
+
+
+def stamps(start: float, end: float, hz: float) -> NDArray[np.int64]:
+    """Moments in nanoseconds, from seconds."""
+    return np.arange(round(start * SECOND), round(end * SECOND), round(SECOND / hz))
+
+
+def devices(seconds: float = 2.0, seed: int = 0) -> tuple[Rows, dict[str, Rows]]:
+    """An arm at 100 Hz and two cameras with rates of their own, none of them in step."""
+    arm = arm_rows(stamps(1.0, 1.0 + seconds, 100), seed)
+    front = camera_rows(stamps(1.013, 1.0 + seconds, 30), seed + 1)
+    return arm, {"front": front, "wrist": camera_rows(stamps(1.031, 1.0 + seconds, 17), seed + 2)}
+
+
+def first_moment(arm: Rows, cameras: dict[str, Rows]) -> int:
+    """When everything has been seen."""
+    return max(int(rows["t"][0]) for rows in (arm, *cameras.values()))
+
+
+def cut(paths: Sequence[Path], senses: Senses = SENSES, hz: float = 50, view: str = "tool") -> Windows:
+    episodes = [Episode(path) for path in paths]
+    return Windows.of(episodes, [f"{INSTRUCTION} {i}" for i in range(len(paths))], senses, VIEWS[view], hz, STEPS)
+
+
+def inputs(data: Windows, index: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    batch = data.batch(np.atleast_1d(np.asarray(index)))
+    return batch.images, batch.state
+
+
+def test_a_window_is_bit_for_bit_what_the_agent_saw_at_that_tick(tmp_path: Path) -> None:
+    """Through an episode on disk and its replay, with another memory than the record's."""
+    arm, cameras = devices()
+    start = first_moment(arm, cameras)
+    ticks = np.arange(start, 3 * SECOND, SECOND // 50)
+    episode = Episode(record(tmp_path, arm, cameras, ticks).path)
+    data = cut([episode.path])
+    replayed = list(episode.replay(memory=64))
+    assert len(replayed) == len(ticks)
+    assert len(data) > 90
+    for number, seen in enumerate(replayed[: len(data)]):
+        images, state, now = SENSES.live(seen)
+        assert torch.equal(inputs(data, number)[0], images)
+        np.testing.assert_array_equal(inputs(data, number)[1].numpy(), state)
+        np.testing.assert_array_equal(now["tool"][0], arm["tool"][arm["t"] <= seen.t][-1])
+
+
+def test_a_state_is_what_was_felt_at_the_moments_before_newest_last() -> None:
+    arm, _ = devices()
+    at = np.array([2 * SECOND, 2 * SECOND + 7 * MS])
+    state, now = SENSES.body(arm, at)
+    assert state.shape == (2, 4, SENSES.width)
+    for moment, states in zip(at, state, strict=True):
+        for back, felt in zip((150, 100, 50, 0), states, strict=True):
+            row = arm[arm["t"] <= moment - back * MS][-1]
+            expected = [*row["q"], *row["tool"][:3], *axes(row["tool"][3:]), row["width"]]
+            np.testing.assert_allclose(felt, expected, atol=1e-6)
+            np.testing.assert_allclose(felt[TOOL], row["tool"][:3], atol=1e-6)
+    np.testing.assert_array_equal(now["tool"][1], arm[arm["t"] <= at[1]][-1]["tool"])
+
+
+def test_moments_before_the_first_row_repeat_it() -> None:
+    arm, _ = devices()
+    state, _ = SENSES.body(arm, arm["t"][:1] + 60 * MS)
+    np.testing.assert_array_equal(state[0, 0], state[0, 1])
+    assert not np.array_equal(state[0, 2], state[0, 3])
+
+
+def test_windows_never_look_ahead(tmp_path: Path) -> None:
+    """Whatever comes after a moment, be it one nanosecond later, changes no input of a window before it."""
+    arm, cameras = devices()
+    moment = first_moment(arm, cameras) + SECOND
+    other, others = devices(seed=50)
+    for rows, instead in ((arm, other), *((cameras[name], others[name]) for name in cameras)):
+        late = rows["t"] > moment
+        rows["t"][int(late.argmax())] = instead["t"][int(late.argmax())] = moment + 1
+        instead[~late] = rows[~late]
+    a = cut([record(tmp_path / "a", arm, cameras).path])
+    b = cut([record(tmp_path / "b", other, others).path])
+    before = np.arange(51)
+    for one, another in zip(inputs(a, before), inputs(b, before), strict=True):
+        assert torch.equal(one, another)
+    for one, another in zip(inputs(a, 51), inputs(b, 51), strict=True):
+        assert not torch.equal(one, another), "the moment after sees nothing new"
+
+
+def test_the_plan_is_what_was_asked_of_the_robot_at_the_moments_that_followed(tmp_path: Path) -> None:
+    arm, cameras = devices()
+    at = first_moment(arm, cameras) + np.arange(20) * (SECOND // 10)
+    joint = cut([record(tmp_path, arm, cameras).path], hz=10, view="joint")
+    for number in (0, 7):
+        ahead = at[number] + np.arange(1, STEPS + 1) * (SECOND // 10)
+        rows = arm[np.searchsorted(arm["t"], ahead, side="right") - 1]
+        np.testing.assert_allclose(joint.plan[number, :, :7], rows["q_target"], atol=1e-6)
+        np.testing.assert_allclose(joint.plan[number, :, 7], rows["width_target"], atol=1e-6)
+    tool = cut([record(tmp_path, arm, cameras).path], hz=10)
+    rows = arm[np.searchsorted(arm["t"], at[7] + np.arange(1, STEPS + 1) * (SECOND // 10), side="right") - 1]
+    here = arm[arm["t"] <= at[7]][-1]["tool"]
+    np.testing.assert_allclose(tool.plan[7, :, :3], rows["tool_target"][:, :3] - here[:3], atol=1e-6)
+
+
+def test_steps_past_the_end_repeat_the_last_target_and_are_marked(tmp_path: Path) -> None:
+    arm, cameras = devices()
+    data = cut([record(tmp_path, arm, cameras).path], hz=10, view="joint")
+    start, last = first_moment(arm, cameras), int(arm["t"][-1])
+    ahead = start + (np.arange(len(data))[:, None] + np.arange(1, STEPS + 1)) * (SECOND // 10)
+    np.testing.assert_array_equal(data.past_end, ahead > last)
+    assert data.past_end[-1].all()
+    assert not data.past_end[0].any()
+    for step in np.argwhere(data.past_end):
+        np.testing.assert_allclose(data.plan[tuple(step)][:7], arm["q_target"][-1], atol=1e-6)
+
+
+def test_key_frames_are_where_the_hand_next_closes_or_opens_and_then_the_end() -> None:
+    take = Take().to("red_cube").close("red_cube").lift().to("yellow_pad").open().lift()
+    arm = take.arm()
+    middle = (arm["width_target"].min() + arm["width_target"].max()) / 2
+    closes, opens = (np.flatnonzero(np.diff(arm["width_target"] < middle)) + 1).tolist()
+    keys = next_keys(arm, arm["t"])
+    for row, key in ((0, closes), (closes - 1, closes), (closes, opens), (opens - 1, opens), (opens, -1), (-1, -1)):
+        np.testing.assert_allclose(keys[row, :3], arm["tool"][key, :3], atol=1e-6, err_msg=f"row {row}")
+        np.testing.assert_allclose(keys[row, 3:], axes(arm["tool"][key, 3:]), atol=1e-6)
+    between = arm["t"][closes - 1 : closes] + 1
+    np.testing.assert_array_equal(next_keys(arm, between), keys[closes - 1 : closes])
+
+
+def test_a_hand_that_hardly_moves_has_no_key_frame_but_the_end() -> None:
+    """Less than a centimetre in a whole take is noise, not a grasp."""
+    arm = Take().go(0.5, 0.1, 0.2).arm()
+    arm["width_target"] += 0.004 * (np.arange(len(arm)) % 2)
+    keys = next_keys(arm, arm["t"])
+    np.testing.assert_allclose(keys[:, :3], np.broadcast_to(arm["tool"][-1, :3], (len(arm), 3)), atol=1e-6)
+
+
+def test_episodes_stay_apart(tmp_path: Path) -> None:
+    """Each window has its own episode's frames, instruction and end."""
+    each = [record(tmp_path / str(i), *devices(1.0 + i / 2, seed=10 * i)).path for i in range(3)]
+    whole, alone = cut(each), [cut([path]) for path in each]
+    assert len(whole) == sum(map(len, alone))
+    assert np.bincount(whole.episode).tolist() == [len(data) for data in alone]
+    first = 0
+    for number, data in enumerate(alone):
+        mine = whole.batch(np.arange(first, first + len(data)))
+        theirs = data.batch(np.arange(len(data)))
+        for field in ("images", "state", "plan", "past_end", "key"):
+            assert torch.equal(getattr(mine, field), getattr(theirs, field)), field
+        assert mine.instructions == [f"{INSTRUCTION} {number}"] * len(data)
+        first += len(data)
+
+
+def test_windows_are_given_in_the_order_that_was_asked(tmp_path: Path) -> None:
+    data = cut([record(tmp_path, *devices()).path])
+    some = data.batch(np.array([7, 3, 3]))
+    for place, number in enumerate((7, 3, 3)):
+        assert torch.equal(some.images[place], inputs(data, number)[0][0])
+        np.testing.assert_array_equal(some.plan[place], data.plan[number])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_split_keeps_whole_episodes_together_and_every_window_on_one_side(seed: int) -> None:
+    data = squares(episodes=10, each=7)
+    learn, check = data.split(0.3, seed)
+    assert sorted([*learn, *check]) == list(range(70))
+    assert len(set(data.episode[check])) == 3
+    assert not set(data.episode[learn]) & set(data.episode[check])
+
+
+def test_a_split_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    data = squares(episodes=10, each=2)
+    assert [s.tolist() for s in data.split(0.3, 1)] == [s.tolist() for s in data.split(0.3, 1)]
+    assert len({tuple(data.split(0.3, seed)[1]) for seed in range(5)}) > 1
+
+
+def test_a_frame_is_made_smaller_by_averaging_the_pixels_it_covers() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype="u1")
+    small = replace(SENSES, image=16).fit(frames)
+    assert small.dtype == torch.uint8
+    expected = frames.reshape(3, 16, 2, 16, 3, 3).mean((2, 4)).round().transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(small.numpy(), expected)
+    one = np.zeros((1, 32, 32, 3), "u1")
+    one[0, 5, 5] = 200
+    assert replace(SENSES, image=8).fit(one).sum() == 3 * round(200 / 16), "a small thing was lost"
+
+
+def test_a_frame_of_the_right_size_is_left_alone() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype="u1")
+    np.testing.assert_array_equal(SENSES.fit(frames).numpy(), frames.transpose(0, 3, 1, 2))
+
+
+def test_without_cameras_there_are_states_alone(tmp_path: Path) -> None:
+    data = cut([record(tmp_path, *devices()).path], replace(SENSES, cameras=()))
+    images, state = inputs(data, np.arange(4))
+    assert images.shape[:2] == (4, 0)
+    assert state.shape == (4, 4, SENSES.width)
+
+
+def test_no_episodes_are_no_data() -> None:
+    with pytest.raises(NoData, match="no episodes to learn from"):
+        cut([])
+
+
+def test_a_missing_camera_is_named_and_so_is_what_there_is(tmp_path: Path) -> None:
+    arm, cameras = devices()
+    path = record(tmp_path, arm, {"front": cameras["front"]}).path
+    with pytest.raises(NoData, match=r"no \['wrist'\]; it has \['arm', 'front', 'ticks'\]"):
+        cut([path])
+
+
+def test_a_camera_without_a_frame_is_named(tmp_path: Path) -> None:
+    arm, cameras = devices()
+    path = record(tmp_path, arm, cameras | {"wrist": cameras["wrist"][:0]}).path
+    with pytest.raises(NoData, match=r"no rows of \['wrist'\]"):
+        cut([path])
+
+
+def test_an_arm_without_a_row_is_named(tmp_path: Path) -> None:
+    arm, cameras = devices()
+    with pytest.raises(NoData, match=r"no rows of \['arm'\]"):
+        cut([record(tmp_path, arm[:0], cameras).path])
+
+
+def test_episodes_too_short_for_a_single_moment_are_no_data(tmp_path: Path) -> None:
+    """The camera's first frame came after the arm's last row."""
+    arm, cameras = devices()
+    with pytest.raises(NoData, match="no moment"):
+        cut([record(tmp_path, arm[:1], cameras).path])
+
+
+@pytest.mark.parametrize("silent", ["front", "arm"])
+def test_a_device_that_was_silent_too_long_is_no_answer(silent: str) -> None:
+    arm, cameras = devices()
+    rows = {"arm": arm, **cameras}
+    rows[silent] = rows[silent][rows[silent]["t"] < 2 * SECOND]
+    now = 2 * SECOND + 300 * MS
+    known = {name: each[each["t"] <= now] for name, each in rows.items()}
+    with pytest.raises(Stale, match="nothing within"):
+        SENSES.live(Observation(now, known))
+
+
+def test_a_short_silence_is_bridged() -> None:
+    arm, cameras = devices()
+    now = int(arm["t"][-1]) + 200 * MS
+    images, state, pose = SENSES.live(Observation(now, {"arm": arm, **cameras}))
+    assert images.shape == (1, 2, 3, 16, 16)
+    assert state.shape == (1, 4, SENSES.width)
+    np.testing.assert_array_equal(pose["tool"][0], arm["tool"][-1])
