@@ -12,11 +12,10 @@ export HF_HOME := $(CURDIR)/.cache/huggingface
 export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/torchinductor
 export TRITON_HOME := $(CURDIR)/.cache/triton
 export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/build/tests
-# Small networks and small images: one thread each is the fastest on a machine that runs two processes.
-export OMP_NUM_THREADS ?= 1
 
 BIN := .venv/bin
-TEST := mkdir -p build/tests && $(BIN)/python -m pytest
+# Two processes test at once, and small networks gain nothing from more threads each.
+TEST := mkdir -p build/tests && OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
