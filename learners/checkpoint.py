@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -46,13 +47,19 @@ def read(folder: Path) -> Stored:
     """Read a policy's folder.
 
     Raises:
-        BadCheckpoint: there is none, or it is of another format.
+        BadCheckpoint: there is none, it is damaged, or it is of another format.
     """
+    for name in (FACTS, WEIGHTS):
+        if not (folder / name).is_file():
+            raise BadCheckpoint(f"{folder} holds no policy: {name} is missing")
     try:
         whole = json.loads((folder / FACTS).read_text())
-        tensors = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise BadCheckpoint(f"{folder} holds no policy: {error.filename} is missing") from error
-    if whole["format"] != FORMAT:
-        raise BadCheckpoint(f"{folder} is in format {whole['format']}; this version reads {FORMAT}")
-    return Stored(whole["method"], whole["settings"], whole["facts"], tensors)
+        if whole["format"] != FORMAT:
+            raise BadCheckpoint(f"{folder} is in format {whole['format']}; this version reads {FORMAT}")
+        return Stored(whole["method"], whole["settings"], whole["facts"], load_file(folder / WEIGHTS))
+    except ValueError as error:
+        raise BadCheckpoint(f"{folder}: {FACTS} is damaged: {error}") from error
+    except KeyError as error:
+        raise BadCheckpoint(f"{folder}: {FACTS} lacks {error}") from error
+    except SafetensorError as error:
+        raise BadCheckpoint(f"{folder}: {WEIGHTS} is damaged: {error}") from error
