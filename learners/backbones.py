@@ -52,8 +52,6 @@ class KeyPoints(nn.Module):
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
             nn.SiLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.SiLU(),
         )
 
     def forward(self, images: Tensor) -> Tensor:

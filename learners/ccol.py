@@ -23,7 +23,7 @@ from learners.backbones import KeyPoints, Pretrained, PretrainedText, Words, is_
 from learners.checkpoint import Stored
 from learners.data import KEY, TOOL, Batch, Senses, Windows
 from learners.ode import Flow, Solver, curvature, discrepancy, encoder_discrepancy, trajectory
-from learners.policy import ChunkPolicy, Scales
+from learners.policy import ChunkPolicy, Scales, go_on
 from learners.train import Tell, Training, silent, train
 from learners.transforms import VIEWS, View
 
@@ -119,10 +119,11 @@ class CCoL:
             history=4,
             spacing=0.05,
             vision="",
+            points=16,
             text="",
             width=128,
             heads=4,
-            feedforward=256,
+            feedforward=128,
             encoder_layers=1,
             dropout=0.0,
             latent=16,
@@ -134,7 +135,7 @@ class CCoL:
             keyframe=True,
             state_noise=0.03,
             brightness=0.1,
-            training=Training(optimizer="adamw", lr=2e-3, weight_decay=1e-4, batch=96, steps=3000, ema=0.99),
+            training=Training(optimizer="adamw", lr=2e-3, weight_decay=1e-4, batch=64, steps=1500, ema=0.99),
             replan=0.2,
         )
         if name == "small":
@@ -155,11 +156,23 @@ class CCoL:
     def view(self) -> View:
         return VIEWS[self.action]
 
-    def fit(self, data: Windows, run: Path | None = None, tell: Tell = silent) -> ChunkPolicy:
-        """Learn from windows cut with this learner's own senses, view, rate and ``k``."""
+    def fit(
+        self, data: Windows, run: Path | None = None, tell: Tell = silent, parent: ChunkPolicy | None = None
+    ) -> ChunkPolicy:
+        """Learn from windows cut with this learner's own senses, view, rate and ``k``.
+
+        A ``parent`` gives its weights, scales and vocabulary to start from.
+
+        Raises:
+            CannotGoOn: the parent is not a CCoL policy of the same sizes.
+        """
         torch.manual_seed(self.training.seed)
-        net = Net(self, {"vocabulary": Words.vocabulary(list(data.instructions))})
-        net.scales.fit(data)
+        if parent is None:
+            net = Net(self, {"vocabulary": Words.vocabulary(list(data.instructions))})
+            net.scales.fit(data)
+        else:
+            net = Net(self, parent.facts)
+            go_on(net, parent)
         train(net, data, self.training, run, tell)
         return ChunkPolicy("ccol", self, net, net.facts)
 

@@ -127,3 +127,22 @@ def timed(seen: Observation, targets: dict[str, NDArray[Any]], hz: float) -> NDA
         plan[name][0] = robot[f"{name}_target"]
         plan[name][1:] = values[0]
     return plan
+
+
+class CannotGoOn(Exception):
+    """A policy cannot be the start of another. The message says what differs."""
+
+
+def go_on(net: nn.Module, parent: ChunkPolicy) -> None:
+    """Give ``net`` the parent's weights.
+
+    Raises:
+        CannotGoOn: they do not fit, because the method or a size is another.
+    """
+    try:
+        net.load_state_dict(parent.net.state_dict())
+    except RuntimeError as error:
+        raise CannotGoOn(
+            f"a {parent.method} policy's weights do not fit these settings; train with the parent's method and sizes "
+            f"({str(error).splitlines()[1].strip()})"
+        ) from error
