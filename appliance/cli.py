@@ -208,7 +208,6 @@ def train(
 
     Any field of the method may be given as an option, e.g. --lr 0.0003; a wrong name is answered with the right ones.
     """
-    from appliance.refusal import Refusal
     from appliance.train import WrongSetting, learner
     from appliance.train import train as run
 
@@ -216,14 +215,13 @@ def train(
     with _open() as (home, catalog):
         catalog.task(task)
         if parent is not None:
-            name = catalog.policy(parent).name
-            raise Refusal(f"--from {name}: no method can go on from a policy yet; leave it out to start afresh")
+            catalog.policy(parent)
     try:
         how = learner(method, preset, given)
     except WrongSetting as error:
         raise typer.BadParameter(str(error), context) from error
     with _progress(method, None) as advance:
-        row = run(home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of))
+        row = run(home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of), parent)
     measured = row.metrics
     typer.echo(f"{row.name}: learned from {measured['episodes']} episodes in {measured['seconds']} s.")
 

@@ -103,7 +103,7 @@ def _show_it(home: Home, catalog: Catalog, size: Size, say: Callable[[str], None
 
 
 def _learn(home: Home, size: Size, method: str, say: Callable[[str], None], progress: Progress) -> PolicyRow:
-    given = {"steps": str(size.steps)} if size.steps is not None and method == "ccol" else {}
+    given = _wishes(size) if method == "ccol" else {}
     with home.join() as catalog:
         number = len(demonstrations(catalog, STARTER.name))
     say(f"2. {method} learns from the {number} demonstrations that succeeded.")
@@ -119,6 +119,11 @@ def _learn(home: Home, size: Size, method: str, say: Callable[[str], None], prog
         )
     say(f"   The policy is called {row.name}; it took {_minutes(row.metrics['seconds'])}.")
     return row
+
+
+def _wishes(size: Size) -> dict[str, str]:
+    """What the demo asks of CCoL's training, beside its preset."""
+    return {"seed": str(size.seed)} | ({} if size.steps is None else {"steps": str(size.steps)})
 
 
 def _try(home: Home, size: Size, rows: list[PolicyRow], say: Callable[[str], None], progress: Progress) -> None:

@@ -1,6 +1,7 @@
 """From a task's successful episodes to a policy in the catalog."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import time
@@ -68,9 +69,17 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
 
 
 def train(
-    home: Home, task: str, method: str, preset: str, how: Any, tell: Callable[[int, int, float], None]
+    home: Home,
+    task: str,
+    method: str,
+    preset: str,
+    how: Any,
+    tell: Callable[[int, int, float], None],
+    start: str | None = None,
 ) -> PolicyRow:
-    """Fit a learner to the task's demonstrations, and keep the policy.
+    """Fit a learner to the task's demonstrations, and keep the policy; ``start`` names one to go on from.
+
+    A run that was interrupted goes on where it stopped when the same settings meet the same demonstrations again.
 
     Raises:
         CannotTrain: the task has no successful demonstration, or its loss became infinite.
@@ -89,10 +98,13 @@ def train(
             tell(done, of, loss)
 
         name = uuid4()
+        settings = json.loads(json.dumps(dataclasses.asdict(how), default=str))
+        parent = None if start is None else catalog.policy(start)
+        run = home.folder / "runs" / _fingerprint(method, settings, frozen.id, parent)
         try:
             data = learners.windows(how, paths, [instruction] * len(rows))
-            policy = how.fit(data, home.folder / "runs" / str(name), told)
-        except (learners.NoData, Diverged) as error:
+            policy = how.fit(data, run, told, None if parent is None else learners.load(home.folder / parent.path))
+        except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:
             raise CannotTrain(f"{method}: {error}") from error
         unnamed = home.folder / "policies" / f"{name}.part"
         policy.save(unnamed)
@@ -102,9 +114,10 @@ def train(
             name=catalog.next_policy_name(method),
             method=method,
             preset=preset,
-            settings=json.loads(json.dumps(dataclasses.asdict(how), default=str)),
+            settings=settings,
             task=task,
             snapshot=frozen.id,
+            parent=None if parent is None else parent.id,
             path=folder.relative_to(home.folder).as_posix(),
             digest=digest(folder),
             revision=revision(),
@@ -116,7 +129,15 @@ def train(
             },
         )
         catalog.add(row)
+        if run.exists():
+            run.rename(run.with_name(str(name)))
         return row
+
+
+def _fingerprint(method: str, settings: Mapping[str, Any], snapshot: str, parent: PolicyRow | None) -> str:
+    """What two runs have in common when the second may go on where the first stopped."""
+    same = [method, settings, snapshot, None if parent is None else str(parent.id), revision()]
+    return hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def demonstrations(catalog: Catalog, task: str) -> list[EpisodeRow]:
