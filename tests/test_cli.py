@@ -103,6 +103,43 @@ def test_how_many_processes_collect_makes_no_difference_to_what_is_collected(app
     assert sorted(row["condition"]["seed"] for row in listed) == [4000, 4001, 4002]
 
 
+def test_the_same_seed_gives_the_same_episode_bytes(appliance: Type, home: Path) -> None:
+    """Also in another sitting, by another process; only who and when may differ."""
+    for workers in ("1", "2"):
+        said = appliance("collect", "--task", "pick_place", "--episodes", "2", "--seed", "3", "--workers", workers)
+        assert said.code == 0, said.err
+    listed = appliance("episodes", "list", "--json").json
+    by_start: dict[int, list[Path]] = {}
+    for row in listed:
+        by_start.setdefault(row["condition"]["seed"], []).append(home / row["path"])
+    assert [len(paths) for paths in by_start.values()] == [2, 2]
+    assert len({row["digest"] for row in listed}) == 2
+    for first, second in by_start.values():
+        names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+        assert names == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
+        said_of_it = {Path("zarr.json"), Path("manifest.json")}
+        assert [name for name in names if (first / name).read_bytes() != (second / name).read_bytes()] == sorted(
+            said_of_it
+        )
+
+
+def test_training_goes_on_from_a_policy_that_fits(appliance: Type) -> None:
+    assert appliance("collect", "--task", "pick_place", "--seed", "0").code == 0
+    tiny = ("train", "--task", "pick_place", "--method", "ccol", "--preset", "tiny", "--steps", "2")
+    assert appliance(*tiny).code == 0
+    assert appliance(*tiny, "--from", "ccol-1").code == 0
+    first, second = appliance("policies", "list", "--json").json
+    assert (first["parent"], second["parent"]) == (None, first["id"])
+
+    wider = appliance(*tiny, "--from", "ccol-1", "--width", "48")
+    assert wider.code == 1
+    assert "do not fit" in wider.err
+    remembers = appliance("train", "--task", "pick_place", "--method", "nearest", "--from", "ccol-1")
+    assert remembers.code == 1
+    assert "only remembers" in remembers.err
+    assert appliance(*tiny, "--from", "ccol-9").code == 1
+
+
 def test_without_a_seed_a_sitting_goes_on_where_the_last_one_ended(appliance: Type, home: Path) -> None:
     assert appliance("collect", "--task", "pick_place", "--seed", "0").code == 0
     here = Home(home, str(home / "catalog.db"))
