@@ -37,10 +37,10 @@ check: setup ## format, lint, types and import contracts
 	$(BIN)/lint-imports
 
 slow: setup ## the tests that train real policies or repeat many crashes
-	@$(TEST) -m "slow and not hardware" $(ARGS)
+	@mkdir -p build/tests && $(BIN)/python -m pytest -m "slow and not hardware" $(ARGS)
 
-bench: setup ## measure
-	@if ls tests/bench/*.py >/dev/null 2>&1; then $(TEST) tests/bench $(ARGS); else echo "Nothing to measure yet: tests/bench is empty."; fi
+bench: setup ## measure against the usual way, both in one process
+	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra dev --extra postgres --generate-hashes --python-version 3.12 --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
