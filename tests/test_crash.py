@@ -113,7 +113,7 @@ def die_at(step: int) -> None:
 def serve() -> None:
     """For each line on the standard input, fork a program that does as it says."""
     for line in sys.stdin:
-        what, step, root = line.split()
+        what, step, root = line.rstrip("\n").split(" ", 2)
         child = os.fork()
         if child == 0:
             if int(step):
