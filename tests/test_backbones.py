@@ -181,6 +181,7 @@ def test_a_frozen_model_stays_what_it_was_and_the_other_learns(models: Path, fro
     trained = how.fit(squares(episodes=4)).net
     vision, text = hf.ViTModel.from_pretrained(models / "vit"), hf.RobertaModel.from_pretrained(models / "roberta")
     for before, after, stays in ((vision, trained.vision.model, frozen), (text, trained.text.model, not frozen)):
+        assert all(parameter.requires_grad != stays for parameter in after.parameters())
         then, now = before.state_dict(), after.state_dict()
         same = all(torch.equal(then[name], now[name]) for name in then if "pooler" not in name)
         assert same == stays

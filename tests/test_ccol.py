@@ -274,19 +274,19 @@ def test_a_posterior_of_actions_reads_them_in_training_and_is_zero_at_run_time()
     assert not torch.equal(told["tokens"][0, -1], told["tokens"][1, -1])
 
 
-def test_hadamard_keeps_one_token_per_thing_seen() -> None:
-    """A product with the mean latent token, so a latent of nothing leaves nothing."""
-    made, seen = net(ABLATIONS["hadamard"]).eval(), batch()
-    lengths: list[int] = []
-    made.attention.register_forward_hook(lambda _m, inputs, _out: lengths.append(inputs[0].shape[1]))
-    with torch.no_grad():
-        made(seen.images, seen.state, seen.instructions)
-    assert lengths == [TINY.points]
-    usual = net().eval()
-    usual.attention.register_forward_hook(lambda _m, inputs, _out: lengths.append(inputs[0].shape[1]))
-    with torch.no_grad():
-        usual(seen.images, seen.state, seen.instructions)
-    assert lengths == [TINY.points, TINY.points + TINY.ode_points]
+def test_hadamard_is_a_product_with_the_mean_latent_token_and_adds_none() -> None:
+    """A latent of nothing then leaves nothing, where beside what is seen it would be some tokens more."""
+    for how, length, nothing in ((ABLATIONS["hadamard"], TINY.points, True), (TINY, TINY.points + 2, False)):
+        made, seen, given = net(how).eval(), batch(), list[torch.Tensor]()
+        made.attention.register_forward_hook(lambda _m, inputs, _out, given=given: given.append(inputs[0]))
+        with torch.no_grad():
+            made(seen.images, seen.state, seen.instructions)
+            made.latent.to_token.weight.zero_()
+            made.latent.to_token.bias.fill_(-1)
+            made(seen.images, seen.state, seen.instructions)
+        assert [each.shape[1] for each in given] == [length, length]
+        assert given[0].any()
+        assert given[1].any() != nothing
 
 
 def test_steps_past_the_end_teach_nothing() -> None:
