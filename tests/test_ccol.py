@@ -351,7 +351,7 @@ def test_a_preset_that_does_not_exist_names_those_that_do() -> None:
 
 def test_it_learns_where_the_bright_square_is_and_plans_the_way_there() -> None:
     """On squares it never saw, the plan is three times better than the mean plan, and the loss falls to half."""
-    how = replace(TINY, training=replace(TINY.training, steps=150, batch=32, ema=0.9, held_out=0.2))
+    how = replace(TINY, training=replace(TINY.training, steps=300, batch=32, ema=0.9, held_out=0.2))
     data = squares(episodes=20)
     policy = how.fit(data)
     learn, check = data.split(0.2, how.training.seed)
