@@ -6,7 +6,7 @@ head, is the bottleneck, and a soft-argmax over a fine map localises a cube to m
 
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,12 @@ class Pretrained(nn.Module):
         self.frozen = frozen
         self.model.requires_grad_(not frozen)
 
+    def train(self, mode: bool = True) -> Self:
+        """A frozen model stays as it is at run time: without dropout."""
+        super().train(mode)
+        self.model.train(mode and not self.frozen)
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
         with torch.set_grad_enabled(not self.frozen and torch.is_grad_enabled()):
             tokens: Tensor = self.model(pixel_values=images.flatten(0, 1)).last_hidden_state
@@ -136,6 +142,12 @@ class PretrainedText(nn.Module):
         self.width = int(self.model.config.hidden_size)
         self.frozen = frozen
         self.model.requires_grad_(not frozen)
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen model stays as it is at run time: without dropout."""
+        super().train(mode)
+        self.model.train(mode and not self.frozen)
+        return self
 
     def forward(self, instructions: list[str]) -> tuple[Tensor, Tensor]:
         words = self.tokenizer(instructions, padding=True, return_tensors="pt").to(self.model.device)

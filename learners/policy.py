@@ -15,6 +15,9 @@ from learners.data import KEY, ROBOT, Senses, Windows
 from learners.transforms import Affine, View
 from storage import Observation
 
+LEAST = {"state": 0.05, "plan": 0.01, "key": 0.05}
+"""Spreads below this (m, rad, parts of an axis) are noise: a hand that was always upright leans a little later."""
+
 
 class Scales(nn.Module):
     """Zero mean and unit spread for states, plans and key frames; stored with the weights.
@@ -32,7 +35,7 @@ class Scales(nn.Module):
         """Measure the windows; steps past an episode's end repeat its last target and count as such."""
         flat = data.plan.reshape(len(data), -1)
         for name, values in (("state", data.state), ("plan", flat), ("key", data.key)):
-            affine = Affine.fit(values)
+            affine = Affine.fit(values, LEAST[name])
             self._set(f"{name}_mean", affine.mean)
             self._set(f"{name}_scale", affine.scale)
 

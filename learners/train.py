@@ -232,7 +232,11 @@ class _Progress:
         if self.average is not None:
             self.average.load_state_dict(_under("average.", tensors))
         for i, parameter in enumerate(self.parameters):
-            self.optimizer.state[parameter].update(_under(f"optimizer.{i}.", tensors))
+            moments = _under(f"optimizer.{i}.", tensors)
+            # AdamW counts its steps on the CPU; everything else lies where its parameter does.
+            self.optimizer.state[parameter].update(
+                {name: value if name == "step" else value.to(parameter.device) for name, value in moments.items()}
+            )
         torch.set_rng_state(tensors["generator"])
         return int(note["done"])
 

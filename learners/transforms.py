@@ -135,10 +135,12 @@ class Affine:
 
     @classmethod
     def fit(cls, values: Floats, least: float = 1e-3) -> "Affine":
-        """Zero mean and unit spread over all but the last axis; spreads below ``least`` are left alone."""
+        """Zero mean over all but the last axis, and unit spread, where a spread below ``least`` counts as ``least``.
+
+        A number that hardly varied in training must not become a loud one when it varies a little more later.
+        """
         flat = values.reshape(-1, values.shape[-1])
-        spread = flat.std(0)
-        return cls(flat.mean(0).astype("f4"), np.where(spread < least, 1.0, spread).astype("f4"))
+        return cls(flat.mean(0).astype("f4"), np.maximum(flat.std(0), least).astype("f4"))
 
     def do(self, values: Floats) -> NDArray[np.float32]:
         return ((values - self.mean) / self.scale).astype("f4")

@@ -14,7 +14,7 @@ from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 
 import learners
-from learners.backbones import KeyPoints, Words, mean_word, sinusoids
+from learners.backbones import KeyPoints, PretrainedText, Words, mean_word, sinusoids
 from learners.ccol import CCoL
 from storage import Observation
 from tests.lessons import INSTRUCTION, QUICK, TINY, arm_rows, camera_rows, squares
@@ -185,6 +185,13 @@ def test_a_frozen_model_stays_what_it_was_and_the_other_learns(models: Path, fro
         then, now = before.state_dict(), after.state_dict()
         same = all(torch.equal(then[name], now[name]) for name in then if "pooler" not in name)
         assert same == stays
+
+
+def test_a_frozen_model_reads_without_dropout_also_in_training(models: Path) -> None:
+    read = {frozen: PretrainedText(str(models / "text"), frozen).train() for frozen in (True, False)}
+    twice = {frozen: [model([INSTRUCTION])[0] for _ in range(2)] for frozen, model in read.items()}
+    assert torch.equal(*twice[True])
+    assert not torch.equal(*twice[False])
 
 
 def test_short_instructions_beside_long_ones_mean_the_same_to_a_language_model(models: Path) -> None:
