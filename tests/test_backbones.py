@@ -188,7 +188,7 @@ def test_a_frozen_model_stays_what_it_was_and_the_other_learns(models: Path, fro
 
 
 def test_a_frozen_model_reads_without_dropout_also_in_training(models: Path) -> None:
-    read = {frozen: PretrainedText(str(models / "text"), frozen).train() for frozen in (True, False)}
+    read = {frozen: PretrainedText(str(models / "roberta"), frozen).train() for frozen in (True, False)}
     twice = {frozen: [model([INSTRUCTION])[0] for _ in range(2)] for frozen, model in read.items()}
     assert torch.equal(*twice[True])
     assert not torch.equal(*twice[False])
