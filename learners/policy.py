@@ -67,14 +67,6 @@ class Chunked(Protocol):
     def ensemble(self) -> float | None: ...
 
 
-class Plans(Protocol):
-    """What a network must do to be a policy."""
-
-    def steps(self, images: Tensor, state: Tensor, instructions: list[str]) -> Tensor:
-        """Chunk (B, k, d) in the view's own units, from pixels 0..255 and raw states."""
-        ...
-
-
 @dataclass(frozen=True)
 class ChunkPolicy:
     """A network, its settings and what they are called."""
@@ -82,6 +74,7 @@ class ChunkPolicy:
     method: str
     how: Chunked
     net: Any
+    """A module whose ``steps(images, state, instructions)`` gives chunks (B, k, d) in the view's own units."""
     facts: dict[str, Any]
     """What the settings do not say and the network needs to be built again."""
 
@@ -107,8 +100,7 @@ class ChunkPolicy:
     def plan(self, seen: Observation, instruction: str) -> NDArray[np.void]:
         """Targets from now on: first where the robot is already sent, then ``k`` steps at ``hz``."""
         images, state, now = self.how.senses.live(seen)
-        device = self._device
-        steps = self.net.steps(images.to(device), torch.from_numpy(state).to(device), [instruction])
+        steps = self.net.steps(images.to(self._device), torch.from_numpy(state).to(self._device), [instruction])
         targets = self.how.view.decode(steps.double().cpu().numpy(), now)
         return timed(seen, targets, self.how.hz)
 
