@@ -6,8 +6,9 @@ from pathlib import Path
 from uuid import UUID
 
 from storage.catalog import Catalog
-from storage.episode import MANIFEST, Episode, Sealed, check, finish, lock, remains, unlock
+from storage.episode import MANIFEST, Episode, check
 from storage.models import EpisodeRow
+from storage.writer import Sealed, finish, lock, remains, unlock
 
 
 @dataclass(frozen=True)
