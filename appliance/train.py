@@ -126,7 +126,8 @@ def train(
                 "windows": len(data),
                 "loss": losses[-1] if losses else None,
                 "seconds": round(time.monotonic() - began, 1),
-            },
+            }
+            | policy.measured,
         )
         catalog.add(row)
         if run.exists():

@@ -173,8 +173,8 @@ class CCoL:
         else:
             net = Net(self, parent.facts)
             go_on(net, parent)
-        train(net, data, self.training, run, tell)
-        return ChunkPolicy("ccol", self, net, net.facts)
+        measured = train(net, data, self.training, run, tell)
+        return ChunkPolicy("ccol", self, net, net.facts, measured)
 
     def restore(self, stored: Stored) -> ChunkPolicy:
         """The policy that was saved with these settings."""

@@ -1,7 +1,7 @@
 """A trained network as a policy: from what is seen now to timed targets, a chunk at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +77,8 @@ class ChunkPolicy:
     """A module whose ``steps(images, state, instructions)`` gives chunks (B, k, d) in the view's own units."""
     facts: dict[str, Any]
     """What the settings do not say and the network needs to be built again."""
+    measured: dict[str, float] = field(default_factory=dict)
+    """The last losses of its training, also on windows held out from it."""
 
     @property
     def name(self) -> str:

@@ -130,6 +130,8 @@ def test_training_goes_on_from_a_policy_that_fits(appliance: Type) -> None:
     assert appliance(*tiny, "--from", "ccol-1").code == 0
     first, second = appliance("policies", "list", "--json").json
     assert (first["parent"], second["parent"]) == (None, first["id"])
+    measured = appliance("policies", "show", "ccol-2", "--json").json["metrics"]
+    assert {"recon", "kl", "disc", "key", "loss"} <= measured.keys()
 
     wider = appliance(*tiny, "--from", "ccol-1", "--width", "48")
     assert wider.code == 1
