@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -91,19 +90,13 @@ def train(
         frozen = catalog.snapshot(task, rows, QUERY)
         began = time.monotonic()
         paths = [home.folder / row.path for row in rows]
-        losses: list[float] = []
-
-        def told(done: int, of: int, loss: float) -> None:
-            losses[:] = [loss] if math.isfinite(loss) else []
-            tell(done, of, loss)
-
         name = uuid4()
         settings = json.loads(json.dumps(dataclasses.asdict(how), default=str))
         parent = None if start is None else catalog.policy(start)
         run = home.folder / "runs" / _fingerprint(method, settings, frozen.id, parent)
         try:
             data = learners.windows(how, paths, [instruction] * len(rows))
-            policy = how.fit(data, run, told, None if parent is None else learners.load(home.folder / parent.path))
+            policy = how.fit(data, run, tell, None if parent is None else learners.load(home.folder / parent.path))
         except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:
             raise CannotTrain(f"{method}: {error}") from error
         unnamed = home.folder / "policies" / f"{name}.part"
@@ -124,7 +117,6 @@ def train(
             metrics={
                 "episodes": len(rows),
                 "windows": len(data),
-                "loss": losses[-1] if losses else None,
                 "seconds": round(time.monotonic() - began, 1),
             }
             | policy.measured,

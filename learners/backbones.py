@@ -6,28 +6,10 @@ head, is the bottleneck, and a soft-argmax over a fine map localises a cube to m
 
 import re
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-
-
-class Vision(Protocol):
-    """Pictures (B, V, 3, H, W) in [-1, 1] to tokens (B, N, width), and those to one vector (B, summary_width)."""
-
-    width: int
-    summary_width: int
-
-    def __call__(self, images: Tensor) -> Tensor: ...
-    def summary(self, tokens: Tensor) -> Tensor: ...
-
-
-class Text(Protocol):
-    """Instructions to tokens (B, L, width) and which of them are words (B, L)."""
-
-    width: int
-
-    def __call__(self, instructions: list[str]) -> tuple[Tensor, Tensor]: ...
 
 
 class KeyPoints(nn.Module):

@@ -4,7 +4,7 @@ Notable:
 - Motion continuity (MCC): past states -> CVAE -> a latent that flows along a neural ODE; its points become tokens.
 - Co-attention (CSA): words attend to what is seen and felt, and the other way round; both fused by a sum (Eq. 8, 9).
 - Position attention (Eq. 10) spreads the fused tokens over time; learned queries decode a chunk of ``k`` targets.
-- The loss is L1 on the chunk + KL + E_disc, in four readings (`Discrepancy`). Each component has its switch.
+- The loss is L1 on the chunk + KL + E_disc, in three readings (`Discrepancy`). Each component has its switch.
 - Ours, and off in the ``paper`` preset: a key-point encoder that a CPU can train; ``keyframe``, a second output that
   says where the hand will next open or close, which the decoder is told; ``residual``, which lets tokens past the
   co-attention unmixed.

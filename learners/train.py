@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,14 +31,6 @@ def silent(_done: int, _of: int, _loss: float) -> None:
 
 class Diverged(Exception):
     """The loss is no longer a number."""
-
-
-class Trains(Protocol):
-    """What the loop needs of a network."""
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Named terms; their sum is minimised."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -69,6 +61,8 @@ def train(
     net: nn.Module, data: Windows, how: Training, run: Path | None = None, tell: Tell = silent
 ) -> dict[str, float]:
     """Fit ``net`` in place and leave it in evaluation mode; returns its last losses.
+
+    ``net.losses(batch)`` gives named terms, whose sum is minimised.
 
     With a ``run`` folder, progress is stored there every ``save_every`` steps and a second call resumes it.
 
