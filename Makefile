@@ -40,7 +40,7 @@ slow: setup ## the tests that train real policies or repeat many crashes
 	@mkdir -p build/tests && $(BIN)/python -m pytest -m "slow and not hardware" $(ARGS)
 
 bench: setup ## measure against the usual way, both in one process
-	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra exchange --extra lerobot --extra view --extra postgres --extra dev --generate-hashes --python-version 3.12 --no-emit-index-url --no-annotate --no-header -q -o requirements.lock
