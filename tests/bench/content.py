@@ -107,8 +107,8 @@ def _texture(dice: np.random.Generator, height: int, width: int, colour: tuple[i
     """A surface whose detail falls with frequency as in photographs: amplitude about 1/f."""
     waves = np.fft.rfft2(dice.standard_normal((height, width)))
     f = np.hypot(np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * width)
-    pattern = np.fft.irfft2(waves / np.maximum(f, 4) ** 1.1, s=(height, width))
-    shade = 28 * pattern / pattern.std()
+    pattern = np.fft.irfft2(waves / np.maximum(f, 4) ** 1.6, s=(height, width))
+    shade = 24 * pattern / pattern.std()
     lit = np.array(colour) + shade[..., None] * np.array([1.0, 0.95, 0.85])
     surface: Images = np.clip(lit, 0, 255).astype(np.uint8)
     return surface
