@@ -1,0 +1,5 @@
+"""``python -m appliance.cli`` is ``appliance``."""
+
+from appliance.cli import main
+
+main()

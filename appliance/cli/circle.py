@@ -1,0 +1,182 @@
+"""Round the circle: collect, train, evaluate, report; and all of it at once, in simulation."""
+
+import enum
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance.cli.opened import opened, user
+from appliance.cli.options import AnyTask, AsJson, StationName, TaskName, Workers
+from appliance.cli.shown import print_wide, progress
+
+circle = typer.Typer()
+
+
+class By(enum.StrEnum):
+    """Who shows the task."""
+
+    SCRIPTED = "scripted"
+    VR = "vr"
+    KINESTHETIC = "kinesthetic"
+    LEADER = "leader"
+
+
+@circle.command()
+def collect(
+    task: TaskName,
+    station: StationName = "franka-sim",
+    by: Annotated[By, typer.Option("--by", help="Who shows the task.")] = By.SCRIPTED,
+    number: Annotated[int, typer.Option("--episodes", min=1, max=100_000, help="How many takes.")] = 1,
+    operator: Annotated[str, typer.Option("--operator", help="Who is responsible. Default: the user's name.")] = "",
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Which starts. Default: go on where the last sitting ended."),
+    ] = None,
+    workers: Workers = 1,
+) -> None:
+    """Record demonstrations of a task. Ctrl-C ends the sitting safely; the take in hand is kept."""
+    from appliance import station as stations
+    from appliance.collect import CannotCollect, Sitting, Took, starts, tally
+    from appliance.collect import collect as run
+
+    with opened() as (home, catalog):
+        catalog.task(task)
+    name = stations.load(station).name
+    if by is not By.SCRIPTED:
+        raise CannotCollect(f"--by {by} comes with hardware; this station offers: {By.SCRIPTED}")
+    chosen = starts(home, task, name, number, seed)
+    typer.echo(f"Collecting {number} takes of {task} at {name}, starts {chosen[0]} to {chosen[-1]}.", err=True)
+    took: list[Took] = []
+    with progress(task, number) as advance:
+
+        def tell(one: Took) -> None:
+            took.append(one)
+            advance(tally(took))
+
+        whole = run(Sitting(home, task, station, operator or user(), chosen), workers, tell)
+    typer.echo(tally(took) + "." if whole else f"Stopped. {tally(took)}.")
+
+
+@circle.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(
+    context: typer.Context,
+    task: TaskName,
+    method: Annotated[str, typer.Option("--method", help="How to learn, e.g. ccol or nearest.")],
+    preset: Annotated[str, typer.Option("--preset", help="How big: tiny, small or paper.")] = "small",
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps. Default: the preset's.")] = None,
+    parent: Annotated[str | None, typer.Option("--from", help="Go on from this policy.")] = None,
+) -> None:
+    """Learn a policy from the task's successful demonstrations.
+
+    Any field of the method may be given as an option, e.g. --lr 0.0003; a wrong name is answered with the right ones.
+    """
+    from appliance.train import WrongSetting, learner
+    from appliance.train import train as run
+
+    given = _fields(context.args) | ({} if steps is None else {"steps": str(steps)})
+    with opened() as (home, catalog):
+        catalog.task(task)
+        if parent is not None:
+            catalog.policy(parent)
+    try:
+        how = learner(method, preset, given)
+    except WrongSetting as error:
+        raise typer.BadParameter(str(error), context) from error
+    with progress(method, None) as advance:
+        row = run(home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of), parent)
+    measured = row.metrics
+    typer.echo(f"{row.name}: learned from {measured['episodes']} episodes in {measured['seconds']} s.")
+
+
+@circle.command()
+def evaluate(
+    task: TaskName,
+    policy: Annotated[list[str], typer.Option("--policy", help="A policy's name or ID. May be given several times.")],
+    trials: Annotated[int, typer.Option("--trials", min=1, max=100_000, help="Trials of each policy.")] = 20,
+    station: StationName = "franka-sim",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which starts; the same seed, the same starts.")] = 0,
+    workers: Workers = 1,
+) -> None:
+    """Try policies from the same starts, in shuffled order. Which policy drives is not shown until all are done."""
+    from appliance.evaluate import Trying, plan
+    from appliance.evaluate import evaluate as run
+    from ops import report as reports
+
+    with opened() as (home, catalog):
+        batch, rows = plan(home, task, policy, trials, seed, station)
+        names = ", ".join(row.name for row in rows)
+        typer.echo(f"Batch {batch.id}: {batch.planned} trials of {names}.", err=True)
+        with progress("trials", batch.planned) as advance:
+            whole = run(Trying(home, batch.id, station), workers, lambda turn: advance(f"turn {turn.turn}"))
+        if not whole:
+            typer.echo(f"Stopped. Batch {batch.id} stays open and does not count.")
+            raise typer.Exit(1)
+        print_wide(reports.tables(reports.summarize(catalog, task)))
+
+
+@circle.command()
+def report(
+    task: AnyTask = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Where the page goes. Default: reports/ in the data folder.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how often each policy succeeds, how sure that is, and how it fails. Writes a page with pictures."""
+    from ops import report as reports
+
+    with opened() as (home, catalog):
+        found = reports.summarize(catalog, task)
+        if as_json and page is None:
+            typer.echo(json.dumps(reports.as_json(found), indent=2))
+            return
+        written = reports.write_page(found, page or home.folder / "reports" / (task or "all"), home.folder)
+        if as_json:
+            typer.echo(json.dumps(reports.as_json(found), indent=2))
+            return
+        print_wide(reports.tables(found))
+    typer.echo(f"With pictures: {written}")
+
+
+@circle.command()
+def demo(
+    demos: Annotated[int | None, typer.Option("--demos", min=1, help="Demonstrations. Default 200.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps of CCoL.")] = None,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, help="Trials of each policy. Default 20.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
+    workers: Workers = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="All tiny: a minute, nothing learned.")] = False,
+) -> None:
+    """Go round the whole circle in simulation: collect, learn, evaluate, report."""
+    from appliance.demo import QUICK, USUAL
+    from appliance.demo import circle as run
+
+    size = (QUICK if quick else USUAL).but(demos=demos, steps=steps, trials=trials, seed=seed, workers=workers)
+    with opened() as (home, catalog):
+        run(home, catalog, size, typer.echo, progress, print_wide)
+
+
+def _loss(loss: float) -> str:
+    """What there is to say of a method's loss; one that only remembers has none."""
+    return f"loss {loss:.4f}" if math.isfinite(loss) else ""
+
+
+def _fields(arguments: Sequence[str]) -> dict[str, str]:
+    """Options that no command declares: ``--lr 1e-3``, ``--lr=1e-3``; ``--mcc`` alone is true."""
+    found: dict[str, str] = {}
+    name: str | None = None
+    for argument in arguments:
+        if argument.startswith("--"):
+            name, has_value, value = argument[2:].partition("=")
+            name = name.replace("-", "_")
+            found[name] = value if has_value else "true"
+            name = None if has_value else name
+        elif name is not None:
+            found[name], name = argument, None
+        else:
+            raise typer.BadParameter(f"what is {argument!r}? An option begins with --")
+    return found

@@ -1,0 +1,40 @@
+"""The program that people type: its commands, and how it ends."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from appliance.cli.circle import circle
+from appliance.cli.episodes import episodes
+from appliance.cli.policies import policies
+from appliance.cli.tasks import tasks
+from appliance.cli.upkeep import upkeep
+
+app = typer.Typer(
+    help="Collect demonstrations, learn from them, prove what got better, and see what failed. "
+    "Data lives under APPLIANCE_HOME (default ~/.local/share/appliance).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(circle)
+app.add_typer(upkeep)
+app.add_typer(tasks, name="tasks")
+app.add_typer(episodes, name="episodes")
+app.add_typer(policies, name="policies")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Exit 0: done; 1: refused, with the reason on stderr; 2: a mistake in the command line."""
+    try:
+        app(args=arguments, prog_name="appliance")
+    except Exception as error:
+        from appliance.refusal import refusal
+
+        said = refusal(error)
+        if said is None:
+            raise
+        sys.stderr.write(f"appliance: {said}\n")
+        raise SystemExit(1) from error
