@@ -362,6 +362,7 @@ def test_in_real_time_stamps_are_the_hosts_and_idle_gaps_are_skipped() -> None:
         began = clock.now()
         clock.t += 200 * MS
         assert arm.read(began)["t"].tolist() == [began + 10 * MS * i for i in range(1, 21)]
+        assert (arm.read(began)["received"] == clock.now()).all(), "they were had when somebody asked"
         assert camera.read(began)["t"].tolist() == [began + 20 * MS, began + 120 * MS]
         clock.t += 60_000 * MS
         assert len(arm.read(began)) == 20, "a minute that nobody watched did not happen"

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from drivers.clock import Clock, HostClock, StepClock
-from drivers.device import Device, Kinematics, Robot, Row, Rows, row_type
+from drivers.device import Device, Kinematics, Robot, Row, Rows, sensed
 from drivers.kinematics import Chain
 from drivers.twin.world import ACTION, ARM, CAMERAS, TRUTH, World
 
@@ -134,12 +134,14 @@ class Camera(_Part):
     """A camera. A frame's stamp is the moment its light fell in; it is drawn when somebody reads it."""
 
     def __init__(self, world: World, name: str, image: tuple[int, int]) -> None:
-        super().__init__(world, name, row_type(("rgb", "u1", (*image, 3))))
+        super().__init__(world, name, sensed(("rgb", "u1", (*image, 3))))
 
     def read(self, since: int) -> Rows:
-        stamps, pictures = self._world.see(self.name, since)
-        rows = np.empty(len(stamps), self.dtype)
-        rows["t"], rows["rgb"] = stamps, pictures
+        exposed, pictures = self._world.see(self.name, since)
+        rows = np.empty(len(exposed), self.dtype)
+        for field in ("t", "received", "seq"):
+            rows[field] = exposed[field]
+        rows["rgb"] = pictures
         return rows
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.clock import Clock, HostClock, StepClock
-from drivers.device import DeviceLost, Row, Rows, row_type
+from drivers.device import DeviceLost, Row, Rows, row_type, sensed
 from drivers.kinematics import Chain
 from drivers.ring import Ring
 from drivers.twin import scene
 from drivers.twin.picture import Painter
 
-ARM = row_type(
+ARM = sensed(
     ("q", "<f8", (7,)),
     ("dq", "<f8", (7,)),
     ("tau", "<f8", (7,)),
@@ -27,7 +27,7 @@ ARM = row_type(
     ("width_target", "<f8"),
 )
 ACTION = row_type(("q", "<f8", (7,)), ("width", "<f8"))
-TRUTH = row_type(
+TRUTH = sensed(
     *((cube, "<f8", (7,)) for cube in scene.CUBES),
     *((pad, "<f8", (3,)) for pad in scene.PADS),
     ("touched", "?", (len(scene.CUBES),)),
@@ -137,13 +137,13 @@ class World:
             self._advance(self._open(name))
             return self._rings[name].since(since)
 
-    def see(self, camera: str, since: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Return the stamps (n,) and the pictures (n, height, width, 3) of a camera, after ``since``."""
+    def see(self, camera: str, since: int) -> tuple[Rows, NDArray[np.uint8]]:
+        """Return when a camera looked, after ``since``, and its pictures (n, height, width, 3)."""
         exposed = self.read(camera, since)
         painter = self._painter
         if painter is None:
             raise DeviceLost(f"{camera}: the twin was left while it was being read")
-        return exposed["t"], painter.draw(camera, exposed["qpos"])
+        return exposed, painter.draw(camera, exposed["qpos"])
 
     def command(self, target: Row) -> None:
         """Aim for joint angles and a finger opening, from now on."""
@@ -172,7 +172,7 @@ class World:
         body.reset(cubes or scene.places({}))
         self._origin, self._step = self.clock.now(), 0
         self._pairs.clear()
-        exposure = row_type(("qpos", "<f8", (body.model.nq,)))
+        exposure = sensed(("qpos", "<f8", (body.model.nq,)))
         dtypes = {"arm": ARM, "truth": TRUTH, **dict.fromkeys(CAMERAS, exposure)}
         self._rings = {name: Ring(dtypes[name], max(2, round(KEPT * hz))) for name, hz in self._hz.items()}
         self._due = {name: self._schedule(name, 1e9 / hz / scene.TIMESTEP) for name, hz in self._hz.items()}
@@ -199,18 +199,20 @@ class World:
                 continue
             self._pairs |= body.touching()
             t = self._origin + until * scene.TIMESTEP
+            received = now if isinstance(self.clock, HostClock) else t
             for name in taken:
+                row = (t, received, self._due[name].taken, *self._measured(name, body))
+                self._rings[name].push(np.array([row], self._rings[name].rows.dtype))
                 self._due[name].taken += 1
-                self._rings[name].push(np.array([self._row(name, t, body)], self._rings[name].rows.dtype))
 
-    def _row(self, name: str, t: int, body: "_Body") -> tuple[Any, ...]:
+    def _measured(self, name: str, body: "_Body") -> tuple[Any, ...]:
         if name == "arm":
-            return (t, *body.arm())
+            return body.arm()
         if name == "truth":
-            row = (t, *body.truth(self._pairs))
+            truth = body.truth(self._pairs)
             self._pairs.clear()
-            return row
-        return (t, body.data.qpos.copy())
+            return truth
+        return (body.data.qpos.copy(),)
 
 
 CAMERAS = ("front", "wrist")
