@@ -1,14 +1,15 @@
 """After a crash: seal what was being recorded, and tell the catalog of what it missed. Nothing is thrown away."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 from storage.catalog import Catalog
-from storage.episode import MANIFEST, Episode, check
+from storage.entry import rows_of, streams_of
+from storage.episode import Episode
+from storage.manifest import MANIFEST, check
 from storage.models import EpisodeRow
-from storage.writer import Sealed, finish, lock, remains, unlock
+from storage.seal import Sealed, finish, lock, remains, unlock
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,15 @@ def recover(root: Path) -> list[Recovered]:
 def reconcile(root: Path, catalog: Catalog) -> list[Reconciled]:
     """Add every sealed episode that the catalog does not know, from what the episode says of itself.
 
+    Episodes that were catalogued before the catalog kept streams get theirs.
+
     Returns what was added and, with the reason, what could not be.
     """
     found = {path: _id(path) for path in sorted((root / "episodes").glob("*"))}
     known = catalog.known(episode for episode in found.values() if episode is not None)
-    return [_enter(path, catalog) for path, episode in found.items() if episode not in known]
+    added = [_enter(path, root, catalog) for path, episode in found.items() if episode not in known]
+    _fill_in(root, catalog)
+    return added
 
 
 def _recover(staged: Path) -> Recovered:
@@ -80,15 +85,25 @@ def _recover(staged: Path) -> Recovered:
         return Recovered(name, why=f"{type(error).__name__}: {error}")
 
 
-def _enter(path: Path, catalog: Catalog) -> Reconciled:
+def _enter(path: Path, root: Path, catalog: Catalog) -> Reconciled:
     try:
         if _id(path) is None:
             return Reconciled(path, why="it is not named as an episode is: an id, then .zarr")
-        row = row_of(Episode(path))
-        catalog.add(row)
+        rows = rows_of(Episode(path), root)
+        catalog.add(*rows)
     except (OSError, ValueError, LookupError, TypeError) as error:
         return Reconciled(path, why=str(error))
-    return Reconciled(path, row)
+    return Reconciled(path, next(row for row in rows if isinstance(row, EpisodeRow)))
+
+
+def _fill_in(root: Path, catalog: Catalog) -> None:
+    """Tell the catalog of the streams of episodes that it has known since before it kept them."""
+    for row in catalog.without_streams():
+        try:
+            catalog.add(*streams_of(Episode(root / row.path)))
+        except (OSError, ValueError, LookupError, TypeError):
+            # Whatever is wrong with it, `verify` tells.
+            continue
 
 
 def row_of(episode: Episode) -> EpisodeRow:
@@ -97,25 +112,10 @@ def row_of(episode: Episode) -> EpisodeRow:
     Raises:
         ValueError: its attributes do not say who did what and when.
     """
-    said = episode.attributes
-    if missing := {"task", "agent", "started", "ended_by"} - said.keys():
-        raise ValueError(f"{episode.path} does not say its {', '.join(sorted(missing))}")
-    policy = said.get("policy")
-    return EpisodeRow(
-        id=episode.id,
-        task=said["task"],
-        agent=said["agent"],
-        operator=said.get("operator", ""),
-        station=said.get("station", ""),
-        path=f"episodes/{episode.path.name}",
-        digest=episode.digest,
-        seconds=episode.seconds,
-        started=datetime.fromisoformat(said["started"]),
-        ended_by=said["ended_by"],
-        policy=None if policy is None else UUID(policy),
-        condition=said.get("condition", {}),
-        recovered=said.get("recovered", False),
-    )
+    row = rows_of(episode, episode.path.parent.parent)[0]
+    if not isinstance(row, EpisodeRow):
+        raise TypeError(row)
+    return row
 
 
 def _id(path: Path) -> UUID | None:

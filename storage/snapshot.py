@@ -3,20 +3,29 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from storage.models import EpisodeRow, Snapshot
+from storage.search import Listed
 
 
-def freeze(episodes: Iterable[EpisodeRow], query: str = "") -> Snapshot:
-    """Name a set of episodes by what is in them: the order in which they come does not matter.
+def freeze(found: Iterable[Listed | EpisodeRow], query: str = "") -> Snapshot:
+    """Name a set of episodes by what is in them and what of it is used: their order does not matter.
 
     Raises:
-        ValueError: there is no episode, or they are not all of one task.
+        ValueError: there is no episode, or they do not all count as one task.
     """
-    rows = list(episodes)
-    tasks = sorted({row.task for row in rows})
+    episodes = list(found)
+    tasks = sorted({(one.standing if isinstance(one, Listed) else one).task for one in episodes})
     if len(tasks) != 1:
         raise ValueError(f"a snapshot holds episodes of one task, these have {tasks or 'none'}")
-    pairs = sorted({(str(row.id), row.digest) for row in rows})
-    name = hashlib.blake2b(json.dumps(pairs, separators=(",", ":")).encode(), digest_size=16).hexdigest()
-    return Snapshot(id=name, task=tasks[0], episodes=[list(pair) for pair in pairs], query=query)
+    entries = sorted({_entry(one) for one in episodes})
+    name = hashlib.blake2b(json.dumps(entries, separators=(",", ":")).encode(), digest_size=16).hexdigest()
+    return Snapshot(id=name, task=tasks[0], episodes=[list(entry) for entry in entries], query=query)
+
+
+def _entry(one: Listed | EpisodeRow) -> tuple[Any, ...]:
+    """An episode's id and digest, and the seconds that are used of it if it is trimmed."""
+    if isinstance(one, EpisodeRow):
+        return str(one.id), one.digest
+    return (str(one.row.id), one.standing.digest, *(one.keep or ()))

@@ -101,7 +101,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     url: str = request.getfixturevalue("server")
     yield url
-    with Catalog(url) as opened, opened._writing.begin() as connection:
+    with Catalog(url) as opened, opened._database.engine.begin() as connection:
         migrate.downgrade(connection)
         connection.execute(text("DROP TABLE alembic_version"))
 
@@ -142,11 +142,11 @@ def test_a_whole_day_is_told_the_same_on_either_database(where: str) -> None:
 
 def test_tables_are_made_and_unmade_and_made_again(where: str) -> None:
     with Catalog(where) as catalog:
-        with catalog._engine.connect() as connection:
+        with catalog._database.engine.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-        with catalog._writing.begin() as connection:
+        with catalog._database.engine.begin() as connection:
             migrate.downgrade(connection)
-        with catalog._engine.connect() as connection:
+        with catalog._database.engine.connect() as connection:
             assert inspect(connection).get_table_names() == ["alembic_version"]
             assert migrate.version(connection) is None
     with Catalog(where) as again:
@@ -226,9 +226,9 @@ def test_the_version_the_code_knows_is_the_newest_migration() -> None:
 
 
 def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
-    with Catalog(tmp_path / "c.db") as catalog, catalog._writing.begin() as connection:
+    with Catalog(tmp_path / "c.db") as catalog, catalog._database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(Unavailable, match="version 9999, this program knows versions up to 0001; update"):
+    with pytest.raises(Unavailable, match="version 9999, this program knows versions up to 0002; update"):
         Catalog(tmp_path / "c.db")
 
 
@@ -258,7 +258,7 @@ def test_opening_a_catalog_that_is_up_to_date_does_not_load_alembic(tmp_path: Pa
 
 
 def test_sqlite_keeps_its_promises(catalog: Catalog) -> None:
-    with catalog._engine.connect() as connection:
+    with catalog._database.engine.connect() as connection:
         said = {
             promise: connection.execute(text(f"PRAGMA {promise}")).scalar()
             for promise in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")

@@ -1,0 +1,132 @@
+"""Finding episodes among very many: every question is answered by one index over how they stand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import starmap
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from storage.models import Calibration, EpisodeRow, Outcome, PolicyRow, Standing, StreamRow, Task
+from storage.rows import one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which episodes are asked for. What is None does not matter; what is given has to hold."""
+
+    task: str | None = None
+    """What they count as."""
+    outcome: Outcome | None = None
+    """The verdict that counts."""
+    agent: str | None = None
+    """Who drove: ``scripted``, ``person``, ``policy``, ..."""
+    operator: str | None = None
+    station: str | None = None
+    device: str | None = None
+    """A device that took part, by its name or its serial number."""
+    calibration: int | None = None
+    """A calibration that one of its devices was recorded under."""
+    policy: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    """They began before this."""
+    retired: bool | None = False
+    quarantined: bool | None = None
+    purged: bool | None = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An episode as it was recorded, and how it stands now."""
+
+    row: EpisodeRow
+    standing: Standing
+
+    @property
+    def keep(self) -> tuple[float, float] | None:
+        """The seconds of it that are used, from its first row; None when it is not trimmed."""
+        start, end = self.standing.start, self.standing.end
+        if start is None and end is None:
+            return None
+        return (0.0 if start is None else start), (self.row.seconds if end is None else end)
+
+
+def find(session: Session, wanted: Wanted, last: int | None = None) -> list[Listed]:
+    """Those episodes, oldest first; with ``last``, only so many of the newest.
+
+    Raises:
+        Unknown: there is no such task, policy or calibration.
+    """
+    check(session, wanted)
+    found = list(starmap(Listed, session.execute(listing(wanted, last))))
+    return found if last is None else found[::-1]
+
+
+def count(session: Session, wanted: Wanted) -> int:
+    """How many `find` would find."""
+    check(session, wanted)
+    return session.scalar(counting(wanted)) or 0
+
+
+def among(session: Session, episodes: Iterable[UUID], at_once: int) -> dict[UUID, Listed]:
+    """These episodes, however they stand."""
+    keys = list(dict.fromkeys(episodes))
+    both = select(EpisodeRow, Standing).join(Standing, Standing.episode == EpisodeRow.id)
+    return {
+        row.id: Listed(row, standing)
+        for first in range(0, len(keys), at_once)
+        for row, standing in session.execute(both.where(EpisodeRow.id.in_(keys[first : first + at_once])))
+    }
+
+
+def check(session: Session, wanted: Wanted) -> None:
+    """Make sure that what is asked for can exist: a name that nobody gave is a mistake, not an empty list.
+
+    Raises:
+        Unknown: there is no such task, policy or calibration.
+    """
+    for kind, key in ((Task, wanted.task), (PolicyRow, wanted.policy), (Calibration, wanted.calibration)):
+        if key is not None:
+            one(session, kind, key)
+
+
+def listing(wanted: Wanted, last: int | None) -> Select[EpisodeRow, Standing]:
+    """The question that `find` asks: newest first when only some are asked for, so that the rest is never looked at."""
+    both = select(EpisodeRow, Standing).join(Standing, Standing.episode == EpisodeRow.id).where(*narrowing(wanted))
+    if last is None:
+        return both.order_by(Standing.started, Standing.episode)
+    return both.order_by(Standing.started.desc(), Standing.episode.desc()).limit(last)
+
+
+def counting(wanted: Wanted) -> Select[int]:
+    """The question that `count` asks."""
+    return select(func.count()).select_from(Standing).where(*narrowing(wanted))
+
+
+def narrowing(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """What has to hold of an episode's standing."""
+    given = (
+        (Standing.task, wanted.task),
+        (Standing.outcome, wanted.outcome),
+        (Standing.agent, wanted.agent),
+        (Standing.operator, wanted.operator),
+        (Standing.station, wanted.station),
+        (Standing.policy, wanted.policy),
+        (Standing.retired, wanted.retired),
+        (Standing.quarantined, wanted.quarantined),
+        (Standing.purged, wanted.purged),
+    )
+    held: list[ColumnElement[bool]] = [column == value for column, value in given if value is not None]
+    if wanted.since is not None:
+        held.append(Standing.started >= wanted.since)
+    if wanted.until is not None:
+        held.append(Standing.started < wanted.until)
+    of_it = exists().where(StreamRow.episode == Standing.episode)
+    if wanted.device is not None:
+        held.append(of_it.where(or_(StreamRow.name == wanted.device, StreamRow.serial == wanted.device)))
+    if wanted.calibration is not None:
+        held.append(of_it.where(StreamRow.calibration == wanted.calibration))
+    return held
