@@ -49,13 +49,13 @@ def write_array(folder: Path, values: NDArray[Any]) -> None:
     )
 
 
-def read_array(folder: Path) -> NDArray[Any]:
-    """Read one array that `write_array` wrote.
+def read_array(folder: Path, about: dict[str, Any] | None = None) -> NDArray[Any]:
+    """Read one array that `write_array` wrote; ``about`` is its description, read from its folder when None.
 
     Raises:
         ValueError: something else wrote it.
     """
-    about = json.loads((folder / "zarr.json").read_bytes())
+    about = json.loads((folder / "zarr.json").read_bytes()) if about is None else about
     if [codec["name"] for codec in about["codecs"]] != ["bytes", "blosc"]:
         raise ValueError(f"{folder} is not one of our arrays; zarr can read it")
     shape, kind = tuple(about["shape"]), np.dtype(about["data_type"]).newbyteorder("<")
@@ -74,8 +74,13 @@ def shard_index(places: Iterable[tuple[int, int]]) -> bytes:
     return index + struct.pack("<I", crc32c(index))
 
 
-def frames_description(shape: tuple[int, ...], codecs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Describe frames kept one by one in a single shard: ``shape`` is (frames, height, width, 3)."""
+def shard(dimensions: int) -> Path:
+    """Where in its folder an array of so many dimensions is, when it is one shard."""
+    return Path("c", *["0"] * dimensions)
+
+
+def shard_description(shape: tuple[int, ...], kind: str, codecs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Describe pictures kept one by one in a single shard: ``shape`` is theirs, after their number."""
     inner = {
         "chunk_shape": [1, *shape[1:]],
         "codecs": codecs,
@@ -83,7 +88,7 @@ def frames_description(shape: tuple[int, ...], codecs: list[dict[str, Any]]) -> 
         "index_location": "end",
     }
     sharding = [{"name": "sharding_indexed", "configuration": inner}]
-    return _description(shape, "uint8", (max(1, shape[0]), *shape[1:]), "/", sharding)
+    return _description(shape, kind, (max(1, shape[0]), *shape[1:]), "/", sharding)
 
 
 def _chunk(place: int, dimensions: int) -> str:

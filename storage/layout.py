@@ -1,4 +1,4 @@
-"""How a device's rows are laid out, in memory and in words, and which devices are cameras."""
+"""How a device's rows are laid out, in memory and in words, and which of their fields are pictures."""
 
 from typing import Any
 
@@ -7,29 +7,40 @@ import numpy as np
 from storage import arrays
 from storage.timeline import Rows
 
-FRAMES = "rgb"
-"""The field that makes a device a camera: (height, width, 3) bytes."""
+RGB = "rgb"
+"""What a camera saw in colour: (height, width, 3) bytes."""
+
+DEPTH = "depth"
+"""How far away it was: (height, width) whole millimetres, <u2, 0 where nothing is known."""
 
 
-def is_camera(dtype: np.dtype[Any]) -> bool:
-    """Say whether rows of this layout carry a picture."""
-    if FRAMES not in (dtype.names or ()):
-        return False
-    kind = dtype[FRAMES]
-    return kind.base == np.uint8 and len(kind.shape) == 3 and kind.shape[2] == 3
+def pictures(dtype: np.dtype[Any]) -> list[str]:
+    """The fields that are pictures, in the row's order: ``rgb`` and ``depth``. A row that has one is a camera's."""
+    return [name for name in dtype.names or () if _is_picture(name, dtype[name])]
 
 
 def plain_dtype(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
-    """A camera's fields but its frame, close together."""
-    return np.dtype([(name, dtype[name].base, dtype[name].shape) for name in dtype.names or () if name != FRAMES])
+    """A row's fields but its pictures, close together."""
+    kept = [name for name in dtype.names or () if name not in pictures(dtype)]
+    return part_of(dtype, kept)
 
 
-def without_frames(rows: Rows) -> Rows:
-    """A camera's rows but their frames."""
-    plain: Rows = np.empty(len(rows), plain_dtype(rows.dtype))
-    for name in plain.dtype.names or ():
-        plain[name] = rows[name]
-    return plain
+def part_of(dtype: np.dtype[np.void], fields: list[str]) -> np.dtype[np.void]:
+    """Some of a row's fields, close together."""
+    return np.dtype([(name, dtype[name].base, dtype[name].shape) for name in fields])
+
+
+def part(rows: Rows, fields: list[str]) -> Rows:
+    """The same rows with some of their fields only."""
+    some: Rows = np.empty(len(rows), part_of(rows.dtype, fields))
+    for name in fields:
+        some[name] = rows[name]
+    return some
+
+
+def without_pictures(rows: Rows) -> Rows:
+    """A camera's rows but their pictures."""
+    return part(rows, list(plain_dtype(rows.dtype).names or ()))
 
 
 def checked(name: str, dtype: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -52,3 +63,9 @@ def fields_of(dtype: np.dtype[np.void]) -> list[list[Any]]:
 def dtype_of(fields: list[list[Any]]) -> np.dtype[np.void]:
     """The layout that `fields_of` wrote down."""
     return np.dtype([(name, kind, tuple(shape)) for name, kind, shape in fields])
+
+
+def _is_picture(name: str, kind: np.dtype[Any]) -> bool:
+    if name == RGB:
+        return kind.base == np.uint8 and len(kind.shape) == 3 and kind.shape[2] == 3
+    return name == DEPTH and kind.base == np.dtype("<u2") and len(kind.shape) == 2

@@ -1,14 +1,17 @@
 """A file that only grows, record by record, and in which every whole record can be found again after a crash."""
 
+import array
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from google_crc32c import value as crc32c
+
+from storage.manifest import Sum
 
 HEADER = struct.Struct("<4sIQqII")
 """Magic, bytes in the record, its place in the file, its stamp (ns), checksum of the record, checksum of the header."""
@@ -21,8 +24,11 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.sum = Sum()
+        """Of everything appended so far."""
+        self.sizes = array.array("Q")
+        """Bytes in every record so far."""
         self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._records = 0
 
     def append(self, t: int, body: bytes) -> None:
         """Add one record, stamped ``t``.
@@ -30,9 +36,11 @@ class Log:
         Raises:
             OSError: it could not be written whole; nothing may follow it.
         """
-        header = HEADER.pack(MAGIC, len(body), self._records, t, crc32c(body), 0)[:-4]
-        _write(self._file, header + struct.pack("<I", crc32c(header)), body)
-        self._records += 1
+        header = HEADER.pack(MAGIC, len(body), len(self.sizes), t, crc32c(body), 0)[:-4]
+        header += struct.pack("<I", crc32c(header))
+        _write(self._file, header, body)
+        self.sum.add(header, body)
+        self.sizes.append(len(body))
 
     def sync(self) -> None:
         os.fdatasync(self._file)
@@ -41,7 +49,7 @@ class Log:
         os.close(self._file)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """Where one record's body is in its file."""
 
@@ -51,22 +59,40 @@ class Record:
 
 
 class Records:
-    """The reading end: every whole record, up to the first that is not."""
+    """The reading end: every whole record, up to the first that is not.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        sizes: the bytes in every record, from the `Log` that wrote them; None to look for records that are whole.
+    """
+
+    def __init__(self, path: Path, sizes: Iterable[int] | None = None) -> None:
+        self.path = path
         self.size = path.stat().st_size
         with path.open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if self.size else b""
-        self.index = list(self._scan())
-        self.end = self.index[-1].offset + self.index[-1].size if self.index else 0
-        """Where the last whole record ends."""
+        self.index = list(self._scan() if sizes is None else self._listed(sizes))
 
-    def body(self, record: Record) -> bytes:
-        return self._bytes[record.offset : record.offset + record.size]
+    @property
+    def end(self) -> int:
+        """Where the last whole record ends."""
+        return self.end_of(len(self.index))
+
+    def end_of(self, count: int) -> int:
+        """Where the first ``count`` records end."""
+        return self.index[count - 1].offset + self.index[count - 1].size if count else 0
+
+    def body(self, record: Record, most: int | None = None) -> bytes:
+        """What a record holds, or its first bytes."""
+        return self._bytes[record.offset : record.offset + (record.size if most is None else most)]
+
+    def after(self, count: int) -> bytes:
+        """What follows the first ``count`` records."""
+        return self._bytes[self.end_of(count) :]
 
     def tail(self) -> bytes:
         """What follows the last whole record."""
-        return self._bytes[self.end :]
+        return self.after(len(self.index))
 
     def close(self) -> None:
         if isinstance(self._bytes, mmap.mmap):
@@ -92,6 +118,13 @@ class Records:
                 return
             yield Record(t, start, size)
             place = start + size
+
+    def _listed(self, sizes: Iterable[int]) -> Iterator[Record]:
+        place = 0
+        for size in sizes:
+            t = HEADER.unpack_from(self._bytes, place)[3]
+            yield Record(t, place + HEADER.size, size)
+            place += HEADER.size + size
 
 
 def _write(file: int, *parts: bytes) -> None:

@@ -266,7 +266,7 @@ def test_a_disk_that_fills_while_sealing_keeps_the_take_in_staging(tmp_path: Pat
 
 def test_an_error_of_the_syncing_thread_reaches_whoever_writes_next(tmp_path: Path) -> None:
     with EpisodeWriter(tmp_path, {"arm": ARM}, {}) as writer:
-        log = writer._logs["arm"]
+        log = writer._logs["arm"][""]
         ends, usable = os.pipe(), log._file
         log._file = ends[0]  # which cannot be synced
         writer._sync()
@@ -310,7 +310,7 @@ def test_unknown_streams_and_fields_are_answered_with_those_there_are(tmp_path: 
         episode["leg", "q"]
     with pytest.raises(KeyError, match="no field 'x'; it has t, q, width"):
         episode["arm", "x"]
-    with pytest.raises(KeyError, match=r"not a camera.*\['front'\]"):
+    with pytest.raises(KeyError, match=r"not a camera.*front/rgb"):
         episode.frames("arm")
     with pytest.raises(FileNotFoundError, match="is no episode"):
         Episode(tmp_path / "nothing")

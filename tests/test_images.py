@@ -80,7 +80,7 @@ def test_a_camera_that_saw_nothing_has_no_frames(tmp_path: Path) -> None:
 
 def test_frames_stored_in_an_unknown_way_are_refused() -> None:
     with pytest.raises(ValueError, match=r"imagecodecs_webp.*zarr"):
-        decoder([{"name": "imagecodecs_webp"}], (48, 64, 3))
+        decoder([{"name": "imagecodecs_webp"}], (48, 64, 3), np.dtype("u1"))
 
 
 def test_a_file_of_frames_that_was_cut_is_an_error_not_a_black_image(tmp_path: Path) -> None:
