@@ -1,0 +1,143 @@
+"""The program that writes: takes rows out of shared memory and keeps them. `RecorderProcess` starts it."""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from collectors.backlog import Backlog, Bytes
+from collectors.process import BEGIN, END, ROWS
+from storage import EpisodeWriter, ImageCodec, Jpeg, Lossless
+from storage.layout import dtype_of
+
+CODECS = {"Jpeg": Jpeg, "Lossless": Lossless}
+
+SHARE = 8
+"""At most one part in so many of the backlog is written before its room is free again."""
+
+
+class Scribe:
+    """Does as the messages say: begins a take, writes rows, seals it or leaves it.
+
+    An error is told once, as soon as it happens, and again to whoever ends the take. Rows that come after it are
+    dropped; what was written before stays in staging.
+    """
+
+    def __init__(self, backlog: Backlog, talk: socket.socket) -> None:
+        self._backlog = backlog
+        self._talk = talk
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._writer: EpisodeWriter | None = None
+        self._streams: list[tuple[str, np.dtype[np.void]]] = []
+        self._failed: str | None = None
+
+    def work(self) -> bool:
+        """Do what is ready; tell whether anything was."""
+        messages = list(self._backlog.take(self._backlog.size // SHARE))
+        for kind, some in groupby(messages, itemgetter(0)):
+            if kind == ROWS:
+                self._write([(stream, body) for _, stream, body in some])
+            else:
+                for _, _, body in some:
+                    self._answer(kind, json.loads(bytes(body)))
+        self._backlog.free()
+        return len(messages) > 0
+
+    def leave(self) -> None:
+        """Write down what there is of the take, and leave it in staging."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.__exit__(None, None, None)
+
+    def _write(self, messages: list[tuple[int, Bytes]]) -> None:
+        """Write rows, every stream's in order, and several streams at once: packing pictures takes the most time."""
+        writer = self._writer
+        if writer is None or self._failed is not None:
+            return
+        by_stream: dict[int, list[Bytes]] = {}
+        for stream, body in messages:
+            by_stream.setdefault(stream, []).append(body)
+        try:
+            for _ in self._pool.map(lambda item: self._keep(writer, *item), by_stream.items()):
+                pass
+        except Exception as error:  # ruff: ignore[blind-except] - told to the loop, which ends the take
+            self._failed = str(error) or repr(error)
+            self._say({"take": str(writer.id), "failed": self._failed})
+
+    def _keep(self, writer: EpisodeWriter, stream: int, bodies: list[Bytes]) -> None:
+        name, dtype = self._streams[stream]
+        for body in bodies:
+            rows = body.view(dtype)
+            writer.append(name, rows)
+            self._backlog.written[stream] += np.uint64(len(rows))
+
+    def _answer(self, kind: int, asked: dict[str, Any]) -> None:
+        """Begin a take, seal it, or leave it, and say how that went."""
+        said: dict[str, Any] = {"number": asked["number"]}
+        try:
+            if kind == BEGIN:
+                self._begin(asked)
+            elif kind == END:
+                said |= self._end(asked["attributes"])
+        except Exception as error:  # ruff: ignore[blind-except] - told to whoever asked
+            said["failed"] = str(error) or repr(error)
+        if kind != BEGIN:
+            self.leave()
+        self._say(said)
+
+    def _begin(self, asked: dict[str, Any]) -> None:
+        self.leave()
+        images: dict[str, ImageCodec] = {
+            name: CODECS[kind](**fields) for name, (kind, fields) in asked["images"].items()
+        }
+        streams = {name: dtype_of(fields) for name, fields in asked["streams"].items()}
+        writer = EpisodeWriter(Path(asked["root"]), streams, asked["attributes"], images, UUID(asked["id"]))
+        self._streams, self._failed = list(streams.items()), None
+        self._backlog.written[:] = 0
+        self._writer = writer.__enter__()
+
+    def _end(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        if self._writer is None or self._failed is not None:
+            raise OSError(self._failed or "no take has begun")
+        sealed = self._writer.seal(attributes)
+        return {"id": str(sealed.id), "path": str(sealed.path), "digest": sealed.digest, "seconds": sealed.seconds}
+
+    def _say(self, said: dict[str, Any]) -> None:
+        try:
+            self._talk.send(json.dumps(said).encode(), socket.MSG_DONTWAIT)
+        except OSError:
+            """The other program is gone, and cares no more."""
+
+
+def main(memory: int, ready: int, freed: int, talk: int, size: int, parent: int) -> None:
+    """Write until the program that started this one is done with it, or dead; then write what waits, and end.
+
+    Signals that are meant for that program are not for this one, which ends when it does.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with Backlog(size, (memory, ready, freed)) as backlog, socket.socket(fileno=talk) as line:
+        scribe = Scribe(backlog, line)
+        life = os.pidfd_open(os.getppid())
+        watch = select.poll()
+        for file in (ready, talk, life):
+            watch.register(file, select.POLLIN)
+        over = os.getppid() != parent
+        while scribe.work() or not over:
+            if not backlog.waiting:
+                over = over or any(file != ready for file, _ in watch.poll())
+        scribe.leave()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
