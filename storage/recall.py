@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from storage.models import Calibration, EpisodeRow, Operator, PolicyRow, Snapshot, SnapshotEpisode, Standing, StreamRow
+from storage.models import Calibration, EpisodeRow, Kit, Operator, PolicyRow, Snapshot, SnapshotEpisode, Standing
 from storage.rows import SHOWN, Unknown, beginning, listed, one
-from storage.search import Listed, Wanted, narrowing
+from storage.search import Listed, Wanted, is_called, narrowing
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ def _check(session: Session, wanted: Wanted) -> None:
     if wanted.station is not None:
         _demand(session, "station", wanted.station, Standing.station, Standing.station == wanted.station)
     if wanted.device is not None:
-        either = (StreamRow.name == wanted.device) | (StreamRow.serial == wanted.device)
-        _demand(session, "device", wanted.device, StreamRow.name, either)
+        _demand(session, "device", wanted.device, Kit.device, is_called(wanted.device))
 
 
 def _demand(

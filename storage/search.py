@@ -6,10 +6,10 @@ from datetime import datetime
 from itertools import starmap
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from storage.models import Calibration, EpisodeRow, Outcome, PolicyRow, Standing, StreamRow, Task
+from storage.models import Calibration, EpisodeRow, Kit, Outcome, PolicyRow, Standing, Task
 from storage.rows import one
 
 
@@ -124,9 +124,13 @@ def narrowing(wanted: Wanted) -> list[ColumnElement[bool]]:
         held.append(Standing.started >= wanted.since)
     if wanted.until is not None:
         held.append(Standing.started < wanted.until)
-    of_it = exists().where(StreamRow.episode == Standing.episode)
     if wanted.device is not None:
-        held.append(of_it.where(or_(StreamRow.name == wanted.device, StreamRow.serial == wanted.device)))
+        held.append(Standing.kit.in_(select(Kit.id).where(is_called(wanted.device))))
     if wanted.calibration is not None:
-        held.append(of_it.where(StreamRow.calibration == wanted.calibration))
+        held.append(Standing.kit.in_(select(Kit.id).where(Kit.calibration == wanted.calibration)))
     return held
+
+
+def is_called(device: str) -> ColumnElement[bool]:
+    """Whether a device of a kit has this name or serial number."""
+    return or_(Kit.device == device, Kit.serial == device)

@@ -1,11 +1,14 @@
 """How an episode stands: it begins with the episode and follows, in the same transaction, whatever is said of it."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from storage.models import EpisodeRow, Merge, Standing, Verdict
+from storage.models import EpisodeRow, Kit, Merge, Standing, StreamRow, Verdict
 from storage.rows import Refused, check_names
 
 
@@ -25,6 +28,17 @@ def begin(session: Session, row: EpisodeRow) -> None:
             policy=row.policy,
         )
     )
+    session.flush()
+
+
+def equip(session: Session, episode: UUID) -> None:
+    """Note the set of devices that an episode's streams came from."""
+    streams = session.scalars(select(StreamRow).where(StreamRow.episode == episode).order_by(StreamRow.name)).all()
+    devices = [(stream.name, stream.serial, stream.calibration) for stream in streams]
+    name = hashlib.blake2b(json.dumps(devices).encode(), digest_size=8).hexdigest()
+    if session.scalar(select(Kit.id).where(Kit.id == name).limit(1)) is None:
+        session.add_all(Kit(id=name, device=device, serial=serial, calibration=of) for device, serial, of in devices)
+    session.get_one(Standing, episode).kit = name
     session.flush()
 
 

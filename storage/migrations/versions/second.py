@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take the tables away. Episodes, verdicts and snapshots stay; edits, calibrations and work orders are lost."""
-    for table in ["standing", "snapshot_episode", "merge", "edit", "stream"]:
+    for table in ["standing", "snapshot_episode", "merge", "edit", "kit", "stream"]:
         op.drop_table(table)
     op.drop_index(op.f("ix_episode_order"), "episode")
     for column in ["order", "late", "skew", "lost", "gap", "bytes", "station_digest"]:
@@ -102,9 +102,15 @@ def _create_history() -> None:
         sa.ForeignKeyConstraint(["calibration"], ["calibration.id"], name=op.f("fk_stream_calibration")),
         sa.PrimaryKeyConstraint("episode", "name", name=op.f("pk_stream")),
     )
-    op.create_index(op.f("ix_stream_name_episode"), "stream", ["name", "episode"])
-    op.create_index(op.f("ix_stream_serial_episode"), "stream", ["serial", "episode"])
-    op.create_index(op.f("ix_stream_calibration"), "stream", ["calibration"])
+    op.create_table(
+        "kit",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("device", sa.String(), nullable=False),
+        sa.Column("serial", sa.String(), nullable=False),
+        sa.Column("calibration", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["calibration"], ["calibration.id"], name=op.f("fk_kit_calibration")),
+        sa.PrimaryKeyConstraint("id", "device", name=op.f("pk_kit")),
+    )
     op.create_table(
         "edit",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -162,13 +168,17 @@ def _create_standing() -> None:
         sa.Column("operator", sa.String(), nullable=False),
         sa.Column("station", sa.String(), nullable=False),
         sa.Column("policy", sa.Uuid(), nullable=True),
+        sa.Column("kit", sa.String(), nullable=False, server_default=""),
         sa.ForeignKeyConstraint(["episode"], ["episode.id"], name=op.f("fk_standing_episode")),
         sa.ForeignKeyConstraint(["task"], ["task.name"], name=op.f("fk_standing_task")),
         sa.ForeignKeyConstraint(["named"], ["task.name"], name=op.f("fk_standing_named")),
         sa.PrimaryKeyConstraint("episode", name=op.f("pk_standing")),
     )
     op.create_index(op.f("ix_standing_named"), "standing", ["named"])
-    narrowed = ["retired", "purged", "quarantined", "task", "outcome", "agent", "operator", "station", "policy"]
+    narrowed = [
+        *("retired", "purged", "quarantined", "task", "outcome"),
+        *("agent", "operator", "station", "policy", "kit"),
+    ]
     op.create_index(op.f("ix_standing_listing"), "standing", ["started", "episode", *narrowed])
 
 
