@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from drivers import row_type
 from storage import Episode, EpisodeWriter, Lossless, Stale
-from storage.lerobot import CannotWrite, Coding, Export, Take, write
+from storage.lerobot import CannotRead, CannotWrite, Coding, Export, Take, adopt, open_dataset, video, write
+from storage.lerobot.adopt import sweep
+from storage.seal import lock, unlock
 from tests import takes
 from tests.takes import ARM, TICKS
 
@@ -267,3 +269,249 @@ def test_the_files_are_one_per_episode(tmp_path: Path) -> None:
     info = json.loads((tmp_path / "out/meta/info.json").read_text())
     assert info["features"]["observation.images.front"]["info"]["video.codec"] == "h264"
     assert info["features"]["observation.images.front"]["info"]["video.crf"] == 18
+
+
+FEATURES: dict[str, dict[str, Any]] = {
+    "observation.state": {"dtype": "float32", "shape": (6,), "names": [f"motor_{i}" for i in range(6)]},
+    "observation.state.effort": {"dtype": "float64", "shape": (6,), "names": None},
+    "observation.grid": {"dtype": "float32", "shape": (2, 3), "names": None},
+    "action": {"dtype": "float32", "shape": (6,), "names": [f"motor_{i}" for i in range(6)]},
+    "action.original": {"dtype": "float32", "shape": (2,), "names": None},
+    "next.reward": {"dtype": "float32", "shape": (1,), "names": None},
+    "next.done": {"dtype": "bool", "shape": (1,), "names": None},
+    "count": {"dtype": "int64", "shape": (1,), "names": None},
+    "stamp.arm": {"dtype": "int64", "shape": (1,), "names": None},
+    "note": {"dtype": "string", "shape": (1,), "names": None},
+}
+PICTURE = {"shape": (48, 64, 3), "names": ["height", "width", "channels"]}
+LENGTHS = (7, 4, 9)
+
+
+def theirs(lerobot: Any, folder: Path, cameras: dict[str, str], lengths: tuple[int, ...] = LENGTHS, **how: Any) -> Any:
+    """A dataset that LeRobot made: several episodes per file, several tasks, also within an episode."""
+    features = FEATURES | {f"observation.images.{name}": PICTURE | {"dtype": kind} for name, kind in cameras.items()}
+    made = lerobot.create("their/data", FPS, features, folder, robot_type="so101", use_videos=bool(cameras), **how)
+    random = np.random.default_rng(0)
+    for episode, length in enumerate(lengths):
+        for i in range(length):
+            frame: dict[str, Any] = {"task": f"task {episode % 2}" if i < 5 else "tidy up"}
+            for name, about in features.items():
+                if about["dtype"] in {"image", "video"}:
+                    frame[name] = np.roll(np.linspace(0, 255, 64 * 48 * 3).astype("u1").reshape(48, 64, 3), 5 * i, 1)
+                elif about["dtype"] == "string":
+                    frame[name] = f"note {i // 3}"
+                else:
+                    frame[name] = np.array(random.normal(size=about["shape"]) * 1e4).astype(about["dtype"])
+            made.add_frame(frame)
+        made.save_episode(parallel_encoding=False)
+    made.finalize()
+    return lerobot.open(folder)
+
+
+def bring(folder: Path, root: Path, **more: Any) -> list[Episode]:
+    """Every episode of a dataset, as ours."""
+    dataset = open_dataset(folder)
+    return [Episode(adopt(dataset, each, root, {"task": "sort"}, **more).path) for each in dataset.episodes]
+
+
+def same(one: Any, other: Any) -> None:
+    """Two datasets, as LeRobot reads them, are the same in every number, word and pixel."""
+    assert one.fps == other.fps
+    assert one.meta.robot_type == other.meta.robot_type
+    assert one.meta.features == other.meta.features
+    assert list(one.meta.features) == list(other.meta.features)
+    assert one.meta.tasks.to_dict() == other.meta.tasks.to_dict()
+    for name in ("episode_index", "length", "tasks", "dataset_from_index", "dataset_to_index"):
+        assert one.meta.episodes[name] == other.meta.episodes[name]
+    here, there = table(one), table(other)
+    assert here.keys() == there.keys()
+    for name, values in here.items():
+        assert values.dtype == there[name].dtype, name
+        assert (
+            values.tobytes() == there[name].tobytes() if values.dtype != object else list(values) == list(there[name])
+        )
+    for step in range(len(one)):
+        a, b = one[step], other[step]
+        assert a["task"] == b["task"]
+        for camera in one.meta.camera_keys:
+            assert (a[camera] == b[camera]).all(), (camera, step)
+
+
+CAMERAS = [
+    ({}, None),
+    ({"top": "video", "wrist-2": "video"}, None),
+    ({"top": "video"}, "h264"),
+    ({"top": "image"}, None),
+]
+
+
+@pytest.mark.parametrize(("cameras", "codec"), CAMERAS, ids=["blind", "av1", "h264", "image"])
+def test_what_came_from_lerobot_goes_back_unchanged(
+    tmp_path: Path, lerobot: Any, cameras: dict[str, str], codec: str | None
+) -> None:
+    """H.264 as LeRobot writes it has frames that are not kept in the order they are shown."""
+    how = {} if codec is None else {"rgb_encoder": lerobot.rgb(vcodec=codec, g=5)}
+    before = theirs(lerobot, tmp_path / "theirs", cameras, **how)
+    episodes = bring(tmp_path / "theirs", tmp_path / "home")
+    write([Take(episode) for episode in episodes], tmp_path / "back", Export(FPS))
+    same(before, lerobot.open(tmp_path / "back"))
+    again = bring(tmp_path / "back", tmp_path / "second")
+    assert [episode.id for episode in again] == [episode.id for episode in episodes]
+    write([Take(episode) for episode in again], tmp_path / "forth", Export(FPS))
+    same(before, lerobot.open(tmp_path / "forth"))
+
+
+def test_our_own_dataset_comes_back_unchanged(tmp_path: Path, lerobot: Any) -> None:
+    """What was ours, was LeRobot's and is ours again has the streams it had, and gives the same dataset."""
+    given = [Take(drive(tmp_path / "home", seed=i), {"success": 1 - i, "policy": None, "gap": 0.1}) for i in range(2)]
+    write(given, tmp_path / "out", Export(FPS))
+    episodes = bring(tmp_path / "out", tmp_path / "second")
+    assert {"arm", "front", "action", "observation", "stamp", "ticks"} < set(episodes[0].streams)
+    assert (episodes[0]["arm", "q_target"] == table(lerobot.open(tmp_path / "out"))["arm.q_target"][:12]).all()
+    write([Take(episode) for episode in episodes], tmp_path / "back", Export(FPS))
+    same(lerobot.open(tmp_path / "out"), back := lerobot.open(tmp_path / "back"))
+    assert back.meta.episodes["success"] == [1, 0]
+    assert back.meta.episodes["gap"] == [0.1, 0.1]
+
+
+def test_an_imported_episode_says_where_it_came_from(tmp_path: Path, lerobot: Any) -> None:
+    theirs(lerobot, tmp_path / "theirs", {"top": "image"})
+    episodes = bring(tmp_path / "theirs", tmp_path / "home")
+    said = episodes[2].attributes
+    assert (said["task"], said["agent"], said["ended_by"]) == ("sort", "import", "done")
+    assert said["lerobot"]["features"]["action"]["names"] == FEATURES["action"]["names"]
+    assert said["lerobot"]["number"] == 2
+    assert sorted(said["lerobot"]["tasks"]) == ["task 0", "task 1", "tidy up"]
+    assert episodes[0]["observation", "state"].shape == (7, 6)
+    assert episodes[0]["observation", "state.effort"].dtype == np.float64
+    assert episodes[0]["next", "done"].dtype == bool
+    assert (episodes[0]["action", "t"] == np.arange(7) * 100_000_000).all()
+    started = [episode.attributes["started"] for episode in episodes]
+    assert started == sorted(started)
+    assert len(set(started)) == 3
+
+
+def test_importing_twice_adds_nothing(tmp_path: Path, lerobot: Any) -> None:
+    theirs(lerobot, tmp_path / "theirs", {"top": "image"})
+    first = bring(tmp_path / "theirs", tmp_path / "home")
+    there = sorted((tmp_path / "home").rglob("*"))
+    (tmp_path / "theirs").rename(tmp_path / "moved")
+    dataset = open_dataset(tmp_path / "moved")
+    again = [adopt(dataset, each, tmp_path / "home", {"task": "sort"}) for each in dataset.episodes]
+    assert [each.id for each in again] == [episode.id for episode in first]
+    assert not any(each.new for each in again)
+    assert sorted((tmp_path / "home").rglob("*")) == there
+    purged = adopt(dataset, dataset.episodes[0], tmp_path / "third", {"task": "sort"}, known=lambda _id: True)
+    assert not purged.new
+    assert not purged.path.exists()
+
+
+def test_the_same_episode_twice_in_a_dataset_is_two(tmp_path: Path, lerobot: Any) -> None:
+    made = lerobot.create("their/data", FPS, {"count": FEATURES["count"]}, tmp_path / "theirs", use_videos=False)
+    for _ in range(2):
+        for i in range(3):
+            made.add_frame({"task": "count", "count": np.array([i])})
+        made.save_episode()
+    made.finalize()
+    assert len({episode.id for episode in bring(tmp_path / "theirs", tmp_path / "home")}) == 2
+
+
+def test_an_interrupted_import_leaves_nothing_half_done(tmp_path: Path, lerobot: Any) -> None:
+    theirs(lerobot, tmp_path / "theirs", {"top": "image"}, lengths=(3,))
+    dataset = open_dataset(tmp_path / "theirs")
+    with pytest.raises(TypeError):
+        adopt(dataset, dataset.episodes[0], tmp_path / "home", {"task": object()})
+    assert list((tmp_path / "home").rglob("*")) == [tmp_path / "home/episodes"]
+
+
+def test_what_a_killed_import_left_is_swept_and_a_running_one_is_let_be(tmp_path: Path) -> None:
+    for name in (".import-dead", ".import-alive", "episodes"):
+        (tmp_path / name).mkdir()
+    held = lock(tmp_path / ".import-alive")
+    assert held is not None
+    assert sweep(tmp_path) == [tmp_path / ".import-dead"]
+    unlock(held)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".import-alive", "episodes"]
+
+
+def test_a_film_that_does_not_begin_with_the_episode_is_unpacked(tmp_path: Path, lerobot: Any) -> None:
+    """One long film with a single key frame: the second episode's frames need those of the first."""
+    made = theirs(lerobot, tmp_path / "theirs", {"top": "video"})
+    film = next((tmp_path / "theirs/videos").rglob("*.mp4"))
+    video.encode(list(video.decode(film, 0, FPS, sum(LENGTHS))), film, FPS, Coding(gop=1000))
+    made = lerobot.open(tmp_path / "theirs")
+    episodes = bring(tmp_path / "theirs", tmp_path / "home")
+    assert episodes[1].frames("top").clip is None
+    shown = np.concatenate([episode.frames("top")[:] for episode in episodes])
+    for step in range(len(made)):
+        assert (made[step]["observation.images.top"].numpy().transpose(1, 2, 0) == shown[step]).all()
+
+
+def test_depth_comes_and_goes_unchanged(tmp_path: Path, lerobot: Any) -> None:
+    seen = {"dtype": "video", "shape": (48, 64, 1), "names": PICTURE["names"], "info": {"is_depth_map": True}}
+    made = lerobot.create("their/data", FPS, {"observation.images.deep": seen}, tmp_path / "theirs")
+    random = np.random.default_rng(0)
+    for _ in range(2):
+        for _ in range(4):
+            made.add_frame(
+                {"task": "look", "observation.images.deep": random.integers(0, 9000, (48, 64, 1)).astype("u2")}
+            )
+        made.save_episode(parallel_encoding=False)
+    made.finalize()
+    before = lerobot.open(tmp_path / "theirs")
+    episodes = bring(tmp_path / "theirs", tmp_path / "home")
+    assert episodes[1].frames("deep", "depth").dtype == np.uint16
+    shown = before[4]["observation.images.deep"].numpy()[0]
+    assert np.abs(episodes[1].frames("deep", "depth")[0] - shown).max() <= 1
+    write([Take(episode) for episode in episodes], tmp_path / "back", Export(FPS))
+    same(before, lerobot.open(tmp_path / "back"))
+
+
+def test_a_dataset_that_cannot_be_read_says_so_in_one_line(tmp_path: Path, lerobot: Any) -> None:
+    theirs(lerobot, tmp_path / "theirs", {"top": "video"})
+    info = tmp_path / "theirs/meta/info.json"
+    said = json.loads(info.read_text())
+
+    def refused(reason: str) -> None:
+        with pytest.raises(CannotRead, match=reason) as refusal:
+            open_dataset(tmp_path / "theirs")
+        assert "\n" not in str(refusal.value)
+
+    with pytest.raises(CannotRead, match="is no LeRobot dataset: it has no meta/info.json"):
+        open_dataset(tmp_path)
+    for version in ("v1.6", "v4"):
+        info.write_text(json.dumps(said | {"codebase_version": version}))
+        refused(rf"theirs is LeRobot {version}; v2.0, v2.1, v3.0 can be read")
+    info.write_text(json.dumps(said)[:-20])
+    refused("meta/info.json is damaged")
+    info.write_text(json.dumps({"codebase_version": "v3.0"}))
+    refused("meta is damaged: KeyError: 'features'")
+    info.write_text(json.dumps(said))
+    file = tmp_path / "theirs/meta/episodes/chunk-000/file-000.parquet"
+    file.write_bytes(file.read_bytes()[:100])
+    refused("file-000.parquet is damaged; its episodes cannot be read")
+    file.unlink()
+    refused("lists no episodes")
+
+
+def test_a_damaged_file_is_named_with_its_episode(tmp_path: Path, lerobot: Any) -> None:
+    theirs(lerobot, tmp_path / "theirs", {"top": "video"})
+    dataset = open_dataset(tmp_path / "theirs")
+
+    def refused(reason: str, episode: int) -> None:
+        with pytest.raises(CannotRead, match=reason):
+            adopt(open_dataset(tmp_path / "theirs"), dataset.episodes[episode], tmp_path / "home", {"task": "sort"})
+        assert list((tmp_path / "home").rglob("*")) == [tmp_path / "home/episodes"]
+
+    film = next((tmp_path / "theirs/videos").rglob("*.mp4"))
+    whole = film.read_bytes()
+    film.write_bytes(whole[: len(whole) // 2])
+    refused(r"episode 2: .*file-000.mp4 ", 2)
+    film.unlink()
+    refused(r"episode 1: .*file-000.mp4 is missing", 1)
+    film.write_bytes(whole)
+    data = tmp_path / "theirs/data/chunk-000/file-000.parquet"
+    data.write_bytes(data.read_bytes()[:-50])
+    refused(r"data/chunk-000/file-000.parquet is damaged; episode 0 cannot be read", 0)
+    data.unlink()
+    refused(r"data/chunk-000/file-000.parquet is missing; episode 1 cannot be read", 1)

@@ -166,9 +166,11 @@ class _Dataset:
                 of[name] = stats.of_numbers(value)
         words = list(self._tasks)
         said = {**take.said, "appliance_id": str(episode.id), "appliance_digest": episode.digest}
-        kept: dict[str, Any] = episode.attributes.get(FROM, {}).get("episode", {})
+        kept: dict[str, Any] = episode.attributes.get(FROM, {})
         named = [words[i] for i in dict.fromkeys(tasks.tolist())]
-        return meta.Row(number, begin, begin + len(over), named, of, {**kept, **said})
+        if set(named) == set(kept.get("named", ())):
+            named = kept["named"]
+        return meta.Row(number, begin, begin + len(over), named, of, {**kept.get("episode", {}), **said})
 
     def _fitting(self, episode: Episode) -> list[Column | Camera]:
         """An episode's columns, which are those of the first one."""
