@@ -76,7 +76,7 @@ class World:
         self._lock = threading.RLock()
         self._guests = 0
         self._lost: set[str] = set()
-        self._body: _Body | None = None
+        self._body: Body | None = None
         self._painter: Painter | None = None
         self._rings: dict[str, Ring] = {}
         self._due: dict[str, _Due] = {}
@@ -88,7 +88,7 @@ class World:
         with self._lock:
             self._guests += 1
             if self._body is None:
-                self._body = _Body(self._image)
+                self._body = Body(self._image)
                 self._painter = Painter(self._body.model, self._image)
                 self._begin({})
 
@@ -159,7 +159,7 @@ class World:
                 self._advance(self._body)
                 self._body.stop()
 
-    def _open(self, name: str) -> "_Body":
+    def _open(self, name: str) -> "Body":
         if name in self._lost:
             raise DeviceLost(f"{name}: no answer")
         if self._body is None:
@@ -182,7 +182,7 @@ class World:
         first = round(period) if name == "arm" else FIRST // scene.TIMESTEP
         return _Due(first, period)
 
-    def _advance(self, body: "_Body") -> None:
+    def _advance(self, body: "Body") -> None:
         """Let time pass up to the clock's now, taking every row at its moment, in order."""
         now = self.clock.now()
         if isinstance(self.clock, HostClock):
@@ -205,7 +205,7 @@ class World:
                 self._rings[name].push(np.array([row], self._rings[name].rows.dtype))
                 self._due[name].taken += 1
 
-    def _measured(self, name: str, body: "_Body") -> tuple[Any, ...]:
+    def _measured(self, name: str, body: "Body") -> tuple[Any, ...]:
         if name == "arm":
             return body.arm()
         if name == "truth":
@@ -227,7 +227,7 @@ _SHORTEST, _LONGEST = 20_000_000, 100_000_000
 """Bounds on the time in which the set point moves to a new target, in nanoseconds."""
 
 
-class _Body:
+class Body:
     """The physics: a compiled scene and its state. Knows nothing of clocks."""
 
     def __init__(self, image: tuple[int, int]) -> None:
