@@ -7,11 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from drivers import row_type
+from drivers import Rows, row_type
 from storage import Episode, EpisodeWriter, Lossless, Stale
 from storage.lerobot import CannotRead, CannotWrite, Coding, Export, Take, adopt, open_dataset, video, write
 from storage.lerobot.adopt import sweep
@@ -30,13 +33,11 @@ def lerobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hugging")))
         patch.setenv("HF_HUB_OFFLINE", "1")
         warnings.simplefilter("ignore")
-        from datasets import disable_progress_bars
         from lerobot.configs import DepthEncoderConfig, RGBEncoderConfig
         from lerobot.datasets import compute_stats
         from lerobot.datasets.lerobot_dataset import LeRobotDataset
         from lerobot.scripts import convert_dataset_v21_to_v30
 
-        disable_progress_bars()
         yield SimpleNamespace(
             open=lambda folder: LeRobotDataset("ours/data", root=folder, video_backend="pyav", return_uint8=True),
             create=LeRobotDataset.create,
@@ -58,7 +59,7 @@ def drive(
     for field in ARM.names or ():
         if field != "t":
             arm[field] = random.normal(size=arm[field].shape)
-    front = np.zeros(round(seconds * 30), CAMERA)
+    front: Rows = np.zeros(round(seconds * 30), CAMERA)
     front["t"] = 1_020_000_000 + np.arange(len(front)) * 33_333_333
     front["exposure"] = random.random(len(front))
     front["rgb"] = np.linspace(40, 200, 64).astype("u1")[None, None, :, None]
@@ -477,7 +478,7 @@ def test_a_dataset_that_cannot_be_read_says_so_in_one_line(tmp_path: Path, lerob
             open_dataset(tmp_path / "theirs")
         assert "\n" not in str(refusal.value)
 
-    with pytest.raises(CannotRead, match="is no LeRobot dataset: it has no meta/info.json"):
+    with pytest.raises(CannotRead, match=r"is no LeRobot dataset: it has no meta/info\.json"):
         open_dataset(tmp_path)
     for version in ("v1.6", "v4"):
         info.write_text(json.dumps(said | {"codebase_version": version}))
@@ -515,3 +516,108 @@ def test_a_damaged_file_is_named_with_its_episode(tmp_path: Path, lerobot: Any) 
     refused(r"data/chunk-000/file-000.parquet is damaged; episode 0 cannot be read", 0)
     data.unlink()
     refused(r"data/chunk-000/file-000.parquet is missing; episode 1 cannot be read", 1)
+
+
+def by_hand(folder: Path) -> None:
+    """A v2.1 dataset as its description says it is, written without any of our code: two episodes, one camera."""
+    info = {
+        "codebase_version": "v2.1",
+        "robot_type": "koch",
+        "total_episodes": 2,
+        "total_frames": 7,
+        "total_tasks": 2,
+        "total_videos": 2,
+        "total_chunks": 1,
+        "chunks_size": 1000,
+        "fps": FPS,
+        "splits": {"train": "0:2"},
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+        "features": {
+            "observation.images.laptop": {
+                "dtype": "video",
+                "shape": [48, 64, 3],
+                "names": ["height", "width", "channels"],
+                "info": {"video.fps": 10.0, "video.codec": "h264", "video.pix_fmt": "yuv420p", "has_audio": False},
+            },
+            "action": {"dtype": "float32", "shape": [2], "names": ["a", "b"]},
+            "timestamp": {"dtype": "float32", "shape": [1], "names": None},
+            "frame_index": {"dtype": "int64", "shape": [1], "names": None},
+            "episode_index": {"dtype": "int64", "shape": [1], "names": None},
+            "index": {"dtype": "int64", "shape": [1], "names": None},
+            "task_index": {"dtype": "int64", "shape": [1], "names": None},
+        },
+    }
+    (folder / "meta").mkdir(parents=True)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    (folder / "meta/tasks.jsonl").write_text('{"task_index": 0, "task": "wave"}\n{"task_index": 1, "task": "bow"}\n')
+    episodes, stats, begin = [], [], 0
+    for number, length in enumerate((3, 4)):
+        action = np.arange(2 * length, dtype="f4").reshape(length, 2) / 3 + number
+        columns = {
+            "action": pa.array(list(action), pa.list_(pa.float32())),
+            "timestamp": pa.array([i / FPS for i in range(length)], pa.float32()),
+            "frame_index": pa.array(range(length), pa.int64()),
+            "episode_index": pa.array([number] * length, pa.int64()),
+            "index": pa.array(range(begin, begin + length), pa.int64()),
+            "task_index": pa.array([number] * length, pa.int64()),
+        }
+        data = folder / f"data/chunk-000/episode_{number:06d}.parquet"
+        data.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), data)
+        film = folder / f"videos/chunk-000/observation.images.laptop/episode_{number:06d}.mp4"
+        film.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(film), "w") as out:
+            stream: Any = out.add_stream("libx264", rate=FPS, options={"g": "2"})
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for i in range(length):
+                picture = np.full((48, 64, 3), 40 * i + 20, np.uint8)
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            out.mux(stream.encode())
+        of = {"min": action.min(0), "max": action.max(0), "mean": action.mean(0), "std": action.std(0)}
+        numbers = {name: value.tolist() for name, value in of.items()} | {"count": [length]}
+        picture_of = {name: [[[0.5]]] * 3 for name in of} | {"count": [length]}
+        known = {"action": numbers, "observation.images.laptop": picture_of}
+        episodes.append({"episode_index": number, "tasks": [["wave"], ["bow"]][number], "length": length})
+        stats.append({"episode_index": number, "stats": known})
+        begin += length
+    for name, lines in (("episodes", episodes), ("episodes_stats", stats)):
+        (folder / f"meta/{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_what_came_as_version_2_goes_back_unchanged(tmp_path: Path, lerobot: Any) -> None:
+    """Both go through LeRobot's own converter, so that its reader sees what was there before and after."""
+    by_hand(tmp_path / "theirs")
+    episodes = bring(tmp_path / "theirs", tmp_path / "home")
+    assert [episode.attributes["instruction"] for episode in episodes] == ["wave", "bow"]
+    assert episodes[1].attributes["lerobot"]["version"] == "v2.1"
+    for version, name in (("2.1", "back"), ("3.0", "newer")):
+        write([Take(episode) for episode in episodes], tmp_path / name, Export(FPS, version))
+    for name in ("theirs", "back"):
+        lerobot.convert("their/data", root=tmp_path / name, push_to_hub=False)
+    before = lerobot.open(tmp_path / "theirs")
+    same(before, lerobot.open(tmp_path / "back"))
+    newer = lerobot.open(tmp_path / "newer")
+    assert (table(before)["action"] == table(newer)["action"]).all()
+    assert (before[5]["observation.images.laptop"] == newer[5]["observation.images.laptop"]).all()
+
+
+def test_our_episodes_as_version_2_pass_through_lerobots_converter(tmp_path: Path, lerobot: Any) -> None:
+    given = [Take(drive(tmp_path / "home", seed=i), {"success": i, "policy": None}) for i in range(2)]
+    write(given, tmp_path / "new", Export(FPS))
+    write(given, tmp_path / "old", Export(FPS, "2.1"))
+    assert (tmp_path / "old/data/chunk-000/episode_000001.parquet").exists()
+    assert (tmp_path / "old/videos/chunk-000/observation.images.front/episode_000001.mp4").exists()
+    info = json.loads((tmp_path / "old/meta/info.json").read_text())
+    assert (info["codebase_version"], info["total_videos"], info["total_chunks"]) == ("v2.1", 2, 1)
+    lerobot.convert("our/data", root=tmp_path / "old", push_to_hub=False)
+    new, old = lerobot.open(tmp_path / "new"), lerobot.open(tmp_path / "old")
+    assert old.meta.filter_episodes(lambda ep: ep["success"] == 1) == [1]
+    here, there = table(new), table(old)
+    assert here.keys() == there.keys()
+    for name, values in here.items():
+        assert values.tobytes() == there[name].tobytes(), name
+    for step in range(len(new)):
+        assert (new[step]["observation.images.front"] == old[step]["observation.images.front"]).all()
+        assert new[step]["task"] == old[step]["task"]
+    assert new.meta.stats["action"]["q99"] == pytest.approx(old.meta.stats["action"]["q99"])
