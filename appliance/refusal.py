@@ -11,8 +11,6 @@ def refusal(error: Exception) -> str | None:
     from drivers import DeviceError
     from storage import Refused, Unavailable, Unknown
 
-    if isinstance(error, RecordingFailed) and error.__cause__ is not None:
-        return f"{error}: {error.__cause__}"
     if isinstance(error, (Refusal, DeviceError, RecordingFailed, Refused, Unavailable, Unknown)):
         return str(error)
     return None

@@ -126,6 +126,8 @@ def main(memory: int, ready: int, freed: int, talk: int, size: int, parent: int)
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # However often it wakes up, it never takes the processor from the loop, which wakes it.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with Backlog(size, (memory, ready, freed)) as backlog, socket.socket(fileno=talk) as line:
         scribe = Scribe(backlog, line)
         life = os.pidfd_open(os.getppid())

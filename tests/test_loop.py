@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collectors import Ended, Loop, Recorder, RecordingFailed, Teleop
+from collectors import Conveyor, Ended, Loop, RecordingFailed, Teleop
 from drivers import Guard, Limits, Row, Rows, StepClock, newest
 from storage import Episode, EpisodeWriter, Lossless, Observation
 from tests.toy import JOINTS, SimCamera, SimOperator, SimRobot
@@ -177,7 +177,7 @@ def test_a_full_disk_ends_the_take_and_holds_the_robot(
         def append(self, stream: str, rows: Rows) -> None:
             raise OSError(28, "No space left on device")
 
-    recorder = Recorder(FullDisk())
+    recorder = Conveyor(FullDisk())
     with pytest.raises(RecordingFailed), recorder:
         assert loop.run(person, "", recorder, 60, never) is Ended.FAULT
     assert_still(arm, clock)
@@ -198,7 +198,7 @@ def test_a_disk_that_cannot_keep_up_ends_the_take_and_keeps_what_it_was_given(
             super().append(stream, rows)
 
     disk = SlowDisk()
-    with Recorder(disk, backlog=50) as recorder:
+    with Conveyor(disk, backlog=50) as recorder:
         assert loop.run(person, "", recorder, 60, never) is Ended.FAULT
         disk.free.set()
     assert clock.now() < 1_000_000_000
@@ -206,10 +206,10 @@ def test_a_disk_that_cannot_keep_up_ends_the_take_and_keeps_what_it_was_given(
     assert_still(arm, clock)
 
 
-def test_a_recorder_passes_everything_on_in_order() -> None:
+def test_a_conveyor_passes_everything_on_in_order() -> None:
     kept = Kept()
     rows = np.zeros(1, LAYOUT)
-    with Recorder(kept) as recorder:
+    with Conveyor(kept) as recorder:
         for t in range(1000):
             rows = np.zeros(1, LAYOUT)
             rows["t"] = t
@@ -234,7 +234,7 @@ def test_training_sees_exactly_what_the_agent_saw(loop: Loop, arm: SimRobot, tmp
 
     witness = Witness(arm.action)
     with EpisodeWriter(tmp_path, loop.streams(), {"task": "reach"}, Lossless()) as writer:
-        with Recorder(writer) as recorder:
+        with Conveyor(writer) as recorder:
             loop.run(witness, "reach the pose", recorder, 2, never)
         sealed = writer.seal()
     replayed = list(Episode(sealed.path).replay(loop.memory))

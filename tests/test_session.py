@@ -13,7 +13,7 @@ from appliance import station
 from appliance.session import STOPPED, NotNow, NotSo, Session, State, ctrl_c, judge, sitting
 from collectors import Ended
 from drivers import Row
-from storage import Catalog, Episode, EpisodeRow, Observation, Outcome, Task, Verdict
+from storage import Catalog, Episode, EpisodeRow, Observation, Outcome, Task, Verdict, Wanted
 from tests.test_station import CELL, LIMITS, Bench, Lever, write
 
 REACH = Task(name="reach", instruction="reach the pose")
@@ -50,7 +50,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
 def take(session: Session, agent: Steady | None = None, seconds: float = 1) -> EpisodeRow:
     agent = agent or Steady(session.loop.robot.action)
     session.run(agent, "person", REACH, seconds, lambda _seen: False, condition={"seed": 7})
-    return session.catalog.episodes("reach")[-1]
+    return session.catalog.find(Wanted(task="reach"))[-1].row
 
 
 def test_an_episode_says_who_did_what_where_and_how(session: Session, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_an_accident_leaves_the_session_ready_and_the_take_in_staging(session: S
     with pytest.raises(ZeroDivisionError):
         take(session, Steady(session.loop.robot.action, trip=ZeroDivisionError))
     assert str(session.state) == State.READY
-    assert session.catalog.episodes() == []
+    assert session.catalog.find(Wanted()) == []
     assert len(list((tmp_path / "staging").iterdir())) == 1
 
 
@@ -153,7 +153,7 @@ def test_a_take_that_was_over_anyway_was_not_stopped(session: Session) -> None:
     agent = Steady(session.loop.robot.action)
     session.run(agent, "person", REACH, 1, lambda _seen: agent.acted == 20)
     session.stop.set()
-    assert session.catalog.episodes()[-1].ended_by == Ended.TIMEOUT
+    assert session.catalog.find(Wanted())[-1].row.ended_by == Ended.TIMEOUT
 
 
 @pytest.mark.parametrize(
