@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from ops.failures import STAGES, ccol6, clap3, clap10
-from storage import Catalog, EpisodeRow, Outcome, PolicyRow, Trial, Verdict
+from storage import Catalog, Listed, Outcome, PolicyRow, Trial, Verdict
 
 CONFIDENCE = 0.95
 """Of every interval."""
@@ -146,7 +146,6 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
         Unknown: there is no such task.
     """
     tasks = [catalog.task(task)] if task is not None else catalog.tasks()
-    episodes = {row.id: row for row in catalog.episodes(task)}
     policies = {row.id: row for row in catalog.policies()}
     counted: dict[tuple[str, UUID], list[Trial]] = {}
     running: dict[str, tuple[int, int]] = {}
@@ -157,7 +156,8 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
             continue
         for policy in {trial.policy for trial in trials}:
             counted[batch.task, policy] = [trial for trial in trials if trial.policy == policy]
-    verdicts = catalog.last_verdicts(trial.episode for trials in counted.values() for trial in trials if trial.episode)
+    ran = [trial.episode for trials in counted.values() for trial in trials if trial.episode]
+    episodes, verdicts = catalog.among(ran), catalog.last_verdicts(ran)
     alone = [_of_policy(policies[policy], trials, episodes, verdicts) for (_, policy), trials in counted.items()]
     alone.sort(key=lambda one: (one.task, policies[one.id].created, one.name))
     return Report(
@@ -170,7 +170,7 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
 
 
 def _of_policy(
-    policy: PolicyRow, trials: Sequence[Trial], episodes: Mapping[UUID, EpisodeRow], verdicts: Mapping[UUID, Verdict]
+    policy: PolicyRow, trials: Sequence[Trial], episodes: Mapping[UUID, Listed], verdicts: Mapping[UUID, Verdict]
 ) -> PolicyReport:
     taken = tuple(
         _taken(trial, episodes[trial.episode], verdicts.get(trial.episode)) for trial in trials if trial.episode
@@ -203,15 +203,15 @@ def _of_policy(
     )
 
 
-def _taken(trial: Trial, episode: EpisodeRow, verdict: Verdict | None) -> Taken:
+def _taken(trial: Trial, episode: Listed, verdict: Verdict | None) -> Taken:
     """Put a trial and its last verdict together. A person who only names a stage has said how far it came."""
     evidence = verdict.evidence if verdict else {}
     outcome = verdict.outcome if verdict else None
     stage = verdict.stage if verdict else None
     furthest = "S5" if outcome is Outcome.SUCCESS else stage if stage in STAGES else STAGES[0]
     return Taken(
-        episode=episode.id,
-        path=episode.path,
+        episode=episode.row.id,
+        path=episode.standing.path,
         condition=trial.condition,
         outcome=outcome,
         code=verdict.failure if verdict else None,

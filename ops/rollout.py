@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from ops.failures import VERSION, Judgement
-from storage import Batch, Catalog, EpisodeRow, EpisodeWriter, Outcome, PolicyRow, Trial, Verdict
+from storage import Batch, Catalog, Episode, EpisodeWriter, Outcome, PolicyRow, Trial, Verdict, rows_of
 
 UNSEEN = 1_000_000
 """Starts of trials have seeds from here on; demonstrations are collected from seeds below."""
@@ -123,23 +123,18 @@ def _void(
     catalog: Catalog, batch: Batch, trial: Trial, started: datetime, by: str, root: Path, why: str
 ) -> tuple[UUID, Judgement]:
     """Keep a trial that could not run as an episode without rows, so that it is counted as invalid, not forgotten."""
-    with EpisodeWriter(root, {}, {"task": trial.task, "started": started.isoformat(), "error": why}) as writer:
+    said = {
+        "task": trial.task,
+        "agent": "policy",
+        "operator": by,
+        "station": batch.station,
+        "policy": str(trial.policy),
+        "condition": trial.condition,
+        "started": started.isoformat(),
+        "error": why,
+    }
+    with EpisodeWriter(root, {}, said) as writer:
         sealed = writer.seal({"ended_by": "fault"})
-    catalog.add(
-        EpisodeRow(
-            id=sealed.id,
-            task=trial.task,
-            agent="policy",
-            operator=by,
-            station=batch.station,
-            path=str(sealed.path.relative_to(root.absolute())),
-            digest=sealed.digest,
-            seconds=0.0,
-            started=started,
-            ended_by="fault",
-            policy=trial.policy,
-            condition=trial.condition,
-        )
-    )
+    catalog.add(*rows_of(Episode(sealed.path), root))
     evidence = {"rules": VERSION, "reached": "S0", "why": f"the trial could not run: {why}"}
     return sealed.id, Judgement(Outcome.INVALID, "S0", "ENV", (), evidence, "S0")
