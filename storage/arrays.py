@@ -26,6 +26,22 @@ def write_group(folder: Path, attributes: dict[str, Any]) -> None:
     write_json(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
 
+def consolidated(folder: Path) -> dict[str, Any]:
+    """The descriptions of everything in a folder, for its own: whoever reads that needs no other.
+
+    Only for what will not change any more.
+    """
+    nothing = {"kind": "inline", "must_understand": False, "metadata": {}}
+    found = {path.parent: json.loads(path.read_bytes()) for path in sorted(folder.rglob("zarr.json"))}
+    metadata = {
+        place.relative_to(folder).as_posix(): about
+        | ({"consolidated_metadata": nothing} if about["node_type"] == "group" else {})
+        for place, about in found.items()
+        if place != folder
+    }
+    return nothing | {"metadata": metadata}
+
+
 def write_array(folder: Path, values: NDArray[Any]) -> None:
     """Write one array, compressed without loss. The same values always make the same bytes."""
     folder.mkdir(exist_ok=True)

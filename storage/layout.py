@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from storage import arrays
 from storage.timeline import Rows
@@ -41,6 +42,12 @@ def part(rows: Rows, fields: list[str]) -> Rows:
 def without_pictures(rows: Rows) -> Rows:
     """A camera's rows but their pictures."""
     return part(rows, list(plain_dtype(rows.dtype).names or ()))
+
+
+def arrival(rows: Rows) -> NDArray[np.int64]:
+    """When this machine had each row: when it was received, or, if nobody says so, when it was measured."""
+    stamps: NDArray[np.int64] = rows["received" if "received" in (rows.dtype.names or ()) else "t"]
+    return stamps
 
 
 def checked(name: str, dtype: np.dtype[np.void]) -> np.dtype[np.void]:

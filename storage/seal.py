@@ -13,7 +13,8 @@ from uuid import UUID
 import numpy as np
 
 from storage import arrays
-from storage.layout import dtype_of, pictures, plain_dtype
+from storage.grade import Demands, below, grade
+from storage.layout import RGB, dtype_of, pictures, plain_dtype
 from storage.log import Log, Records
 from storage.manifest import LOG, MANIFEST, ROOT, Sum, manifest_of
 from storage.timeline import Rows
@@ -195,6 +196,8 @@ def _write_arrays(staged: Path, attributes: Mapping[str, Any], known: Mapping[Pa
     """Make the arrays of every stream's logs, and describe the whole. Return the sums of files that are known."""
     root = json.loads((staged / ROOT).read_bytes())["attributes"]
     about = root["episode"]
+    if about["format"] == 1:
+        about["images"] = {name: {RGB: about["images"]} for name in about["streams"]}
     sums: dict[Path, Sum] = {}
     taken: dict[str, Rows] = {}
     for name, layout in about["streams"].items():
@@ -205,14 +208,24 @@ def _write_arrays(staged: Path, attributes: Mapping[str, Any], known: Mapping[Pa
         for field in rows.dtype.names or ():
             arrays.write_array(folder / field, rows[field])
         for field in pictures(dtype):
-            codecs = about["images"][name][field] if about["format"] > 1 else about["images"]
+            codecs = about["images"][name][field]
             shape = (len(rows), *dtype[field].shape)
             arrays.write_json(folder / field / ROOT, arrays.shard_description(shape, dtype[field].base.name, codecs))
         arrays.write_group(folder, {"rows": layout})
     about["rows"] = {name: len(rows) for name, rows in taken.items()}
     ends = [int(t) for rows in taken.values() if len(rows) for t in (rows["t"][0], rows["t"][-1])]
     about["first"], about["seconds"] = (min(ends), (max(ends) - min(ends)) / 1e9) if ends else (0, 0.0)
+    graded = grade(taken, frozenset(name for name, layout in about["streams"].items() if pictures(dtype_of(layout))))
+    short = below(graded, Demands.of(root.get("demands", {})))
+    found = {"grade": graded.as_json(), "quarantine": "; ".join(short)}
+    about["format"] = FORMAT
     arrays.replace_json(
-        staged / ROOT, {"zarr_format": 3, "node_type": "group", "attributes": {**root, **attributes, "episode": about}}
+        staged / ROOT,
+        {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {**root, **attributes, **found, "episode": about},
+            "consolidated_metadata": arrays.consolidated(staged),
+        },
     )
     return {path.relative_to(staged).as_posix(): found for path, found in sums.items()}

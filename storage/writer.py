@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from storage import arrays
+from storage.grade import Demands
 from storage.images import ImageCodec, Jpeg, Millimetres, PictureCodec
 from storage.layout import DEPTH, RGB, checked, fields_of, pictures, without_pictures
 from storage.log import Log
@@ -35,12 +36,14 @@ class EpisodeWriter:
     Args:
         root: the data folder; ``staging`` and ``episodes`` are made in it.
         streams: for each device, the layout of its rows. Field ``t`` comes first.
-        attributes: what is true of the whole take, as JSON: task, agent, operator, station, started, condition, policy.
+        attributes: what is true of the whole take, as JSON: task, agent, operator, station, started, condition, policy,
+            and as ``demands`` what its grade has to be; see `grade`.
         images: how images are kept, for all cameras or, by its stream's name, for each; depth is always kept exactly.
         id: the episode's name; a new one when None.
 
     Raises:
-        ValueError: a layout cannot be kept, or a camera is not told how to keep its images.
+        ValueError: a layout cannot be kept, nobody says how to keep a camera's images, or the attribute ``demands``
+            is not what `Demands` takes.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class EpisodeWriter:
         self._staged = self._root / "staging" / f"{self.id}.zarr"
         self._streams = {name: checked(name, dtype) for name, dtype in streams.items()}
         self._attributes = json.loads(json.dumps(dict(attributes)))
+        Demands.of(self._attributes.get("demands", {}))
         self._codecs = {name: _codecs(name, dtype, images) for name, dtype in self._streams.items() if pictures(dtype)}
         self._logs: dict[str, dict[str, Log]] = {}
         self._lock: int | None = None
