@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from drivers import Rows, row_type
 from storage import Episode, EpisodeWriter, Lossless, Stale
-from storage.lerobot import CannotRead, CannotWrite, Coding, Export, Take, adopt, open_dataset, video, write
+from storage.export import CannotWrite, Take
+from storage.lerobot import CannotRead, Coding, Export, adopt, open_dataset, video, write
 from storage.lerobot.adopt import sweep
 from storage.seal import lock, unlock
 from tests import takes

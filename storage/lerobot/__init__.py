@@ -1,20 +1,17 @@
 """LeRobot datasets, v3.0 and v2.1: written, and read into episodes of ours."""
 
 from storage.lerobot.adopt import Adopted, adopt
-from storage.lerobot.columns import CannotWrite
 from storage.lerobot.read import CannotRead, Dataset, Foreign, open_dataset
 from storage.lerobot.video import Coding
-from storage.lerobot.write import Export, Take, Written, write
+from storage.lerobot.write import Export, Written, write
 
 __all__ = [
     "Adopted",
     "CannotRead",
-    "CannotWrite",
     "Coding",
     "Dataset",
     "Export",
     "Foreign",
-    "Take",
     "Written",
     "adopt",
     "open_dataset",

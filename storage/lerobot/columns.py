@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.episode import Episode
+from storage.export import CannotWrite
 from storage.grid import LOG, Grid, robot_of
 from storage.layout import DEPTH, RGB, pictures
 
@@ -34,10 +35,6 @@ UNITS = {
     "tool_target": "m, quaternion w x y z",
 }
 """What the fields of our robots are measured in."""
-
-
-class CannotWrite(ValueError):
-    """These episodes cannot be written in that form. The message says which, and what would help."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,5 @@
 """Write episodes as a LeRobot dataset, v3.0 or v2.1, one file per episode."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,25 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from storage import arrays
 from storage.episode import Episode
+from storage.export import CannotWrite, Take, aside
 from storage.frames import Frames
 from storage.grid import Grid, Index, grid
 from storage.layout import DEPTH
 from storage.lerobot import meta, stats, tables, video
-from storage.lerobot.columns import FROM, Camera, CannotWrite, Column, columns, numbers
+from storage.lerobot.columns import FROM, Camera, Column, columns, numbers
 from storage.lerobot.layout import AUTOMATIC, VERSIONS
 
 BATCH = 32
 """How many pictures are in memory at once."""
-
-
-@dataclass(frozen=True)
-class Take:
-    """An episode, and what else is to be said of it: one value per name, the same names for all episodes."""
-
-    episode: Episode
-    said: Mapping[str, int | float | str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,21 +74,9 @@ def write(
         raise CannotWrite("there are no episodes to write")
     if how.version not in VERSIONS:
         raise CannotWrite(f"LeRobot version {how.version!r} is not known; there are {', '.join(VERSIONS)}")
-    folder = folder.absolute()
-    if folder.exists():
-        raise FileExistsError(f"{folder} is there already; give the name of a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        unfinished.chmod(0o755)
+    with aside(folder) as unfinished:
+        unfinished.mkdir()
         written = _Dataset(unfinished, how, takes).write(tell)
-        arrays.sync_tree(unfinished)
-        if folder.exists():
-            raise FileExistsError(f"{folder} appeared meanwhile; give the name of a new folder")
-        os.rename(unfinished, folder)
-        arrays.sync(folder.parent)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return replace(written, folder=folder)
 
 
