@@ -1,0 +1,1 @@
+"""The other end of the vendors' wires, for rehearsing a cell without its hardware."""
