@@ -12,7 +12,7 @@ from appliance.session import CELL_AT_FAULT, STOPPED, Flag, Session, sitting
 from collectors.scripted import Scripted, Unclear, asked
 from ops import failures
 from ops.rollout import UNSEEN
-from storage import Episode, Outcome, Task
+from storage import Episode, Outcome, Task, Wanted
 
 LIMIT = 20.0
 """Seconds until a take ends anyway."""
@@ -56,7 +56,8 @@ def starts(home: Home, task: str, station_name: str, episodes: int, seed: int | 
     """
     if seed is None:
         with home.join() as catalog:
-            used = [row.condition.get("seed", -1) for row in catalog.episodes(task) if row.station == station_name]
+            shown = catalog.find(Wanted(task=task, station=station_name, retired=None, purged=None))
+        used = [found.row.condition.get("seed", -1) for found in shown]
         first = 1 + max((start for start in used if start < UNSEEN), default=-1)
     else:
         first = seed * APART

@@ -13,7 +13,7 @@ from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import STARTER, Home
 from appliance.refusal import Refusal
 from appliance.train import demonstrations, learner, train
-from storage import Catalog, PolicyRow
+from storage import Catalog, PolicyRow, Wanted
 
 STATION = "franka-sim"
 
@@ -80,10 +80,10 @@ def circle(
 
 
 def _show_it(home: Home, catalog: Catalog, size: Size, say: Callable[[str], None], progress: Progress) -> None:
-    there = [row for row in catalog.episodes(STARTER.name) if row.agent == "scripted" and row.station == STATION]
-    missing = size.demos - len(there)
+    there = catalog.count(Wanted(task=STARTER.name, agent="scripted", station=STATION))
+    missing = size.demos - there
     if missing <= 0:
-        say(f"1. There are {len(there)} demonstrations already; no more are collected.")
+        say(f"1. There are {there} demonstrations already; no more are collected.")
         return
     say(f"1. A script shows the task {missing} times, each time at another table ({size.workers} at once).")
     began, took = time.monotonic(), list[Took]()

@@ -17,7 +17,7 @@ import pytest
 from appliance.cli import main
 from appliance.collect import starts
 from appliance.home import Home
-from storage import EpisodeWriter
+from storage import EpisodeWriter, Wanted
 
 ROOT = Path(__file__).parent.parent
 
@@ -167,7 +167,7 @@ def test_ctrl_c_ends_the_sitting_safely(home: Path, workers: int) -> None:
     assert sitting.returncode == 0
     assert list((home / "staging").iterdir()) == []
     with Home(home, str(home / "catalog.db")).join() as catalog:
-        rows = catalog.episodes()
+        rows = [found.row for found in catalog.find(Wanted())]
         verdicts = catalog.last_verdicts(row.id for row in rows)
         assert {"stopped"} <= {row.ended_by for row in rows}
         assert all(verdicts[row.id].outcome == "invalid" for row in rows if row.ended_by == "stopped")

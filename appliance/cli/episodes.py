@@ -1,19 +1,25 @@
-"""``appliance episodes``: what was recorded, and what is said of it."""
+"""``appliance episodes``: what was recorded, how it stands, and what is said of it."""
 
 import enum
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from appliance.cli.opened import opened, user
-from appliance.cli.options import AnyTask, AsJson
+from appliance.cli.options import AnyTask, AsJson, OneEpisode, Operator
 from appliance.cli.shown import show, show_one
 
-if TYPE_CHECKING:
-    from storage import EpisodeRow, Verdict
-
 episodes = typer.Typer(help="What was recorded, and what is said of it.", no_args_is_help=True)
+
+NEWEST = 50
+"""How many a table shows."""
+
+COLUMNS = (
+    *("id", "task", "agent", "policy", "operator", "started", "seconds", "ended_by", "outcome", "failure"),
+    *("gap", "lost", "skew", "late", "standing"),
+)
 
 
 class Said(enum.StrEnum):
@@ -25,46 +31,89 @@ class Said(enum.StrEnum):
 
 
 @episodes.command("list")
-def episodes_list(task: AnyTask = None, as_json: AsJson = False) -> None:
-    """List the episodes, oldest first, each with the verdict that counts."""
+def episodes_list(
+    task: AnyTask = None,
+    outcome: Annotated[Said | None, typer.Option("--outcome", help="Only those last judged so.")] = None,
+    operator: Annotated[str | None, typer.Option("--operator", help="Only this person's.")] = None,
+    station: Annotated[str | None, typer.Option("--station", help="Only those of this station.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Only those a device of this name or serial number took part in.")
+    ] = None,
+    policy: Annotated[str | None, typer.Option("--policy", help="Only those this policy drove.")] = None,
+    since: Annotated[datetime | None, typer.Option("--since", help="Only those that began then or later.")] = None,
+    until: Annotated[datetime | None, typer.Option("--until", help="Only those that began before then.")] = None,
+    quarantined: Annotated[
+        bool | None,
+        typer.Option("--quarantined/--no-quarantined", help="Only those in quarantine; or none of them."),
+    ] = None,
+    retired: Annotated[bool, typer.Option("--retired", help="Only those that were retired.")] = False,
+    last: Annotated[int | None, typer.Option("--last", min=1, help="Only so many of the newest. Tables: 50.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the episodes, oldest first: how each went, how well it was recorded, and how it stands.
+
+    gap is the longest silence of any sensor; lost is the share of rows lost on the way; skew is how far the worst
+    camera was from the robot's rows, and late how late the ticks were, both 99 times in 100.
+    """
+    from appliance.cli.rows import of_episode
+    from storage import Outcome, Wanted
+
     with opened() as (_, catalog):
-        rows = catalog.episodes(task)
-        verdicts = catalog.last_verdicts(row.id for row in rows)
+        wanted = Wanted(
+            task=task,
+            outcome=None if outcome is None else Outcome(outcome),
+            operator=operator,
+            station=station,
+            device=device,
+            policy=None if policy is None else catalog.policy(policy).id,
+            since=None if since is None else since.astimezone(),
+            until=None if until is None else until.astimezone(),
+            quarantined=quarantined,
+            retired=retired,
+        )
+        found = catalog.find(wanted, last or (None if as_json else NEWEST))
         names = {policy.id: policy.name for policy in catalog.policies()}
-        found = [_episode(row, verdicts.get(row.id), names) for row in rows]
-    show(found, ("id", "task", "agent", "policy", "started", "seconds", "ended_by", "outcome", "failure"), as_json)
+        more = 0 if as_json or last or len(found) < NEWEST else catalog.count(wanted) - len(found)
+    show([of_episode(one, names) for one in found], COLUMNS, as_json)
+    if more:
+        typer.echo(f"These are the newest {NEWEST}; there are {more} more. --last N shows N, --json all.", err=True)
 
 
 @episodes.command("show")
-def episodesshow(
-    episode: Annotated[str, typer.Argument(help="An episode's ID, or its first characters.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show one episode: what was recorded, and everything that was said of it."""
+def episodes_show(episode: OneEpisode, as_json: AsJson = False) -> None:
+    """Show one episode: what was recorded, everything that was said of it and done to it, and how it stands."""
+    from appliance.cli import rows
     from storage import Episode
 
     with opened() as (home, catalog):
-        row = catalog.episode(episode)
-        said = catalog.verdicts(row.id)
+        listed = catalog.among([catalog.episode(episode).id])
+        ((key, found),) = listed.items()
         names = {policy.id: policy.name for policy in catalog.policies()}
-        record = Episode(home.folder / row.path)
-        found = _episode(row, said[-1] if said else None, names) | {
-            "attributes": record.attributes,
-            "streams": {stream: len(record[stream, "t"]) for stream in record.streams},
-            "verdicts": [_verdict(one) for one in said],
+        streams: dict[str, Any] = {row.name: rows.of_stream(row) for row in catalog.streams(key)}
+        shown = rows.of_episode(found, names) | {
+            "recorded_as": found.row.task,
+            "streams": streams,
+            "calibrations": {name: row["calibration"] for name, row in streams.items() if row["calibration"]},
+            "attributes": {},
+            "verdicts": [rows.of_verdict(one) for one in catalog.verdicts(key)],
+            "edits": [rows.of_edit(one) for one in catalog.edits(key)],
         }
-    show_one(found, as_json)
+        if not found.standing.purged:
+            record = Episode(home.folder / found.standing.path)
+            shown["attributes"] = record.attributes
+            shown["streams"] = streams or {name: {"rows": len(record[name, "t"])} for name in record.streams}
+    show_one(shown, as_json)
 
 
 @episodes.command("judge")
 def episodes_judge(
-    episode: Annotated[str, typer.Argument(help="An episode's ID, or its first characters.")],
+    episode: OneEpisode,
     outcome: Annotated[
         Said, typer.Argument(help="success; failure (say how with --failure); invalid: the cell was at fault.")
     ],
     failure: Annotated[str | None, typer.Option("--failure", help="How it failed, e.g. DROP.")] = None,
     note: Annotated[str, typer.Option("--note", help="Anything else worth knowing.")] = "",
-    operator: Annotated[str, typer.Option("--operator", help="Who says so. Default: the user's name.")] = "",
+    operator: Operator = "",
 ) -> None:
     """Say how an episode went. Earlier verdicts stay on record; the last one counts."""
     from appliance.session import judge
@@ -76,35 +125,29 @@ def episodes_judge(
     typer.echo(f"{row.id}: {outcome}" + (f" ({failure})" if failure else ""))
 
 
-def _episode(row: "EpisodeRow", verdict: "Verdict | None", policies: Mapping[Any, str]) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "task": row.task,
-        "agent": row.agent,
-        "policy": policies.get(row.policy),
-        "operator": row.operator,
-        "station": row.station,
-        "started": row.started.isoformat(),
-        "seconds": round(row.seconds, 3),
-        "ended_by": row.ended_by,
-        "outcome": None if verdict is None else str(verdict.outcome),
-        "failure": None if verdict is None else verdict.failure,
-        "condition": row.condition,
-        "recovered": row.recovered,
-        "path": row.path,
-        "digest": row.digest,
-    }
+@episodes.command("view")
+def episodes_view(
+    episode: OneEpisode,
+    file: Annotated[
+        Path | None, typer.Option("--save", help="Write a file that Rerun opens, e.g. take.rrd, and open no window.")
+    ] = None,
+) -> None:
+    """Look at an episode in Rerun: cameras, joints measured and aimed at, the tool's path, verdicts and edits."""
+    from appliance.refusal import Refusal
+    from ops import view
+    from storage import Episode
 
-
-def _verdict(verdict: "Verdict") -> dict[str, Any]:
-    return {
-        "given": verdict.given.isoformat(),
-        "by": verdict.by,
-        "labelled_by": verdict.labelled_by,
-        "outcome": str(verdict.outcome),
-        "failure": verdict.failure,
-        "stage": verdict.stage,
-        "secondary": verdict.secondary,
-        "evidence": verdict.evidence,
-        "note": verdict.note,
-    }
+    with opened() as (home, catalog):
+        standing = catalog.standing(episode)
+        if standing.purged:
+            raise Refusal(f"episode {standing.episode} was purged; there is nothing left to look at")
+        record = Episode(home.folder / standing.path)
+        verdicts, edits = catalog.verdicts(standing.episode), catalog.edits(standing.episode)
+    try:
+        if file is None:
+            view.show(record, home.folder / "cache" / "rerun", verdicts, edits)
+        else:
+            view.save(file, record, verdicts, edits)
+            typer.echo(f"Wrote {file}")
+    except view.CannotShow as error:
+        raise Refusal(str(error)) from error

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import typer
 
 from appliance.cli.circle import circle
-from appliance.cli.episodes import episodes
+from appliance.cli.editing import editing
+from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.policies import policies
 from appliance.cli.tasks import tasks
 from appliance.cli.upkeep import upkeep
@@ -19,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+episodes.add_typer(editing)
 app.add_typer(circle)
+app.command("view")(episodes_view)
 app.add_typer(upkeep)
 app.add_typer(tasks, name="tasks")
 app.add_typer(episodes, name="episodes")

@@ -12,6 +12,10 @@ LATE = 10
 """A log, unlike a terminal, gets one line for this many things done."""
 
 
+HEADINGS = {"gap": "gap ms", "lost": "lost %", "skew": "skew ms", "late": "late ms"}
+"""Tables say their units; JSON is in seconds."""
+
+
 def show(found: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bool) -> None:
     """Print a listing: all of it as JSON, or some columns as a table."""
     if as_json:
@@ -21,7 +25,7 @@ def show(found: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: bo
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(HEADINGS.get(column, column.replace("_", " ")), overflow="fold")
     for one in found:
         table.add_row(*(_short(column, one[column]) for column in columns), style=_style(one))
     print_wide(table)
@@ -33,10 +37,12 @@ def show_one(found: Mapping[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     for name, value in found.items():
-        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        parts = list(value.items()) if isinstance(value, dict) else [("", part) for part in _list(value)]
+        if parts and all(isinstance(part, dict) for _, part in parts):
             typer.echo(f"{name}:")
-            for one in value:
-                typer.echo(f"  {', '.join(f'{key} {_plain(said)}' for key, said in one.items() if said not in _EMPTY)}")
+            for of, part in parts:
+                said = ", ".join(f"{key} {_plain(of_it)}" for key, of_it in part.items() if of_it not in _EMPTY)
+                typer.echo(f"  {of and f'{of}: '}{said}")
         else:
             typer.echo(f"{name}: {_plain(value)}")
 
@@ -98,6 +104,10 @@ _EMPTY: tuple[Any, ...] = (None, "", [], {})
 """Nothing to say; a zero is something."""
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
@@ -115,6 +125,8 @@ def _short(column: str, value: Any) -> str:
         return ""
     if column == "id":
         return str(value)[:8]
+    if column in HEADINGS:
+        return f"{value * (1 if column == 'lost' else 1000):.1f}"
     if column in {"started", "created", "made", "closed"}:
         return str(value)[:16].replace("T", " ")
     return str(value)

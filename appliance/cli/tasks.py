@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.opened import opened
-from appliance.cli.options import AsJson
+from appliance.cli.opened import opened, user
+from appliance.cli.options import AsJson, Operator, Why
 from appliance.cli.shown import show
 
 tasks = typer.Typer(help="What is worth doing.", no_args_is_help=True)
@@ -26,18 +26,38 @@ def tasks_add(
 
 @tasks.command("list")
 def tasks_list(as_json: AsJson = False) -> None:
-    """List the tasks, with how often each was shown."""
-    from storage import Outcome
+    """List the tasks, with how often each was shown. A merged task's episodes count for the other one."""
+    from storage import Outcome, Wanted
 
     with opened() as (_, catalog):
+        into = {merge.task: merge.into for merge in catalog.merges()}
         found = [
             {
                 "id": task.name,
                 "name": task.name,
                 "instruction": task.instruction,
-                "episodes": len(catalog.episodes(task.name)),
-                "successes": len(catalog.episodes(task.name, Outcome.SUCCESS)),
+                "episodes": catalog.count(Wanted(task=task.name)),
+                "successes": catalog.count(Wanted(task=task.name, outcome=Outcome.SUCCESS)),
+                "merged_into": into.get(task.name) if into.get(task.name) != task.name else None,
             }
             for task in catalog.tasks()
         ]
-    show(found, ("name", "instruction", "episodes", "successes"), as_json)
+    show(found, ("name", "instruction", "episodes", "successes", "merged_into"), as_json)
+
+
+@tasks.command("merge")
+def tasks_merge(
+    task: Annotated[str, typer.Argument(help="The task whose episodes count as another's from now on.")],
+    why: Why,
+    into: Annotated[str | None, typer.Option("--into", help="The task they count as.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Let them count as their own task again.")] = False,
+    operator: Operator = "",
+) -> None:
+    """Let a task's episodes count as another's, those recorded later too. Nothing is rewritten."""
+    from storage import Merge
+
+    if undo == (into is not None):
+        raise typer.BadParameter("give --into TASK, or --undo")
+    with opened() as (_, catalog):
+        catalog.merge(Merge(task=task, into=into or task, by=operator or user(), why=why))
+    typer.echo(f"Episodes of {task} count as {into or task}.")

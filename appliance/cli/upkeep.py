@@ -13,9 +13,10 @@ upkeep = typer.Typer()
 def verify(as_json: AsJson = False) -> None:
     """Check that the disk holds exactly what the catalog says. Changes nothing; exit 1 if something is wrong."""
     from ops.verify import verify as check
+    from storage import Wanted
 
     with opened() as (home, catalog):
-        number = len(catalog.episodes())
+        number = catalog.count(Wanted(retired=None))
         found = [
             {"id": finding.where.name, "kind": str(finding.kind), "where": str(finding.where), "what": finding.what}
             for finding in check(catalog, home.folder)
