@@ -102,6 +102,8 @@ class Backlog:
         self._taken = 0
 
     def close(self) -> None:
+        """Let go of the memory. What was written can still be asked."""
+        self.written, self._ring = self.written.copy(), self._ring[:0].copy()
         for file in self.files:
             os.close(file)
 

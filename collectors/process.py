@@ -64,7 +64,7 @@ class RecorderProcess:
 
     def __init__(self, size: int, patience: float = 30.0) -> None:
         self._size = -(-max(size, 4 * SPARE) // LINE) * LINE
-        self._patience = patience
+        self.patience = patience
         self._other: _Other | None = None
         self._streams: dict[str, tuple[int, np.dtype[np.void]]] = {}
         self._take: UUID | None = None
@@ -162,7 +162,7 @@ class RecorderProcess:
             raise RecordingFailed("the recorder has not been started; use it as a context manager")
         self._asked += 1
         body = np.frombuffer(json.dumps(wanted | {"number": self._asked}).encode(), "u1")
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self.patience
         while not (told := self._other.backlog.put(kind, 0, body)) and time.monotonic() < deadline:
             self._other.hear(0.01)
         while told and (left := deadline - time.monotonic()) > 0:
@@ -172,7 +172,7 @@ class RecorderProcess:
                     raise RecordingFailed(said["failed"])
                 return said
         raise RecordingFailed(
-            f"the recorder (process {self.pid}) has not answered for {self._patience:g} s; it may stand still. "
+            f"the recorder (process {self.pid}) has not answered for {self.patience:g} s; it may stand still. "
             "What it was given is kept when it goes on, or brought in at the next start"
         )
 
@@ -192,7 +192,7 @@ class RecorderProcess:
     ) -> None:
         self.leave()
         if self._other is not None:
-            self._other.close(self._patience)
+            self._other.close(self.patience)
             self._other = None
 
 
