@@ -50,8 +50,16 @@ class Database:
     def __init__(self, where: str | Path) -> None:
         self.engine = _engine(where)
         self._writer = self.engine.execution_options(writing=True)
-        with self._explained():
-            self._bring_up_to_date()
+        try:
+            with self._explained():
+                self._bring_up_to_date()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of every connection. Safe to call twice; the next transaction opens one again."""
+        self.engine.dispose()
 
     @contextmanager
     def read(self) -> Generator[Session]:

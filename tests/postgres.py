@@ -47,7 +47,7 @@ def installed() -> Path | None:
 
 
 @contextmanager
-def server(durable: bool = False) -> Generator[str]:
+def postgres(durable: bool = False) -> Generator[str]:
     """Run a server of our own, and give its URL. A ``durable`` one waits for the disk, as a real one does.
 
     Raises:

@@ -1,109 +1,38 @@
 """The catalog tells what happened and never changes its story, to one program or several, on either database."""
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import UTC, timedelta, timezone
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 
 from storage import (
     Batch,
     Catalog,
-    EpisodeRow,
+    Listed,
     Outcome,
-    PolicyRow,
     Refused,
     Task,
     Trial,
     Unavailable,
     Unknown,
     Verdict,
+    Wanted,
     freeze,
-    migrate,
 )
-from storage.models import Base
+from tests.said import REACH, episode, policy
 
 ROOT = Path(__file__).parent.parent
-REACH = Task(name="reach", instruction="reach the pose")
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
-def episode(minute: int = 0, name: UUID | None = None, task: str = "reach", agent: str = "person") -> EpisodeRow:
-    return EpisodeRow(
-        id=name or uuid4(),
-        task=task,
-        agent=agent,
-        path=f"episodes/{minute}.zarr",
-        digest=f"{minute:032x}",
-        seconds=2.5,
-        started=NOON + timedelta(minutes=minute),
-        condition={"seed": minute},
-    )
-
-
-def policy(name: str = "bc-1", task: str = "reach", minute: int = 0) -> PolicyRow:
-    created = NOON + timedelta(minutes=minute)
-    return PolicyRow(name=name, method="bc", task=task, path="policies/1", digest="0", created=created)
-
-
-@pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    with Catalog(tmp_path / "catalog.db") as opened:
-        opened.add(REACH)
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A PostgreSQL server of our own, or a reason to skip."""
-    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
-    programs = next((Path(path).parent for path in found if path), None)
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed here")
-    user = "nobody" if os.geteuid() == 0 else None
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        if user is not None:
-            shutil.chown(folder, user)
-        data, options = f"{folder}/data", f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-
-        def do(*words: str) -> None:
-            quiet = subprocess.DEVNULL
-            subprocess.run([programs / words[0], *words[1:]], user=user, cwd=folder, check=True, stdout=quiet)
-
-        do("initdb", "-D", data, "-A", "trust", "-U", "appliance", "-E", "UTF8", "--no-sync", "--locale=C")
-        do("pg_ctl", "-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
-        try:
-            yield f"postgresql://appliance@127.0.0.1:{port}/postgres"
-        finally:
-            do("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/fresh.db"
-        return
-    url: str = request.getfixturevalue("server")
-    yield url
-    with Catalog(url) as opened, opened._database.engine.begin() as connection:
-        migrate.downgrade(connection)
-        connection.execute(text("DROP TABLE alembic_version"))
+def found(catalog: Catalog, **wanted: Any) -> list[UUID]:
+    return [one.row.id for one in catalog.find(Wanted(**wanted))]
 
 
 def test_a_whole_day_is_told_the_same_on_either_database(where: str) -> None:
@@ -113,17 +42,17 @@ def test_a_whole_day_is_told_the_same_on_either_database(where: str) -> None:
         early = episode(1, agent="policy")
         early.started = early.started.astimezone(timezone(timedelta(hours=5)))
         catalog.add(late, early)
-        assert [row.id for row in catalog.episodes("reach")] == [early.id, late.id]
-        assert [row.started.tzinfo for row in catalog.episodes()] == [UTC, UTC]
+        assert found(catalog, task="reach") == [early.id, late.id]
+        assert [one.row.started.tzinfo for one in catalog.find(Wanted())] == [UTC, UTC]
         assert catalog.episode(late.id) == late
         assert catalog.episode(late.id.hex[:9]) == late
         catalog.add(Verdict(episode=late.id, by="ada", outcome=Outcome.FAILURE, failure="LOC", evidence={"mm": 9.5}))
         catalog.add(Verdict(episode=late.id, by="bob", outcome=Outcome.SUCCESS, secondary=["TIME"]))
-        assert catalog.episodes("reach", Outcome.FAILURE) == []
-        assert catalog.episodes("reach", Outcome.SUCCESS, "person") == [late]
+        assert found(catalog, outcome=Outcome.FAILURE) == []
+        assert found(catalog, task="reach", outcome=Outcome.SUCCESS, agent="person") == [late.id]
         assert [verdict.by for verdict in catalog.verdicts(late.id)] == ["ada", "bob"]
         assert catalog.last_verdicts([early.id, late.id])[late.id].secondary == ["TIME"]
-        frozen = catalog.snapshot("reach", [late, early], query="all of them")
+        frozen = catalog.snapshot("reach", catalog.find(Wanted()), query="all of them")
         learned = policy()
         learned.snapshot, learned.settings = frozen.id, {"width": 256}
         catalog.add(learned)
@@ -140,24 +69,11 @@ def test_a_whole_day_is_told_the_same_on_either_database(where: str) -> None:
             catalog.add(Task(name="reach", instruction="something else"))
 
 
-def test_tables_are_made_and_unmade_and_made_again(where: str) -> None:
-    with Catalog(where) as catalog:
-        with catalog._database.engine.connect() as connection:
-            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-        with catalog._database.engine.begin() as connection:
-            migrate.downgrade(connection)
-        with catalog._database.engine.connect() as connection:
-            assert inspect(connection).get_table_names() == ["alembic_version"]
-            assert migrate.version(connection) is None
-    with Catalog(where) as again:
-        assert len(again.failure_modes()) == 13
-
-
 PROGRAM = """
 import json, sys
 from datetime import UTC, datetime
 from uuid import uuid4
-from storage import Catalog, EpisodeRow, Outcome, Task, Verdict
+from storage import Catalog, Edit, EditKind, EpisodeRow, Outcome, StreamRow, Task, Verdict
 where, name = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -169,27 +85,35 @@ claimed = []
 while (trial := catalog.claim_trial("b", name)) is not None:
     claimed.append(trial.turn)
     now = datetime.now(UTC)
-    row = EpisodeRow(id=uuid4(), task="reach", agent="policy", path="p", digest="d", seconds=1, started=now)
-    catalog.add(row, Verdict(episode=row.id, by=name, outcome=Outcome.SUCCESS))
+    key = uuid4()
+    said = {"agent": "policy", "operator": f"o{trial.turn}", "path": "p", "digest": "d", "seconds": 1, "started": now}
+    row = EpisodeRow(id=key, task="reach", **said)
+    catalog.add(row, StreamRow(episode=row.id, name=f"d{trial.turn}", rows=9))
+    catalog.add(Verdict(episode=row.id, by=name, outcome=Outcome.SUCCESS))
+    catalog.edit(*(Edit(episode=key, kind=kind, by=name) for kind in (EditKind.RETIRE, EditKind.RESTORE)))
+    if trial.turn % 2:
+        catalog.edit(Edit(episode=key, kind=EditKind.RETIRE, by=name))
     catalog.close_trial(trial, row.id)
 print(json.dumps(claimed), flush=True)
 """
 
 
-def test_two_programs_make_and_write_one_catalog_and_never_get_the_same_trial(where: str) -> None:
+@pytest.mark.parametrize("number", [2, 4])
+def test_programs_that_write_one_catalog_at_once_lose_nothing(where: str, number: int) -> None:
+    """They make the catalog, share out its trials, and add episodes, verdicts and edits, all at the same time."""
     programs = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, where, name],
+            [sys.executable, "-c", PROGRAM, where, f"p{name}"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for name in ("one", "two")
+        for name in range(number)
     ]
 
     def heard(word: str = "") -> list[str]:
-        """Let both go on, once both have spoken."""
+        """Let all go on, once all have spoken."""
         said = []
         for program in programs:
             assert program.stdout is not None
@@ -212,24 +136,17 @@ def test_two_programs_make_and_write_one_catalog_and_never_get_the_same_trial(wh
         trials = [Trial(batch="b", turn=turn, task="reach", policy=driver.id) for turn in range(60)]
         catalog.plan(Batch(id="b", task="reach", station="table", seed=1, planned=60), trials)
         go()
-        one, two = (json.loads(line) for line in heard())
+        claimed = [json.loads(line) for line in heard()]
         for program in programs:
             program.communicate()
-        assert sorted(one + two) == list(range(60))
-        assert len(catalog.episodes("reach", Outcome.SUCCESS)) == 60
+        assert sorted(turn for turns in claimed for turn in turns) == list(range(60))
         assert len({trial.episode for trial in catalog.trials("b")}) == 60
         assert catalog.batch("b").closed is not None
-
-
-def test_the_version_the_code_knows_is_the_newest_migration() -> None:
-    assert ScriptDirectory(str(ROOT / "storage" / "migrations")).get_current_head() == migrate.HEAD
-
-
-def test_a_database_of_a_newer_program_is_refused(tmp_path: Path) -> None:
-    with Catalog(tmp_path / "c.db") as catalog, catalog._database.engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(Unavailable, match="version 9999, this program knows versions up to 0002; update"):
-        Catalog(tmp_path / "c.db")
+        assert len(catalog.operators()) == 60
+        assert len(catalog.edits()) == 150
+        assert catalog.count(Wanted(outcome=Outcome.SUCCESS)) == 30
+        assert catalog.count(Wanted(outcome=Outcome.SUCCESS, retired=True)) == 30
+        assert [catalog.count(Wanted(device=f"d{turn}", retired=None)) for turn in range(60)] == [1] * 60
 
 
 @pytest.mark.parametrize("where", ["mysql://host/name", "https://example.org"])
@@ -257,8 +174,8 @@ def test_opening_a_catalog_that_is_up_to_date_does_not_load_alembic(tmp_path: Pa
     assert said.stdout.strip() == "False"
 
 
-def test_sqlite_keeps_its_promises(catalog: Catalog) -> None:
-    with catalog._database.engine.connect() as connection:
+def test_sqlite_keeps_its_promises(tmp_path: Path) -> None:
+    with Catalog(tmp_path / "c.db") as catalog, catalog._database.engine.connect() as connection:
         said = {
             promise: connection.execute(text(f"PRAGMA {promise}")).scalar()
             for promise in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -287,7 +204,7 @@ def test_a_failure_must_name_its_mode(catalog: Catalog) -> None:
 def test_adding_is_all_or_nothing(catalog: Catalog) -> None:
     with pytest.raises(Unknown):
         catalog.add(episode(1), episode(2), episode(3, task="jump"))
-    assert catalog.episodes() == []
+    assert found(catalog) == []
 
 
 def test_rows_may_be_added_in_any_order_and_twice(catalog: Catalog) -> None:
@@ -295,7 +212,7 @@ def test_rows_may_be_added_in_any_order_and_twice(catalog: Catalog) -> None:
     jump = Task(name="jump", instruction="jump")
     catalog.add(Verdict(episode=row.id, by="ada", outcome=Outcome.SUCCESS), row, jump)
     catalog.add(row, jump)
-    assert catalog.episodes("jump", Outcome.SUCCESS) == [row]
+    assert found(catalog, task="jump", outcome=Outcome.SUCCESS) == [row.id]
 
 
 def test_an_episode_is_never_rewritten(catalog: Catalog) -> None:
@@ -328,7 +245,7 @@ def test_the_first_digits_are_enough_unless_two_begin_so(catalog: Catalog) -> No
 
 
 def test_unknown_names_are_answered_with_those_there_are(catalog: Catalog) -> None:
-    for ask in (catalog.task, catalog.episodes, catalog.policies, catalog.batches):
+    for ask in (catalog.task, lambda task: catalog.find(Wanted(task=task)), catalog.policies, catalog.batches):
         with pytest.raises(Unknown, match=r"^there is no task 'jump'; there are: reach$"):
             ask("jump")
     with pytest.raises(Unknown, match="there is no policy 'bc-9'; there are none yet"):
@@ -349,18 +266,21 @@ def test_policies_are_named_after_their_method_in_turn(catalog: Catalog) -> None
 
 
 def test_a_snapshot_is_named_by_what_is_in_it(catalog: Catalog) -> None:
-    one, two = episode(1), episode(2)
-    catalog.add(one, two)
+    catalog.add(episode(1), episode(2))
+    one, two = catalog.find(Wanted())
     first = catalog.snapshot("reach", [one, two], query="successes")
     assert catalog.snapshot("reach", [two, one], query="asked otherwise") == first
-    assert first.episodes == sorted([[str(one.id), one.digest], [str(two.id), two.digest]])
+    assert first.episodes == sorted([[str(one.row.id), one.row.digest], [str(two.row.id), two.row.digest]])
     assert freeze([one]).id != first.id
-    two.digest = "changed"
+    two.standing.digest = "changed"
     assert freeze([one, two]).id != first.id
     with pytest.raises(ValueError, match="these have none"):
         freeze([])
     with pytest.raises(ValueError, match="cannot hold episodes of 'reach'"):
         catalog.snapshot("jump", [one])
+    stranger = Listed(episode(3), one.standing)
+    with pytest.raises(Unknown, match=f"does not have {stranger.row.id}; add these episodes first"):
+        catalog.snapshot("reach", [stranger])
 
 
 def plan(catalog: Catalog, turns: int) -> list[Trial]:

@@ -29,7 +29,7 @@ from storage import (
 from storage.models import Kit
 from tests.bench.beside import ROUNDS, Demand, seconds, tell
 from tests.bench.content import BUILD
-from tests.postgres import installed, server
+from tests.postgres import installed, postgres
 
 EPISODES = 100_000
 AT_ONCE = 5_000
@@ -104,7 +104,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
         measure(f"{folder}/catalog.db", "SQLite")
     if installed() is not None:
-        with server(durable=True) as url:
+        with postgres(durable=True) as url:
             measure(url, "PostgreSQL")
 
 

@@ -1,0 +1,43 @@
+"""What several tests need: an empty database of either kind, and a catalog in it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from storage import Catalog
+from tests.postgres import LINE, installed, postgres
+from tests.said import REACH
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """A PostgreSQL server of our own, one for all tests of a process."""
+    if installed() is None:
+        tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        tell(f"PostgreSQL is not installed. Type: {LINE}")
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/fresh.db"
+        return
+    url: str = request.getfixturevalue("server")
+    yield url
+    with psycopg.connect(url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+
+
+@pytest.fixture
+def catalog(where: str) -> Iterator[Catalog]:
+    """A catalog that knows one task, on either database."""
+    with Catalog(where) as opened:
+        opened.add(REACH)
+        yield opened
