@@ -87,7 +87,9 @@ def train(
     except WrongSetting as error:
         raise typer.BadParameter(str(error), context) from error
     with progress(method, None) as advance:
-        row = run(home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of), parent)
+        row = run(
+            home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of), parent, advance
+        )
     measured = row.metrics
     typer.echo(f"{row.name}: learned from {measured['episodes']} episodes in {measured['seconds']} s.")
 

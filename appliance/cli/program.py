@@ -9,6 +9,7 @@ from appliance.cli.circle import circle
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.policies import policies
+from appliance.cli.room import room
 from appliance.cli.tasks import tasks
 from appliance.cli.upkeep import upkeep
 
@@ -24,6 +25,7 @@ episodes.add_typer(editing)
 app.add_typer(circle)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
+app.add_typer(room)
 app.add_typer(tasks, name="tasks")
 app.add_typer(episodes, name="episodes")
 app.add_typer(policies, name="policies")

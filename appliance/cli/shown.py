@@ -47,6 +47,11 @@ def show_one(found: Mapping[str, Any], as_json: bool) -> None:
             typer.echo(f"{name}: {_plain(value)}")
 
 
+def megabytes(size: int) -> str:
+    """A size as people say it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 def print_wide(what: Any) -> None:
     """Print a table: as wide as it needs to be when nobody looks."""
     from rich.console import Console

@@ -1,0 +1,105 @@
+"""Making room on the disk: deleting what was retired, and keeping smaller copies of what is old."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from appliance.cli.opened import opened, user
+from appliance.cli.options import Operator
+from appliance.cli.shown import megabytes, progress, show, show_one
+
+if TYPE_CHECKING:
+    from ops.purge import Plan
+
+room = typer.Typer()
+
+SomeEpisodes = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Only these episodes: IDs, or their first characters.")
+]
+
+
+@room.command()
+def purge(
+    ids: SomeEpisodes = None,
+    older_than: Annotated[
+        float | None, typer.Option("--older-than", min=0, help="Only what was retired so many days ago, or longer.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. For scripts.")] = False,
+    why: Annotated[str, typer.Option("--why", help="The reason; it stays on record.")] = "",
+    operator: Operator = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Only print, as JSON, what would go.")] = False,
+) -> None:
+    """Delete retired episodes for good. Shows what would go and who learned from it, and asks."""
+    from appliance.refusal import Refusal
+    from ops import purge as purging
+
+    with opened() as (home, catalog):
+        before = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
+        only = [catalog.episode(one).id for one in ids or ()]
+        try:
+            if not as_json:
+                for left in purging.leftovers(catalog, home.folder):
+                    purging.remove(home.folder, left)
+                    typer.echo(f"Removed {left}, which an interrupted purge had left.")
+            planned = purging.plan(catalog, home.folder, only, before)
+            if as_json:
+                show_one(_plan(planned), as_json)
+                return
+            if not planned.episodes:
+                typer.echo("There is nothing to purge: only what was retired can be.")
+                return
+            _tell(planned)
+            if not yes:
+                _ask()
+            with progress("purged", len(planned.episodes)) as advance:
+                purging.purge(catalog, home.folder, planned, operator or user(), why, lambda _: advance(""))
+        except purging.CannotPurge as error:
+            raise Refusal(str(error)) from error
+    typer.echo(f"Deleted {len(planned.episodes)} episodes, {megabytes(planned.bytes)}.")
+
+
+def _plan(planned: "Plan") -> dict[str, Any]:
+    return {
+        "episodes": [
+            {
+                "id": str(one.found.row.id),
+                "task": one.found.standing.task,
+                "started": one.found.row.started.isoformat(),
+                "outcome": one.found.standing.outcome,
+                "bytes": one.bytes,
+                "path": one.found.standing.path,
+            }
+            for one in planned.episodes
+        ],
+        "bytes": planned.bytes,
+        "snapshots": [row.id for row in planned.snapshots],
+        "policies": [row.name for row in planned.policies],
+    }
+
+
+def _tell(planned: "Plan") -> None:
+    show(_plan(planned)["episodes"], ("id", "task", "started", "outcome", "bytes"), as_json=False)
+    typer.echo(f"{len(planned.episodes)} episodes, {megabytes(planned.bytes)}, would be deleted for good.")
+    if planned.policies:
+        names = ", ".join(row.name for row in planned.policies)
+        typer.echo(f"These learned from them, and could not be trained again the same way: {names}")
+    if planned.snapshots:
+        typer.echo(f"Snapshots that would lose episodes: {', '.join(row.id[:8] for row in planned.snapshots)}")
+
+
+def _ask() -> None:
+    """Go on only when a person types yes.
+
+    Raises:
+        Refusal: there is nobody to ask.
+        typer.Exit: they did not.
+    """
+    from appliance.refusal import Refusal
+
+    if not sys.stdin.isatty():
+        raise Refusal("purge asks before it deletes, and there is no terminal here; --yes says yes for scripts")
+    if typer.prompt("Type yes to delete them", default="no", show_default=False) != "yes":
+        typer.echo("Nothing was deleted.")
+        raise typer.Exit(1)

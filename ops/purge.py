@@ -1,0 +1,148 @@
+"""Delete what was retired, for good. Nothing else deletes what was recorded.
+
+What is to go is marked in the catalog first and removed from the disk after, so that an interrupted purge is known
+for what it is: `verify` tells of what is left, and the next purge removes it.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from ops.verify import claims
+from storage import Catalog, Edit, EditKind, Listed, PolicyRow, Snapshot, Wanted
+
+HOLDS = ("episodes", "compact")
+"""The folders of the data folder in which recordings lie, one folder each."""
+
+
+class CannotPurge(Exception):
+    """Something that was asked to go has to stay. The message says why."""
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """An episode that may go, and what it takes."""
+
+    found: Listed
+    folders: tuple[Path, ...]
+    """The recording and its compact copy, as far as they are on the disk."""
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a purge would delete, and who learned from it. Policies stay; they cannot be trained again the same way."""
+
+    episodes: tuple[Doomed, ...]
+    snapshots: tuple[Snapshot, ...]
+    policies: tuple[PolicyRow, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(doomed.bytes for doomed in self.episodes)
+
+
+def plan(catalog: Catalog, root: Path, only: Sequence[UUID] = (), before: datetime | None = None) -> Plan:
+    """Say what would go, and change nothing.
+
+    Args:
+        catalog: what is known of the episodes.
+        root: the data folder.
+        only: these episodes; none means every one that was retired.
+        before: only what was retired before then.
+
+    Raises:
+        CannotPurge: an episode was not retired, or was purged before, or lies where nothing is deleted.
+    """
+    retired = {edit.episode: edit.made for edit in catalog.edits(kind=EditKind.RETIRE)}
+    found = list(catalog.among(only).values()) if only else catalog.find(Wanted(retired=True))
+    for one in found:
+        if one.standing.purged:
+            raise CannotPurge(f"episode {one.row.id} was purged before")
+        if not one.standing.retired:
+            raise CannotPurge(f"episode {one.row.id} is not retired; `appliance episodes retire` comes first")
+    chosen = [one for one in found if before is None or retired[one.row.id] < before]
+    copies = {edit.episode: edit.value["path"] for edit in catalog.edits(kind=EditKind.COMPACT)}
+    doomed = [_doomed(one, copies.get(one.row.id), root) for one in chosen]
+    touched = [catalog.recall(episode=one.row.id) for one in chosen]
+    snapshots = {row.id: row for recalled in touched for row in recalled.snapshots}
+    policies = {row.id: row for recalled in touched for row in recalled.policies}
+    return Plan(
+        tuple(doomed),
+        tuple(sorted(snapshots.values(), key=lambda row: (row.created, row.id))),
+        tuple(sorted(policies.values(), key=lambda row: (row.created, row.name))),
+    )
+
+
+def purge(
+    catalog: Catalog, root: Path, planned: Plan, by: str, why: str = "", tell: Callable[[Doomed], None] = lambda _: None
+) -> None:
+    """Delete what was planned: mark all of it, or nothing; then remove one recording after the other.
+
+    Args:
+        catalog: where it is marked.
+        root: the data folder.
+        planned: what a person has seen and agreed to.
+        by: that person.
+        why: their reason.
+        tell: hears of every recording that is gone.
+
+    Raises:
+        CannotPurge: a recording is not a folder of its own within the data folder. Nothing is marked or removed.
+        Refused: an episode was restored or purged meanwhile. Nothing is marked or removed.
+    """
+    for doomed in planned.episodes:
+        for folder in doomed.folders:
+            refuse_strange(root, folder)
+    edits = [Edit(episode=one.found.row.id, kind=EditKind.PURGE, by=by, why=why) for one in planned.episodes]
+    catalog.edit(*edits)
+    for doomed in planned.episodes:
+        for folder in doomed.folders:
+            remove(root, folder)
+        tell(doomed)
+
+
+def leftovers(catalog: Catalog, root: Path) -> list[Path]:
+    """What should be gone and is still there: the rest of an interrupted purge, and originals given up for a copy."""
+    return [claim.path for claim in claims(catalog, root) if claim.gone and os.path.lexists(claim.path)]
+
+
+def remove(root: Path, folder: Path) -> None:
+    """Delete one recording's folder. Links in it are deleted, not followed.
+
+    Raises:
+        CannotPurge: it is not a folder of its own within the data folder.
+        OSError: it could not be removed, or not all of it.
+    """
+    refuse_strange(root, folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def refuse_strange(root: Path, folder: Path) -> None:
+    """Make sure that a folder is one of the data folder's recordings, and no way out of it.
+
+    Raises:
+        CannotPurge: it is somewhere else, or a link.
+    """
+    parts = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
+    if len(parts) != 2 or parts[0] not in HOLDS or parts[1] == "..":
+        raise CannotPurge(f"{folder} is not a recording of {root}, so it is not deleted")
+    if folder.is_symlink() or folder.parent.is_symlink():
+        link = folder if folder.is_symlink() else folder.parent
+        raise CannotPurge(f"{link} is a link to {link.resolve()}; nothing is deleted through links, remove it by hand")
+
+
+def _doomed(found: Listed, copy: str | None, root: Path) -> Doomed:
+    paths = [found.row.path] if copy is None else [found.row.path, copy]
+    folders = tuple(root / path for path in paths if os.path.lexists(root / path))
+    return Doomed(found, folders, sum(size(folder) for folder in folders))
+
+
+def size(folder: Path) -> int:
+    """The bytes that a folder's files hold, not counting what links lead to."""
+    return sum((where / name).lstat().st_size for where, _, names in folder.walk() for name in names)

@@ -1,0 +1,292 @@
+"""Deleting for good: only what was retired, only when a person says yes, and never anything else."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.cli import main
+from appliance.home import Home
+from ops import purge
+from ops.verify import Kind, verify
+from storage import Catalog, Edit, EditKind, EpisodeRow, PolicyRow, Refused, Wanted
+from tests.takes import Take
+
+STARTED = datetime(2026, 5, 1, 9, tzinfo=UTC)
+
+
+class Terminal(io.StringIO):
+    """A person at a keyboard."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("APPLIANCE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("APPLIANCE_DATABASE", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def catalog(root: Path) -> Catalog:
+    return Home(root, str(root / "catalog.db")).open()
+
+
+@pytest.fixture
+def record(root: Path, catalog: Catalog) -> Callable[[], EpisodeRow]:
+    """Make a short take on the table; every one a minute later."""
+
+    def take() -> EpisodeRow:
+        sealed = Take().to("red_cube").record(root)
+        number = catalog.count(Wanted(retired=None, purged=None))
+        row = EpisodeRow(
+            id=sealed.id,
+            task="pick_place",
+            agent="scripted",
+            path=f"episodes/{sealed.path.name}",
+            digest=sealed.digest,
+            seconds=sealed.seconds,
+            started=STARTED + timedelta(minutes=number),
+        )
+        catalog.add(row)
+        return row
+
+    return take
+
+
+def retire(catalog: Catalog, *rows: EpisodeRow, days: float = 0) -> None:
+    made = datetime.now(UTC) - timedelta(days=days)
+    catalog.edit(*(Edit(episode=row.id, kind=EditKind.RETIRE, by="ada", why="test", made=made) for row in rows))
+
+
+def run(*words: str) -> int:
+    try:
+        main(words)
+    except SystemExit as left:
+        return int(left.code or 0)
+    return 0
+
+
+def left_on_disk(root: Path) -> set[str]:
+    return {path.name for path in (root / "episodes").iterdir()}
+
+
+def test_only_what_was_retired_goes(root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]) -> None:
+    old, good = record(), record()
+    retire(catalog, old)
+    assert run("purge", "--yes", "--why", "a face is in view", "--operator", "ada") == 0
+    assert left_on_disk(root) == {Path(good.path).name}
+    assert catalog.standing(old.id).purged
+    last = catalog.edits(old.id)[-1]
+    assert (last.kind, last.by, last.why) == (EditKind.PURGE, "ada", "a face is in view")
+    assert list(verify(catalog, root)) == []
+    assert [found.row.id for found in catalog.find(Wanted(retired=None))] == [good.id]
+
+
+def test_an_episode_that_is_not_retired_is_refused(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, good = record(), record()
+    retire(catalog, bad)
+    assert run("purge", str(bad.id), str(good.id), "--yes") == 1
+    assert "is not retired; `appliance episodes retire` comes first" in capsys.readouterr().err
+    assert len(left_on_disk(root)) == 2
+    assert not catalog.standing(bad.id).purged
+
+
+def test_what_was_restored_meanwhile_stays(root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]) -> None:
+    """A person agreed to a list; what no longer is retired by then does not go, and neither does the rest."""
+    first, second = record(), record()
+    retire(catalog, first, second)
+    planned = purge.plan(catalog, root)
+    catalog.edit(Edit(episode=second.id, kind=EditKind.RESTORE, by="bob"))
+    with pytest.raises(Refused, match="only what was retired is purged"):
+        purge.purge(catalog, root, planned, "ada")
+    assert len(left_on_disk(root)) == 2
+    assert not catalog.standing(first.id).purged
+
+
+@pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("y\n", 1), ("\n", 1), ("no\n", 1)])
+def test_it_asks_and_only_yes_is_yes(
+    root: Path,
+    catalog: Catalog,
+    record: Callable[[], EpisodeRow],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: str,
+    code: int,
+) -> None:
+    row = record()
+    retire(catalog, row)
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    assert run("purge") == code
+    assert bool(left_on_disk(root)) == bool(code)
+    said = capsys.readouterr().out
+    assert "1 episodes, " in said
+    assert str(row.id)[:8] in said
+
+
+def test_without_a_terminal_it_refuses_to_guess(
+    root: Path,
+    catalog: Catalog,
+    record: Callable[[], EpisodeRow],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    retire(catalog, record())
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    assert run("purge") == 1
+    assert "--yes says yes for scripts" in capsys.readouterr().err
+    assert len(left_on_disk(root)) == 1
+
+
+def test_it_says_who_learned_from_what_would_go(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    row, other = record(), record()
+    frozen = catalog.snapshot("pick_place", [row])
+    policy = PolicyRow(
+        name="ccol-1", method="ccol", task="pick_place", snapshot=frozen.id, path="policies/x", digest="0"
+    )
+    catalog.add(
+        policy, PolicyRow(name="ccol-2", method="ccol", task="pick_place", parent=policy.id, path="p", digest="0")
+    )
+    retire(catalog, row, other)
+    assert run("purge", "--json") == 0
+    said: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in said["episodes"]] == [str(row.id), str(other.id)]
+    on_disk = sum(file.stat().st_size for file in (root / "episodes").rglob("*") if file.is_file())
+    assert said["bytes"] == on_disk
+    assert said["policies"] == ["ccol-1", "ccol-2"]
+    assert said["snapshots"] == [frozen.id]
+    assert len(left_on_disk(root)) == 2
+
+
+def test_only_what_was_retired_long_ago_goes(root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]) -> None:
+    """It counts since when it is retired: one that was restored and retired again is young."""
+    old, young, again = record(), record(), record()
+    retire(catalog, old, again, days=40)
+    retire(catalog, young, days=1)
+    catalog.edit(Edit(episode=again.id, kind=EditKind.RESTORE, by="ada"))
+    retire(catalog, again)
+    assert run("purge", "--older-than", "30", "--yes") == 0
+    assert left_on_disk(root) == {Path(young.path).name, Path(again.path).name}
+
+
+def test_an_interrupted_purge_is_known_and_finished_by_the_next(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything is marked before anything is removed, so nothing is half there without being known."""
+    rows = [record(), record(), record()]
+    retire(catalog, *rows)
+
+    def power_cut(_: purge.Doomed) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purge.purge(catalog, root, purge.plan(catalog, root), "ada", tell=power_cut)
+    assert all(catalog.standing(row.id).purged for row in rows)
+    assert len(left_on_disk(root)) == 2
+    assert {finding.kind for finding in verify(catalog, root)} == {Kind.LEFTOVER}
+    assert run("purge") == 0
+    assert left_on_disk(root) == set()
+    assert capsys.readouterr().out.count("which an interrupted purge had left") == 2
+    assert list(verify(catalog, root)) == []
+
+
+def test_what_is_half_removed_is_not_brought_back(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    row = record()
+    retire(catalog, row)
+    catalog.edit(Edit(episode=row.id, kind=EditKind.PURGE, by="ada"))
+    (root / row.path / "manifest.json").unlink()
+    Home(root, str(root / "catalog.db")).open()
+    assert catalog.standing(row.id).purged
+    assert purge.leftovers(catalog, root) == [root / row.path]
+
+
+def test_the_compact_copy_goes_too(root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]) -> None:
+    row = record()
+    copy = root / "compact" / f"{row.id}.zarr"
+    copy.mkdir(parents=True)
+    (copy / "rgb.mp4").write_bytes(b"film")
+    value = {"path": f"compact/{copy.name}", "digest": "0", "bytes": 4}
+    catalog.edit(Edit(episode=row.id, kind=EditKind.COMPACT, value=value, by="ada"))
+    retire(catalog, row)
+    assert run("purge", "--yes") == 0
+    assert not copy.exists()
+    assert left_on_disk(root) == set()
+
+
+def test_no_link_leads_out_of_the_data_folder(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow], tmp_path: Path
+) -> None:
+    """Neither a recording that is a link, nor a folder of recordings that is one, nor a link within a recording."""
+    row, linked = record(), record()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "thesis.txt").write_text("three years of work")
+    (root / row.path / "link").symlink_to(outside)
+    away = tmp_path / "away.zarr"
+    (root / linked.path).rename(away)
+    (root / linked.path).symlink_to(away)
+    retire(catalog, row, linked)
+    assert run("purge", "--yes") == 1
+    assert (root / row.path).exists()
+    assert not catalog.standing(row.id).purged
+    assert run("purge", str(row.id), "--yes") == 0
+    assert not (root / row.path).exists()
+    assert (outside / "thesis.txt").exists()
+    assert (away / "manifest.json").exists()
+
+
+def test_a_folder_of_recordings_that_is_a_link_is_left_alone(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow], tmp_path: Path
+) -> None:
+    row = record()
+    (root / "episodes").rename(tmp_path / "big-disk")
+    (root / "episodes").symlink_to(tmp_path / "big-disk")
+    retire(catalog, row)
+    assert run("purge", "--yes") == 1
+    assert (tmp_path / "big-disk" / Path(row.path).name).exists()
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc", "policies/x", "episodes", "episodes/a/b", "episodes/..", "."])
+def test_a_path_that_is_no_recording_is_never_deleted(root: Path, path: str) -> None:
+    """A catalog may come from somebody else."""
+    with pytest.raises(purge.CannotPurge, match="is not a recording of"):
+        purge.remove(root, root / path)
+
+
+def test_purging_twice_is_refused_by_name_and_nothing_by_rule(
+    catalog: Catalog, record: Callable[[], EpisodeRow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = record()
+    retire(catalog, row)
+    assert run("purge", "--yes") == 0
+    assert run("purge", str(row.id), "--yes") == 1
+    assert "was purged before" in capsys.readouterr().err
+    assert run("purge", "--yes") == 0
+    assert "nothing to purge" in capsys.readouterr().out
+
+
+def test_a_purged_episode_still_tells_its_story(
+    catalog: Catalog, record: Callable[[], EpisodeRow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = record()
+    retire(catalog, row)
+    run("purge", "--yes")
+    capsys.readouterr()
+    assert run("episodes", "show", str(row.id), "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [edit["kind"] for edit in shown["edits"]] == ["retire", "purge"]
+    assert shown["standing"] == "purged"
+    assert run("episodes", "view", str(row.id)) == 1
+    assert "was purged; there is nothing left to look at" in capsys.readouterr().err
