@@ -6,7 +6,7 @@ those of zarr version 2, in a folder or, when the name ends with ``.zip``, in on
 
 import json
 import zipfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,17 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]  # it ships no types
 
+from storage import export
 from storage.export import CannotWrite, Take, aside
-from storage.frames import Frames
-from storage.grid import Grid, grid, robot_of
+from storage.grid import Grid
 from storage.images import Image
-from storage.layout import RGB, pictures
 
 CHUNK = 2 << 20
 """Bytes in one piece of an array of numbers."""
-
-BATCH = 32
-"""How many pictures are in memory at once."""
 
 Numbers = Mapping[str, NDArray[Any]]
 
@@ -130,16 +126,16 @@ def write(
     """
     if not takes:
         raise CannotWrite("there are no episodes to write")
-    cameras = list(how.cameras) if how.cameras is not None else _cameras(takes[0])
+    cameras = list(how.cameras) if how.cameras is not None else export.cameras(takes[0])
     parts: list[Numbers] = []
     seen = dict.fromkeys(cameras, 0)
     shapes: dict[str, tuple[int, ...]] = {}
     with aside(path) as unfinished, _store(unfinished) as put:
         for done, take in enumerate(takes):
-            over = _grid(take, cameras, how)
+            over = export.over(take, cameras, how.fps, how.max_age)
             parts.append(how.keys.numbers(take, over))
             for number, camera in enumerate(cameras):
-                for picture in _pictures(take.episode.frames(camera), over.index[camera], how.size):
+                for picture in export.pictures(take.episode.frames(camera), over.index[camera], how.size):
                     if shapes.setdefault(camera, picture.shape) != picture.shape:
                         raise CannotWrite(
                             f"episode {take.episode.id}: {camera!r} sees {picture.shape}, before it was "
@@ -164,7 +160,7 @@ def write(
 
 def _umi(take: Take, over: Grid) -> Numbers:
     """UMI's numbers: pose and opening of each hand. It makes its actions of them itself."""
-    robot = _robot(take)
+    robot = export.robot(take)
     tool, width = _tools(take, robot, "tool", over), _widths(take, robot, "width", over)
     found: dict[str, NDArray[Any]] = {}
     for arm in range(tool.shape[1]):
@@ -178,7 +174,7 @@ def _umi(take: Take, over: Grid) -> Numbers:
 
 def _diffusion_policy(take: Take, over: Grid) -> Numbers:
     """diffusion_policy's numbers for a real robot: poses are x y z in metres, then an axis times an angle."""
-    robot = _robot(take)
+    robot = export.robot(take)
     tool, width = _tools(take, robot, "tool", over), _widths(take, robot, "width", over)
     aim, opening = _tools(take, robot, "tool_target", over), _widths(take, robot, "width_target", over)
     index = over.index[robot]
@@ -212,32 +208,6 @@ def _widths(take: Take, robot: str, name: str, over: Grid) -> NDArray[np.float64
     return widths
 
 
-def _robot(take: Take) -> str:
-    """The stream with everything that is asked of a robot here."""
-    robot = robot_of(take.episode)
-    needed = {"q", "tool", "width", "q_target", "tool_target", "width_target"}
-    there = set() if robot is None else set(take.episode.dtype(robot).names or ())
-    if robot is None or needed - there:
-        raise CannotWrite(
-            f"episode {take.episode.id} has no robot with {', '.join(sorted(needed - there))}; "
-            f"it has {', '.join(take.episode.streams)}"
-        )
-    return robot
-
-
-def _cameras(take: Take) -> list[str]:
-    episode = take.episode
-    return [stream for stream in episode.streams if RGB in pictures(episode.dtype(stream))]
-
-
-def _grid(take: Take, cameras: list[str], how: Buffer) -> Grid:
-    if missing := set(cameras) - set(_cameras(take)):
-        raise CannotWrite(
-            f"episode {take.episode.id} has no camera {', '.join(sorted(missing))}; it has {', '.join(_cameras(take))}"
-        )
-    return grid(take.episode, how.fps, [_robot(take), *cameras], how.max_age)
-
-
 def _names(parts: Sequence[Numbers], takes: Sequence[Take]) -> list[str]:
     """The names of the numbers, which are the same in every episode."""
     for part, take in zip(parts, takes, strict=True):
@@ -249,12 +219,6 @@ def _names(parts: Sequence[Numbers], takes: Sequence[Take]) -> list[str]:
                 f"they differ in {', '.join(differs)}"
             )
     return list(parts[0])
-
-
-def _pictures(frames: Frames, index: NDArray[np.intp], size: int | None) -> Iterator[Image]:
-    for first in range(0, len(index), BATCH):
-        some = index[first : first + BATCH]
-        yield from frames[some] if size is None else frames.small(some, size)
 
 
 Put = Callable[[str, bytes], None]

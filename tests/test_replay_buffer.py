@@ -112,7 +112,7 @@ def test_the_files_are_as_zarr_2_wrote_them(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     blind = Take(Episode(takes.Take().wait(1).record(tmp_path / "home").path))
     seeing = made(tmp_path / "home", 1)
-    with pytest.raises(CannotWrite, match=rf"{blind.episode.id} has no camera front; it has $"):
+    with pytest.raises(CannotWrite, match=rf"{blind.episode.id} has no camera front; it has none"):
         write([*seeing, blind], tmp_path / "out.zarr", Buffer(10, UMI))
     with pytest.raises(CannotWrite, match="there are no episodes"):
         write([], tmp_path / "out.zarr", Buffer(10, UMI))

@@ -1,6 +1,6 @@
 """Write episodes as a LeRobot dataset, v3.0 or v2.1, one file per episode."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from storage.episode import Episode
-from storage.export import CannotWrite, Take, aside
+from storage.export import CannotWrite, Take, aside, pictures
 from storage.frames import Frames
 from storage.grid import Grid, Index, grid
 from storage.layout import DEPTH
 from storage.lerobot import meta, stats, tables, video
 from storage.lerobot.columns import FROM, Camera, Column, columns, numbers
 from storage.lerobot.layout import AUTOMATIC, VERSIONS
-
-BATCH = 32
-"""How many pictures are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ class _Dataset:
             some = frames[index[stats.sample(len(index))]]
             of[column.name] = stats.of_pictures(some, 1.0 if column.field == DEPTH else 255.0)
             if self._features[column.name]["dtype"] == "image":
-                packed = [imagecodecs.png_encode(picture, level=1) for picture in _pictures(frames, index)]
+                packed = [imagecodecs.png_encode(picture, level=1) for picture in pictures(frames, index)]
                 values[column.name] = np.array([*packed, None], object)[:-1]
             else:
                 self._film(self._layout.video_of(column.name, *self._layout.file_of(number)), column, frames, index)
@@ -181,10 +178,10 @@ class _Dataset:
         if each and frames.clip is not None and video.copy(frames.clip, path, fps, len(index)):
             said: dict[str, Any] = {"is_depth_map": False}
         elif camera.field == DEPTH:
-            video.encode_depth(_pictures(frames, index), path, fps, self._depths[camera.name])
+            video.encode_depth(pictures(frames, index), path, fps, self._depths[camera.name])
             said = {"is_depth_map": True, "depth_unit": "mm"} | self._depths[camera.name].said
         else:
-            video.encode(_pictures(frames, index), path, fps, self._how.coding)
+            video.encode(pictures(frames, index), path, fps, self._how.coding)
             said = {"is_depth_map": False} | self._how.coding.said
         if "video.codec" not in about.get("info", {}):
             about["info"] = video.about(path) | said
@@ -203,7 +200,7 @@ class _Dataset:
             for take in self._takes:
                 camera = next(c for c in self._fitting(take.episode) if c.name == name)
                 frames = take.episode.frames(camera.stream, DEPTH)
-                every = _pictures(frames, np.arange(len(frames)))
+                every = pictures(frames, np.arange(len(frames)))
                 furthest = max(furthest, *(int(picture.max()) for picture in every))
             found[name] = video.Depth.reaching(furthest)
         return found
@@ -227,12 +224,6 @@ def _timestamps(episode: Episode, over: Grid, fps: float) -> NDArray[np.float32]
     if said.get("fps") == fps and said["frames"] == len(over):
         return episode[FROM, "timestamp"].astype("f4")
     return (np.arange(len(over)) / fps).astype("f4")
-
-
-def _pictures(frames: Frames, index: Index) -> Iterator[NDArray[Any]]:
-    """Frames in this order, not all in memory at once."""
-    for first in range(0, len(index), BATCH):
-        yield from frames[index[first : first + BATCH]]
 
 
 def _kind(about: Mapping[str, Any]) -> str:
