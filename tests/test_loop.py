@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from collectors import Conveyor, Ended, Loop, RecordingFailed, Teleop
-from drivers import Guard, Limits, Row, Rows, StepClock, newest
-from storage import Episode, EpisodeWriter, Lossless, Observation
+from collectors import Conveyor, Ended, Loop, RecorderProcess, RecordingFailed, Teleop
+from collectors.process import room
+from drivers import Clock, Guard, HostClock, Limits, Row, Rows, StepClock, newest, sensed
+from storage import Episode, EpisodeWriter, Jpeg, Lossless, Observation
 from tests.toy import JOINTS, SimCamera, SimOperator, SimRobot
 
 LIMITS = Limits(low=(-1.0,) * JOINTS, high=(1.0,) * JOINTS, speed=(2.0,) * JOINTS)
@@ -244,6 +245,49 @@ def test_training_sees_exactly_what_the_agent_saw(loop: Loop, arm: SimRobot, tmp
         for stream, rows in live.streams.items():
             for field in rows.dtype.names or ():
                 np.testing.assert_array_equal(read.streams[stream][field], rows[field])
+
+
+class Stopwatch(HostClock):
+    """The host's clock, from when it was made."""
+
+    def __init__(self) -> None:
+        self._start = super().now()
+
+    def now(self) -> int:
+        return super().now() - self._start
+
+
+class SimDepth(SimCamera):
+    """A camera that sees in colour and how far away things are."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        super().__init__(name, clock, 30, (480, 640))
+        self.dtype = sensed(("rgb", "u1", (480, 640, 3)), ("depth", "<u2", (480, 640)))
+
+    def _fill(self, row: Row) -> None:
+        super()._fill(row)
+        row["depth"] = int(row["seq"]) % 5000
+
+
+def test_a_whole_cell_in_real_time_loses_no_row(tmp_path: Path) -> None:
+    """A robot at 1 kHz and two cameras of 640 x 480 at 30 Hz, one with depth, written by another program."""
+    clock = Stopwatch()
+    arm = SimRobot(clock, hz=1000)
+    hand = SimOperator(clock, path=lambda s: 0.5 * np.sin(s))
+    cell = Loop(arm, [SimCamera("front", clock, size=(480, 640)), SimDepth("wrist", clock), hand], clock, hz=30)
+    with RecorderProcess(room(cell.streams(), cell.hz)) as recorder:
+        recorder.begin(tmp_path, cell.streams(), {"demands": {"lost": 0.0}}, Jpeg())
+        assert cell.run(Teleop("hand", arm.action), "", recorder, 3, never) is Ended.TIMEOUT
+        episode = Episode(recorder.end({"ended_by": "timeout"}).path)
+    rows = {stream: episode.columns(stream, ["seq"]) for stream in ("arm", "front", "wrist", "hand")}
+    for stream, each in rows.items():
+        assert (np.diff(each["seq"]) == 1).all(), stream
+    assert len(rows["arm"]) == pytest.approx(3000, abs=200)
+    assert len(rows["front"]) == len(rows["wrist"]) == pytest.approx(90, abs=6)
+    assert len(episode.rows("ticks")) == 90
+    assert episode.frames("wrist", "depth")[-1].min() == rows["wrist"]["seq"][-1] % 5000
+    assert episode.attributes["grade"]["lost"] == 0
+    assert episode.attributes["quarantine"] == ""
 
 
 def test_the_agent_sees_the_newest_rows_of_every_device(loop: Loop, arm: SimRobot) -> None:
