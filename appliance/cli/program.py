@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
+from appliance.cli.cell import calibrations, orders
 from appliance.cli.circle import circle
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
@@ -29,6 +30,8 @@ app.add_typer(room)
 app.add_typer(tasks, name="tasks")
 app.add_typer(episodes, name="episodes")
 app.add_typer(policies, name="policies")
+app.add_typer(calibrations, name="calibrations")
+app.add_typer(orders, name="orders")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
