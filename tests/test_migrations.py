@@ -50,7 +50,7 @@ def contents(catalog: Catalog, columns: dict[str, list[str]] | None = None) -> d
     """What lies in all tables, or in these columns of some, as the database has it."""
     found = {}
     for table, names in (columns or shape(catalog)).items():
-        query: sa.Select[Any] = sa.select(*(sa.column(name) for name in names)).select_from(sa.table(table))
+        query = sa.table(table, *(sa.column(name) for name in names)).select()
         with catalog._database.engine.connect() as connection:
             found[table] = sorted((tuple(row) for row in connection.execute(query)), key=repr)
     return found
