@@ -116,6 +116,7 @@ def _learn(home: Home, size: Size, method: str, say: Callable[[str], None], prog
             size.preset,
             how,
             lambda done, of, loss: advance(f"loss {loss:.4f}" if math.isfinite(loss) else "", done, of),
+            prepare=advance,
         )
     say(f"   The policy is called {row.name}; it took {_minutes(row.metrics['seconds'])}.")
     return row

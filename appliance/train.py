@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,9 +17,10 @@ from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.version import revision
 from learners.train import Diverged
-from storage import Catalog, EpisodeRow, Outcome, PolicyRow, digest
+from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Wanted, digest
+from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
 
-QUERY = "last judged a success, not driven by a policy"
+QUERY = "last judged a success, neither retired nor quarantined, not driven by a policy"
 """Which episodes of a task are learned from."""
 
 
@@ -75,8 +78,11 @@ def train(
     how: Any,
     tell: Callable[[int, int, float], None],
     start: str | None = None,
+    prepare: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
 ) -> PolicyRow:
     """Fit a learner to the task's demonstrations, and keep the policy; ``start`` names one to go on from.
+
+    ``tell`` hears of every step, ``prepare`` of what comes before the first.
 
     A run that was interrupted goes on where it stopped when the same settings meet the same demonstrations again.
 
@@ -86,16 +92,21 @@ def train(
     """
     with home.join() as catalog:
         instruction = catalog.task(task).instruction
-        rows = demonstrations(catalog, task)
-        frozen = catalog.snapshot(task, rows, QUERY)
+        shown = demonstrations(catalog, task)
+        frozen = catalog.snapshot(task, shown, QUERY)
         began = time.monotonic()
-        paths = [home.folder / row.path for row in rows]
         name = uuid4()
         settings = json.loads(json.dumps(dataclasses.asdict(how), default=str))
         parent = None if start is None else catalog.policy(start)
         run = home.folder / "runs" / _fingerprint(method, settings, frozen.id, parent)
         try:
-            data = learners.windows(how, paths, [instruction] * len(rows))
+            data = learners.windows(
+                how,
+                [Episode(home.folder / one.standing.path, one.keep) for one in shown],
+                [instruction] * len(shown),
+                lambda done, of: prepare("reading episodes", done, of),
+                _unpacking(home.folder / "cache" / "frames", frozen.id, how, prepare),
+            )
             policy = how.fit(data, run, tell, None if parent is None else learners.load(home.folder / parent.path))
         except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:
             raise CannotTrain(f"{method}: {error}") from error
@@ -115,7 +126,7 @@ def train(
             digest=digest(folder),
             revision=revision(),
             metrics={
-                "episodes": len(rows),
+                "episodes": len(shown),
                 "windows": len(data),
                 "seconds": round(time.monotonic() - began, 1),
             }
@@ -133,21 +144,61 @@ def _fingerprint(method: str, settings: Mapping[str, Any], snapshot: str, parent
     return hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def demonstrations(catalog: Catalog, task: str) -> list[EpisodeRow]:
-    """The task's episodes to learn from, oldest first.
+def demonstrations(catalog: Catalog, task: str) -> list[Listed]:
+    """The task's episodes to learn from, oldest first; those that are quarantined wait until somebody releases them.
 
     Raises:
         CannotTrain: there are none.
         Unknown: there is no such task.
     """
-    good = [row for row in catalog.episodes(task, Outcome.SUCCESS) if row.policy is None]
+    good = [
+        one
+        for one in catalog.find(Wanted(task=task, outcome=Outcome.SUCCESS, quarantined=False))
+        if one.row.policy is None
+    ]
     if not good:
-        there = len(catalog.episodes(task))
+        there = catalog.count(Wanted(task=task))
+        waiting = catalog.count(Wanted(task=task, outcome=Outcome.SUCCESS, quarantined=True))
         raise CannotTrain(
-            f"task {task!r} has no successful demonstration among its {there} episodes; "
-            f"collect some: appliance collect --task {task} --by scripted"
+            f"task {task!r} has no successful demonstration among its {there} episodes"
+            + (f"; {waiting} that succeeded are in quarantine" if waiting else "")
+            + f"; collect some: appliance collect --task {task} --by scripted"
         )
     return good
+
+
+def _unpacking(
+    folder: Path, snapshot: str, how: Any, prepare: Callable[[str, int, int], None]
+) -> Callable[[str, Pictures], Pixels]:
+    """How a camera's pictures are read: unpacked once for all when they are looked at more than once and fit."""
+    training = getattr(how, "training", None)
+    looks = 0 if training is None else training.steps * training.batch
+
+    def pixels(camera: str, pictures: Pictures) -> Pixels:
+        if looks <= len(pictures):
+            return pictures
+        _make_room(folder, snapshot, pictures.bytes)
+        try:
+            return cached(
+                folder, f"{snapshot}-{camera}", pictures, lambda done, of: prepare(f"unpacking {camera}", done, of)
+            )
+        except NoRoom as error:
+            prepare(f"not unpacking {camera}: {error}", 0, len(pictures))
+            return pictures
+
+    return pixels
+
+
+def _make_room(folder: Path, snapshot: str, need: int) -> None:
+    """Drop other snapshots' caches, oldest first, until all of them and ``need`` take half of the room at most."""
+    if not folder.exists():
+        return
+    there = caches(folder)
+    held = sum(cache.bytes for cache in there)
+    most = (shutil.disk_usage(folder).free + held) // 2
+    for cache in there:
+        if held + need > most and not cache.path.name.startswith(snapshot) and drop(cache):
+            held -= cache.bytes
 
 
 def _owners(value: Any) -> dict[str, str | None]:

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from learners.backbones import KeyPoints, Pretrained, PretrainedText, Words, is_name, mean_word, sinusoids, stretch
 from learners.checkpoint import Stored
-from learners.data import KEY, TOOL, Batch, Senses, Windows
+from learners.data import KEY, Batch, Windows
 from learners.ode import Flow, Solver, curvature, discrepancy, encoder_discrepancy, trajectory
 from learners.policy import ChunkPolicy, Scales, go_on
+from learners.senses import TOOL, Senses
 from learners.train import Tell, Training, silent, train
 from learners.transforms import VIEWS, View
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from learners import checkpoint
-from learners.data import KEY, ROBOT, Senses, Windows
+from learners.data import KEY, Windows
+from learners.senses import ROBOT, Senses
 from learners.transforms import Affine, View
 from storage import Observation
 
@@ -32,9 +33,10 @@ class Scales(nn.Module):
             self.register_buffer(f"{name}_scale", torch.ones(shape))
 
     def fit(self, data: Windows) -> None:
-        """Measure the windows; steps past an episode's end repeat its last target and count as such."""
-        flat = data.plan.reshape(len(data), -1)
-        for name, values in (("state", data.state), ("plan", flat), ("key", data.key)):
+        """Measure enough of the windows; steps past an episode's end repeat its last target and count as such."""
+        some = data.sample()
+        flat = data.plan[some].reshape(len(some), -1)
+        for name, values in (("state", data.state[some]), ("plan", flat), ("key", data.key[some])):
             affine = Affine.fit(values, LEAST[name])
             self._set(f"{name}_mean", affine.mean)
             self._set(f"{name}_scale", affine.scale)

@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from learners.data import Batch, Windows
+from learners.loading import fetched, loader
 
 type Tell = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the running loss."""
@@ -54,6 +55,8 @@ class Training:
     check_every: int = 500
     save_every: int = 500
     seed: int = 0
+    workers: int = 2
+    """Threads that prepare batches ahead: pictures that are not kept unpacked are unpacked there."""
     tracker: Literal["tensorboard", "none"] = "tensorboard"
 
 
@@ -88,12 +91,22 @@ def train(
     module, optimizer = accelerator.prepare(_Losses(net), optimizer)
     net.train()
     smooth, told = math.nan, {}
-    shard = slice(accelerator.process_index, None, accelerator.num_processes)
-    for step, picked in _order(learn, how, first):
+    batches = loader(
+        data,
+        how.batch,
+        how.seed,
+        how.workers,
+        learn=learn,
+        first=first,
+        steps=how.steps,
+        share=slice(accelerator.process_index, None, accelerator.num_processes),
+        pin=accelerator.device.type == "cuda",
+    )
+    for step, batch in enumerate(batches, first):
         for group in optimizer.param_groups:
             group["lr"] = how.lr * schedule(step, how)
         with accelerator.autocast():
-            terms = module(data.batch(picked[shard]).to(accelerator.device))
+            terms = module(batch.to(accelerator.device))
         loss = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()
         accelerator.backward(loss)
@@ -136,8 +149,9 @@ def held_out_loss(net: nn.Module, data: Windows, check: NDArray[np.intp], how: T
     some = check[np.linspace(0, len(check) - 1, min(most, len(check))).astype(int)]
     losses: Any = net
     values = []
-    for start in range(0, len(some), how.batch):
-        terms = losses.losses(data.batch(some[start : start + how.batch]).to(device))
+    parts = [some[start : start + how.batch] for start in range(0, len(some), how.batch)]
+    for batch in fetched(data, parts, how.workers):
+        terms = losses.losses(batch.to(device))
         values.append(float(sum(terms.values())))
     net.train(was)
     return float(np.mean(values))
@@ -158,18 +172,6 @@ def _optimizer(parameters: list[nn.Parameter], how: Training) -> torch.optim.Opt
     if how.optimizer == "sgd":
         return torch.optim.SGD(parameters, how.lr, momentum=how.momentum, weight_decay=how.weight_decay)
     return torch.optim.AdamW(parameters, how.lr, weight_decay=how.weight_decay)
-
-
-def _order(learn: NDArray[np.intp], how: Training, first: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Steps from ``first`` on, each with its windows: whole shuffled passes, cut into batches."""
-    size = min(how.batch, len(learn))
-    per_pass = len(learn) // size
-    shuffled, drawn = learn, -1
-    for step in range(first, how.steps):
-        turn, place = divmod(step, per_pass)
-        if turn != drawn:
-            shuffled, drawn = np.random.default_rng((how.seed, turn)).permutation(learn), turn
-        yield step, shuffled[place * size : (place + 1) * size]
 
 
 @torch.no_grad()

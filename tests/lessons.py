@@ -11,6 +11,7 @@ from drivers import Rows, row_type
 from learners import Training, Windows
 from learners.ccol import CCoL
 from storage import EpisodeWriter, Lossless, Sealed
+from storage.pictures import Unpacked
 from tests.takes import ARM
 
 torch.set_num_threads(1)
@@ -29,18 +30,18 @@ def squares(episodes: int = 10, each: int = 20, seed: int = 0, instructions: tup
     """Windows for ``TINY``: the plan leads in even steps to a place that is a linear function of the square's."""
     random = np.random.default_rng(seed)
     count, k = episodes * each, TINY.k
-    frames = np.zeros((count, 3, 32, 32), "u1")
+    frames = np.zeros((count, 32, 32, 3), "u1")
     corner = random.integers(0, 28, (count, 2))
     for frame, (row, column) in zip(frames, corner, strict=True):
-        frame[:, row : row + 4, column : column + 4] = 255
+        frame[row : row + 4, column : column + 4] = 255
     place = corner / 14 - 1
     goal = place @ np.random.default_rng(99).normal(size=(2, 8))
     return Windows(
-        frames=(torch.from_numpy(frames),),
+        frames=(Unpacked(frames),),
         frame=np.arange(count)[:, None],
         state=random.normal(size=(count, TINY.senses.history, TINY.senses.width)).astype("f4"),
         plan=(np.linspace(1 / k, 1, k)[None, :, None] * goal[:, None]).astype("f4"),
-        past_end=np.zeros((count, k), bool),
+        left=np.full(count, k),
         key=np.concatenate([place, np.zeros((count, 7))], axis=-1).astype("f4"),
         episode=np.repeat(np.arange(episodes), each),
         instructions=instructions or (INSTRUCTION,) * episodes,

