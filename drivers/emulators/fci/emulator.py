@@ -29,7 +29,7 @@ PATIENCE = 0.3
 """Longest that the robot's time stands still for a client, in seconds. Clients give up after a second of silence."""
 
 BEHIND = 0.02
-"""Seconds that the robot's time may lag before it stops catching up."""
+"""Seconds that the robot's time may lag before it stops catching up. In lockstep it never does: what is late is late."""
 
 
 class Emulator:
@@ -108,7 +108,7 @@ class Emulator:
             early = due - time.perf_counter()
             if early > 0:
                 time.sleep(early)
-            elif early < -BEHIND:
+            elif self.lockstep or early < -BEHIND:
                 due -= early
             self.step()
 

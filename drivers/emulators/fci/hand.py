@@ -114,7 +114,6 @@ class Hand:
             return wire.HAND_OK if self.grasped else wire.HAND_UNSUCCESSFUL
         if abs(width - job.width) < 0.003:
             return wire.HAND_OK
-        self._at = width
         return wire.HAND_FAILED
 
     def _finish(self, status: int) -> None:

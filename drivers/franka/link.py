@@ -1,0 +1,349 @@
+"""The connection to one arm: the thread that owns it, and the thread that listens to it.
+
+Real-time priority is inherited from the thread that connects, so one thread connects and moves, and nobody else
+does. Everything here that a caller may touch is behind one lock, and nothing a caller may call waits for the robot.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Unanswered
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.device import DeviceError, DeviceLost, Row, Rows
+from drivers.franka.hand import Hand
+from drivers.franka.rows import ARM, Stamps, row
+from drivers.franka.words import explain_connection, explain_state
+from drivers.kinematics import HIGH, LOW, Chain
+from drivers.ring import Ring
+
+if TYPE_CHECKING:
+    from drivers.franka.arm import Franka
+
+Floats = NDArray[np.float64]
+
+SHORTEST, LONGEST = 20_000_000, 100_000_000
+"""Bounds on the time given to a target whose moment is not in the future, in nanoseconds."""
+
+SLACK = 0.05
+"""How far ahead of the arm its reference may stay when it holds, in radians: what a load bends it stays bent."""
+
+LOOK = 0.0005
+"""Seconds between two looks for a new state while the arm moves."""
+
+KEPT = 2000
+"""Rows that are kept for readers: two seconds."""
+
+log = logging.getLogger(__name__)
+
+
+class Link:
+    """An arm that is connected, or that was: ``trouble`` says in a sentence why it no longer obeys."""
+
+    def __init__(self, settings: "Franka") -> None:
+        self.settings = settings
+        self.trouble = ""
+        self.stamps = Stamps()
+        self.hand = Hand(settings.host, settings.hand_speed, settings.hand_force) if settings.hand else None
+        self._ring = Ring(ARM, KEPT)
+        self._lock = threading.RLock()
+        self._wanted: Literal["nothing", "follow", "guide"] = "nothing"
+        self._path: tuple[int, Floats, int, Floats] = (0, np.zeros(7), 1, np.zeros(7))
+        self._commanded = 0
+        self._holding = True
+        self._q: Floats = np.zeros(7)
+        self._target: tuple[Floats, Floats, float] = np.zeros(7), np.zeros(7), 0.0
+        self._robot: Any = None
+        self._tracker: Any = None
+        self._tracks = "nothing"
+        self._chain, self._tool = Chain(), Chain()
+        self._leaving = threading.Event()
+        self._work: queue.SimpleQueue[tuple[Future[None], Callable[[], None]] | None] = queue.SimpleQueue()
+        self._owner = threading.Thread(target=self._own, name=f"{settings.name} control", daemon=True)
+        self._listener: threading.Thread | None = None
+
+    # For callers ------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            DeviceLost: the arm cannot be reached, or does not want us. The message says what to do.
+        """
+        self._owner.start()
+        try:
+            self._have(self._connect)
+        except DeviceError:
+            self.close()
+            raise
+        if self.hand is not None:
+            self.hand.start(self.settings.patience)
+
+    def read(self, since: int) -> Rows:
+        """Return the rows after ``since``.
+
+        Raises:
+            Overrun: some of them are gone.
+            DeviceLost: the arm does not obey any more; or its hand does not.
+        """
+        self.check()
+        return self._ring.since(since)
+
+    def check(self) -> None:
+        """Raise DeviceLost if the arm or its hand does not obey any more."""
+        trouble = self.trouble or (self.hand.trouble if self.hand is not None else "")
+        if trouble:
+            raise DeviceLost(f"{self.settings.name}: {trouble}")
+
+    def command(self, target: Row) -> None:
+        """Be at ``target`` by its moment, evenly from where the reference is now."""
+        self.check()
+        q = np.array(target["q"], np.float64)
+        with self._lock:
+            now = self._now()
+            here = self._reference(now)[0] if self._wanted == "follow" else self._q.copy()
+            due = int(target["t"])
+            took = due - now if due > now else min(max(SHORTEST, now - self._commanded), LONGEST)
+            fastest = float((np.abs(q - here) / self.settings.joint_velocity).max())
+            self._path = now, here, now + max(took, round(fastest * 1e9)), q
+            self._commanded, self._holding, self._wanted = now, False, "follow"
+            self._target = q, self._chain.tool(q), float(target["width"])
+        self._work.put(None)
+        if self.hand is not None:
+            self.hand.go(float(target["width"]))
+
+    def hold(self) -> None:
+        """Stay where the arm can stop."""
+        with self._lock:
+            if self._holding or self.trouble:
+                return
+            here = self._reference(self._now())[0] if self._wanted == "follow" else self._q
+            q = self._q + np.clip(here - self._q, -SLACK, SLACK)
+            self._path = 0, q, 1, q
+            self._wanted, self._holding = "follow", True
+            self._target = q, self._chain.tool(q), self._target[2]
+
+    def guide(self) -> None:
+        """Go limp, so that a person can lead the arm."""
+        self.check()
+        with self._lock:
+            self._wanted, self._holding = "guide", False
+        self._work.put(None)
+
+    def recover(self) -> None:
+        """Clear what stopped the arm, or connect anew.
+
+        Raises:
+            DeviceLost: that is not possible yet. The message says what to do.
+        """
+        self._have(self._recover)
+        if self.hand is not None and self.hand.trouble:
+            self.hand.close()
+            self.hand = Hand(self.settings.host, self.settings.hand_speed, self.settings.hand_force)
+            self.hand.start(self.settings.patience)
+        self.check()
+        log.info("%s: obeys again", self.settings.name)
+
+    def close(self) -> None:
+        """Let the arm come to rest, held by its own controller, and let go of it."""
+        self._leaving.set()
+        self._work.put(None)
+        for thread in (self._owner, self._listener):
+            if thread is not None and thread.is_alive():
+                thread.join(self.settings.patience)
+        if self.hand is not None:
+            self.hand.close()
+
+    def _have(self, work: Callable[[], None]) -> None:
+        """Have the owner do something, and wait for it."""
+        done: Future[None] = Future()
+        self._work.put((done, work))
+        try:
+            done.result(self.settings.patience)
+        except Unanswered:
+            host = self.settings.host
+            raise DeviceLost(
+                f"{self.settings.name}: nothing came of connecting to {host} in {self.settings.patience} s; is "
+                "another program connected to it?"
+            ) from None
+
+    # The owner's thread --------------------------------------------------------------------------------------------
+
+    def _own(self) -> None:
+        import franky
+
+        while not self._leaving.is_set():
+            self._asked()
+            try:
+                with self._lock:
+                    wanted = self._wanted
+                if wanted != self._tracks:
+                    self._begin(wanted)
+                if self._tracker is not None and not self._advance():
+                    self._robot.join_motion()
+                    raise RuntimeError("the motion ended by itself")
+            except (franky.Exception, RuntimeError) as error:
+                self._tracker, self._tracks = None, "nothing"
+                self._give_up(self._why(error))
+        try:
+            if self._tracker is not None:
+                self._tracker.stop()
+        except (franky.Exception, RuntimeError) as error:
+            log.warning("%s: %s", self.settings.name, self._why(error))
+        self._tracker = self._robot = None
+
+    def _asked(self) -> None:
+        """Do what callers asked for; wait for it while there is nothing to track."""
+        try:
+            entry = self._work.get(block=self._tracker is None and self._wanted == self._tracks)
+        except queue.Empty:
+            return
+        if entry is None:
+            return
+        done, work = entry
+        try:
+            work()
+        except DeviceError as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    def _connect(self) -> None:
+        settings = self.settings
+        try:
+            import franky
+
+            config = franky.RealtimeConfig.Enforce if settings.realtime == "enforce" else franky.RealtimeConfig.Ignore
+            self._robot = franky.Robot(settings.host, realtime_config=config)
+            state = self._robot.state
+            if state.robot_mode == franky.RobotMode.Idle:
+                self._prepare()
+        except ImportError as error:
+            raise DeviceError(f"{settings.name}: franky-control is missing: install the extra [hardware]") from error
+        except (franky.Exception, RuntimeError) as error:
+            raise DeviceLost(f"{settings.name}: {explain_connection(settings.host, error)}") from error
+        self.stamps = Stamps()
+        self._take(state)
+        with self._lock:
+            self._target = self._q, self._chain.tool(self._q), self.hand.width if self.hand else 0.0
+        self._listener = threading.Thread(target=self._listen, name=f"{settings.name} states", daemon=True)
+        self._listener.start()
+
+    def _prepare(self) -> None:
+        """Set every limit explicitly: what the controller holds from a program before us is not ours."""
+        settings, robot = self.settings, self._robot
+        robot.set_collision_behavior(list(settings.torque_threshold), list(settings.force_threshold))
+        robot.set_load(settings.load, list(settings.load_centre), list(settings.load_inertia))
+        robot.joint_velocity_limit.set(np.array(settings.joint_velocity))
+        robot.joint_acceleration_limit.set(np.array(settings.joint_acceleration))
+        robot.joint_jerk_limit.set(np.array(settings.joint_jerk))
+
+    def _recover(self) -> None:
+        import franky
+
+        if not self.trouble:
+            return
+        self._tracker, self._tracks = None, "nothing"
+        try:
+            if self._listener is None or not self._listener.is_alive():
+                self._robot = None
+                self._connect()
+            with suppress(franky.Exception):  # what ended the last motion is known
+                self._robot.join_motion()
+            if self._robot.state.robot_mode == franky.RobotMode.Reflex:
+                self._robot.recover_from_errors()
+            self.trouble = explain_state(self._robot.state)
+            if not self.trouble:
+                self._prepare()
+        except (franky.Exception, RuntimeError) as error:
+            raise DeviceLost(f"{self.settings.name}: it cannot be recovered yet: {self._why(error)}") from error
+
+    def _begin(self, wanted: str) -> None:
+        """Start what is wanted; a motion that runs is taken over without a stop in between."""
+        self._tracks = wanted
+        if wanted == "nothing":
+            self._tracker = None
+            return
+        if wanted == "guide":
+            self._tracker = self.settings.limp(self._robot)
+        else:
+            self._tracker = self.settings.stiff(self._robot)
+
+    def _advance(self) -> bool:
+        """Wait for the next tick and set the reference; return whether the motion still runs."""
+        if self._tracker.tick() is None:
+            return False
+        now = self._robot.state.time.to_msec() * 1_000_000 + self.stamps.offset
+        if self._tracks == "follow":
+            with self._lock:
+                q, dq = self._reference(now)
+            self.settings.aim(self._tracker, self._tool, q, dq)
+        return True
+
+    def _reference(self, now: int) -> tuple[Floats, Floats]:
+        """Where the joints should be, in radians, and how fast, in rad/s."""
+        start, here, end, there = self._path
+        if now >= end:
+            return there, np.zeros(7)
+        share = max(0.0, (now - start) / (end - start))
+        return here + share * (there - here), (there - here) / ((end - start) / 1e9)
+
+    def _why(self, error: Exception) -> str:
+        """What stopped the arm, in words: the robot's own if it still speaks."""
+        import franky
+
+        try:
+            return explain_state(self._robot.state, str(error))
+        except (franky.Exception, RuntimeError, AttributeError):
+            return explain_connection(self.settings.host, error)
+
+    def _give_up(self, why: str) -> None:
+        with self._lock:
+            self._wanted, self._holding = "nothing", True
+            if not self.trouble:
+                self.trouble = why
+                log.warning("%s: %s", self.settings.name, why)
+
+    # The listener's thread -------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        import franky
+
+        robot, last = self._robot, -1
+        try:
+            while not self._leaving.is_set():
+                state = robot.state
+                clock = state.time.to_msec()
+                if clock == last:
+                    time.sleep(LOOK)
+                    continue
+                last = clock
+                self._take(state)
+                if state.robot_mode not in {franky.RobotMode.Idle, franky.RobotMode.Move, franky.RobotMode.Guiding}:
+                    self._give_up(explain_state(state))
+        except (franky.Exception, RuntimeError) as error:
+            self._give_up(explain_connection(self.settings.host, error))
+
+    def _take(self, state: Any) -> None:
+        received = time.monotonic_ns()
+        t = self.stamps.stamp(state.time.to_msec(), received)
+        with self._lock:
+            self._q = np.array(state.q)
+            q, tool, width = self._target
+        here = self.hand.width if self.hand is not None else 0.0
+        self._ring.push(row(t, received, state, (here, q, tool, width)))
+
+    def _now(self) -> int:
+        """The robot's time, on the host's clock: of its newest row, so that a robot that waits is waited for."""
+        rows = self._ring.rows
+        return int(rows["t"][-1]) if len(rows) else time.monotonic_ns()
+
+
+LIMITS = {"lower_joint_limits": np.array(LOW), "upper_joint_limits": np.array(HIGH)}
