@@ -27,7 +27,7 @@ def prepare(module: str) -> None:
     logging.disable(logging.WARNING)
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "SVT_LOG": "0"}
     links = BUILD / "ffmpeg"
-    if os.environ.get("LD_LIBRARY_PATH", "").startswith(str(links)):
+    if str(links) in os.environ.get("LD_LIBRARY_PATH", "").split(":"):
         return
     found = find_spec("av")
     if found is None or found.origin is None:
