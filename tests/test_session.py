@@ -2,7 +2,9 @@
 
 import os
 import re
+import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +12,24 @@ import numpy as np
 import pytest
 
 from appliance import station
+from appliance.home import Home
+from appliance.refusal import refusal
 from appliance.session import STOPPED, NotNow, NotSo, Session, State, ctrl_c, judge, sitting
-from collectors import Ended
+from collectors import Ended, RecorderProcess, RecordingFailed
 from drivers import Row
-from storage import Catalog, Episode, EpisodeRow, Observation, Outcome, Task, Verdict, Wanted
+from storage import (
+    Calibration,
+    Catalog,
+    EditKind,
+    Episode,
+    EpisodeRow,
+    Observation,
+    Outcome,
+    Task,
+    Verdict,
+    Wanted,
+    check,
+)
 from tests.test_station import CELL, LIMITS, Bench, Lever, write
 
 REACH = Task(name="reach", instruction="reach the pose")
@@ -38,13 +54,40 @@ class Steady:
         return target[0]  # type: ignore[no-any-return]  # numpy does not say what an element of a structured array is
 
 
+class Filling(Steady):
+    """Lets the disk fill up on the way: a limit on the size of the recorder's files stands in for it."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.loop.robot.action)
+        assert isinstance(session.recorder, RecorderProcess)
+        assert session.recorder.pid is not None
+        self._recorder = session.recorder
+        self._pid: int = session.recorder.pid
+        self._most = resource.prlimit(self._pid, resource.RLIMIT_FSIZE)
+
+    def act(self, seen: Observation) -> Row | None:
+        if self.acted > 5:
+            time.sleep(0.002)
+        if self._recorder.written["arm"] > 5:
+            resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (1, self._most[1]))
+        return super().act(seen)
+
+    def free(self) -> None:
+        resource.prlimit(self._pid, resource.RLIMIT_FSIZE, self._most)
+
+
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    catalog = Catalog(tmp_path / "catalog.db")
-    catalog.add(Task(name=REACH.name, instruction=REACH.instruction))
     bench = station.load(write(tmp_path, CELL + LIMITS))
-    with sitting(bench, catalog, tmp_path, operator="ada") as session:
+    with sitting(bench, known(tmp_path), tmp_path, operator="ada") as session:
         yield session
+
+
+def known(folder: Path) -> Catalog:
+    """A catalog that knows the task."""
+    catalog = Catalog(folder / "catalog.db")
+    catalog.add(Task(name=REACH.name, instruction=REACH.instruction))
+    return catalog
 
 
 def take(session: Session, agent: Steady | None = None, seconds: float = 1) -> EpisodeRow:
@@ -71,6 +114,82 @@ def test_an_episode_says_who_did_what_where_and_how(session: Session, tmp_path: 
     assert said["revision"]
     assert said["clock"].keys() == {"wall", "monotonic", "loop"}
     assert not Path(row.path).is_absolute()
+
+
+def test_the_catalog_knows_the_streams_the_station_and_who_was_there(session: Session, tmp_path: Path) -> None:
+    assert session.station is not None
+    arm = session.catalog.calibrate(Calibration(station="bench", device="arm", values={"offset": 1.0}, by="ada"))
+    session.catalog.calibrate(Calibration(station="elsewhere", device="gauge", values={}, by="ada"))
+    row = take(session)
+    said = Episode(tmp_path / row.path).attributes
+    assert said["calibrations"] == {"arm": arm.id}
+    assert said["serials"] == {"arm": "A1", "eye": "A1", "gauge": "A1"}
+    streams = {stream.name: stream for stream in session.catalog.streams(row.id)}
+    assert streams.keys() == {"arm", "gauge", "eye", "action", "ticks"}
+    assert (streams["arm"].rows, streams["arm"].calibration, streams["arm"].serial) == (20, arm.id, "A1")
+    assert [name for name, stream in streams.items() if stream.camera] == ["eye"]
+    assert row.station_digest == session.station.digest
+    assert session.catalog.stations("bench")[0].text == (tmp_path / "station.toml").read_text()
+    assert [one.name for one in session.catalog.operators()] == ["ada"]
+
+
+@pytest.mark.parametrize("who", ["thread", "process"])
+def test_a_take_below_what_the_station_demands_is_put_aside_and_says_why(tmp_path: Path, who: str) -> None:
+    """The lever's stamps are a nanosecond apart, so that its rows and its ticks have nothing to do with each other."""
+    text = CELL.replace("hz", f'recorder = "{who}"\nhz') + LIMITS
+    for demands, quarantined in (("", False), ("[grade]\nlate = 1\nlost = 0.0\n", True)):
+        with sitting(station.load(write(tmp_path, text + demands)), known(tmp_path), tmp_path, "ada") as session:
+            row = take(session)
+            listed = session.catalog.find(Wanted(quarantined=quarantined))
+        assert [one.row.id for one in listed] == [row.id]
+    (edit,) = session.catalog.edits(row.id)
+    assert (edit.kind, edit.by) == (EditKind.QUARANTINE, "bench")
+    assert "100.0 % of gauge lost" in edit.why or "100.0 % of eye lost" in edit.why
+
+
+def test_a_program_that_writes_is_started_once_and_ends_with_the_sitting(tmp_path: Path) -> None:
+    bench = station.load(write(tmp_path, CELL.replace("hz", 'recorder = "process"\nhz') + LIMITS))
+    with sitting(bench, known(tmp_path), tmp_path, "ada") as session:
+        assert isinstance(session.recorder, RecorderProcess)
+        pids = set()
+        for _ in range(3):
+            take(session)
+            session.later()
+            pids.add(session.recorder.pid)
+    (pid,) = pids
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert session.catalog.count(Wanted()) == 3
+
+
+def test_a_disk_that_is_full_ends_the_take_as_a_fault_and_harms_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The robot holds, the person is told, what was kept is brought in at the next start, and the next take works."""
+    bench = station.load(write(tmp_path, CELL.replace("hz", 'recorder = "process"\nhz') + LIMITS))
+    held: list[bool] = []
+    monkeypatch.setattr(Lever, "hold", lambda _self: held.append(True))
+    with sitting(bench, known(tmp_path), tmp_path, "ada") as session:
+        before = take(session)
+        session.later()
+        held.clear()
+        filling = Filling(session)
+        with pytest.raises(RecordingFailed) as failed:
+            take(session, filling, seconds=600)
+        filling.free()
+        assert held
+        assert "the episode ends as a fault: RecordingFailed: " in caplog.text
+        told = refusal(failed.value)
+        assert told is not None
+        assert re.search(r"cannot keep the rows of '\w+': File too large; \d+ MB are free there", told)
+        assert str(session.state) == State.READY
+        after = take(session)
+    assert [one.row for one in session.catalog.find(Wanted())] == [before, after]
+    assert check(tmp_path / before.path) == check(tmp_path / after.path) == []
+    catalog = Home(tmp_path, str(tmp_path / "catalog.db")).open(lambda _line: None)
+    assert [one.row.ended_by for one in catalog.find(Wanted())] == ["timeout", "fault", "timeout"]
+    assert list((tmp_path / "staging").iterdir()) == []
 
 
 def test_each_state_allows_only_its_own_moves(session: Session) -> None:
