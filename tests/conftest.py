@@ -1,4 +1,4 @@
-"""What several tests need: an empty database of either kind, and a catalog in it."""
+"""What several tests need: an empty database of either kind, a catalog in it, and a data folder to type commands in."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pytest
 from storage import Catalog
 from tests.postgres import LINE, installed, postgres
 from tests.said import REACH
+from tests.typed import Type, typing_on
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,18 @@ def catalog(where: str) -> Iterator[Catalog]:
     with Catalog(where) as opened:
         opened.add(REACH)
         yield opened
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of this test's own, which commands will use."""
+    monkeypatch.setenv("APPLIANCE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("APPLIANCE_DATABASE", raising=False)
+    monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(tmp_path)))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def appliance(home: Path, capsys: pytest.CaptureFixture[str]) -> Type:
+    """Type a command, in a data folder of this test's own."""
+    return typing_on(capsys)

@@ -1,66 +1,23 @@
 """A person at the command line: what they type, what they get, and what they are told when it cannot be."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
 import pytest
 
-from appliance.cli import main
 from appliance.collect import starts
 from appliance.home import Home
 from storage import EpisodeWriter, Wanted
+from tests.typed import Type
 
 ROOT = Path(__file__).parent.parent
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-type Type = Callable[..., Said]
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("APPLIANCE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("APPLIANCE_DATABASE", raising=False)
-    monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(tmp_path)))
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def appliance(home: Path, capsys: pytest.CaptureFixture[str]) -> Type:
-    """Type a command, in a data folder of this test's own."""
-
-    def run(*words: str) -> Said:
-        capsys.readouterr()
-        try:
-            main(words)
-            code = 0
-        except SystemExit as left:
-            code = int(left.code or 0)
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return run
 
 
 def test_a_sitting_from_collecting_to_verifying(appliance: Type, home: Path) -> None:
