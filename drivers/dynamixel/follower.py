@@ -297,9 +297,10 @@ class Follower:
 
     def _freeze(self, bus: Bus) -> None:
         """Let every servo that still listens aim where it stands."""
-        for id_ in FOLLOWER.masters[:-1]:
-            with contextlib.suppress(DeviceError):
-                self._stay(bus, id_, bus.get(id_, at.PRESENT_POSITION))
+        for joint in FOLLOWER.arm:
+            for id_ in joint.ids:
+                with contextlib.suppress(DeviceError):
+                    bus.put(id_, at.GOAL_POSITION, bus.get(id_, at.PRESENT_POSITION))
 
     def _row(self, sensed: Sensed, target: Floats) -> tuple[Any, ...]:
         here, chain, health = self._now, self.kinematics, sensed.health

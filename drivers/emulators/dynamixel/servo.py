@@ -159,7 +159,7 @@ class Servo:
         self.put(at.PRESENT_POSITION, round(feel.position) + self.get(at.HOMING_OFFSET))
         self.put(at.PRESENT_VELOCITY, round(feel.velocity / at.TURN * math.tau / at.SPEED))
         self.put(at.PRESENT_CURRENT, round(feel.current) if self._measures_current else 0)
-        self._memory[122] = abs(feel.velocity) > 20
+        self._memory[122] = int(abs(feel.velocity) > 20)
 
     def _stay(self) -> None:
         self.sense()
