@@ -14,17 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from drivers import Rows, row_type
-from storage import Episode, EpisodeWriter, Lossless, Stale
+from drivers import row_type
+from storage import Episode, EpisodeWriter, Stale
 from storage.export import CannotWrite, Take
 from storage.lerobot import CannotRead, Coding, Export, adopt, open_dataset, video, write
 from storage.lerobot.adopt import sweep
 from storage.seal import lock, unlock
 from tests import takes
-from tests.takes import ARM, TICKS
+from tests.driven import drive
 
 FPS = 10
-CAMERA = row_type(("exposure", "<f4"), ("rgb", "u1", (48, 64, 3)))
 
 
 @pytest.fixture(scope="session")
@@ -48,34 +47,6 @@ def lerobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             stats_of=compute_stats.get_feature_stats,
             convert=convert_dataset_v21_to_v30.convert_dataset,
         )
-
-
-def drive(
-    root: Path, seconds: float = 1.2, seed: int = 0, gap: tuple[float, float] | None = None, **said: Any
-) -> Episode:
-    """A take of an arm at 50 Hz and a camera at 30 Hz that begins 20 ms later; every number in it is another."""
-    random = np.random.default_rng(seed)
-    arm = np.zeros(round(seconds * 50), ARM)
-    arm["t"] = 1_000_000_000 + np.arange(len(arm)) * 20_000_000
-    for field in ARM.names or ():
-        if field != "t":
-            arm[field] = random.normal(size=arm[field].shape)
-    front: Rows = np.zeros(round(seconds * 30), CAMERA)
-    front["t"] = 1_020_000_000 + np.arange(len(front)) * 33_333_333
-    front["exposure"] = random.random(len(front))
-    front["rgb"] = np.linspace(40, 200, 64).astype("u1")[None, None, :, None]
-    front["rgb"][:, 10:20, 10:20] += (np.arange(len(front)) * 3 % 50).astype("u1")[:, None, None, None]
-    ticks = np.zeros(len(arm) - 10, TICKS)
-    ticks["t"], ticks["late"] = arm["t"][10:], random.integers(0, 1000, len(ticks))
-    if gap:
-        silent = (front["t"] - 1e9 > gap[0] * 1e9) & (front["t"] - 1e9 < gap[1] * 1e9)
-        front = front[~silent]
-    about = {"task": "sort", "instruction": takes.TASK, "station": "franka-1"} | said
-    with EpisodeWriter(root, {"arm": ARM, "front": CAMERA, "ticks": TICKS}, about, Lossless()) as writer:
-        writer.append("arm", arm)
-        writer.append("front", front)
-        writer.append("ticks", ticks)
-        return Episode(writer.seal().path)
 
 
 def table(dataset: Any) -> dict[str, NDArray[Any]]:
