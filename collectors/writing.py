@@ -6,7 +6,7 @@ import select
 import signal
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -67,9 +67,11 @@ class Scribe:
         by_stream: dict[int, list[Bytes]] = {}
         for stream, body in messages:
             by_stream.setdefault(stream, []).append(body)
+        kept = [self._pool.submit(self._keep, writer, *item) for item in by_stream.items()]
+        wait(kept)
         try:
-            for _ in self._pool.map(lambda item: self._keep(writer, *item), by_stream.items()):
-                pass
+            for each in kept:
+                each.result()
         except Exception as error:  # ruff: ignore[blind-except] - told to the loop, which ends the take
             self._failed = str(error) or repr(error)
             self._say({"take": str(writer.id), "failed": self._failed})
@@ -90,7 +92,7 @@ class Scribe:
             elif kind == END:
                 said |= self._end(asked["attributes"])
         except Exception as error:  # ruff: ignore[blind-except] - told to whoever asked
-            said["failed"] = str(error) or repr(error)
+            said["failed"] = f"{'the take cannot begin: ' if kind == BEGIN else ''}{error or repr(error)}"
         if kind != BEGIN:
             self.leave()
         self._say(said)

@@ -3,9 +3,12 @@
 import itertools
 import os
 import resource
+import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +149,49 @@ def test_a_take_that_cannot_begin_says_why_and_the_next_one_can(recorder: Record
     recorder.begin(tmp_path, STREAMS, SAID, Lossless())
     give(recorder, range(2))
     assert_given(recorder.end({}).path, 2)
+
+
+@contextmanager
+def read_only(folder: Path) -> Generator[None]:
+    """Let nobody make, rename or remove anything in a folder: for root, that takes more than its mode."""
+    root = os.geteuid() == 0
+    if root and (shutil.which("chattr") is None or subprocess.run(["chattr", "+i", folder], check=False).returncode):
+        pytest.skip("root may write anywhere, and this file system has no attribute that keeps it from it")
+    before = folder.stat().st_mode
+    if not root:
+        folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        if root:
+            subprocess.run(["chattr", "-i", folder], check=True)
+        else:
+            folder.chmod(before)
+
+
+def test_a_data_folder_that_is_read_only_is_told_and_costs_nothing(recorder: Recorder, tmp_path: Path) -> None:
+    recorder.begin(tmp_path, STREAMS, SAID, Lossless())
+    give(recorder, range(1))
+    first = recorder.end({})
+    with (
+        read_only(tmp_path / "staging"),
+        pytest.raises(RecordingFailed, match=r"the take cannot begin: .*(not permitted|denied).*staging"),
+    ):
+        recorder.begin(tmp_path, STREAMS, SAID, Lossless())
+    second = recorder.begin(tmp_path, STREAMS, SAID, Lossless())
+    give(recorder, range(2))
+    with (
+        read_only(tmp_path / "episodes"),
+        pytest.raises(RecordingFailed, match=r"cannot seal the episode: .*(not permitted|denied); \d+ MB are free"),
+    ):
+        recorder.end({"ended_by": "done"})
+    third = recorder.begin(tmp_path, STREAMS, SAID, Lossless())
+    give(recorder, range(3))
+    assert recorder.end({}).id == third
+    (found,) = recover(tmp_path)
+    assert found.id == str(second)
+    for ticks, name in enumerate((first.id, second, third), 1):
+        assert_given(tmp_path / "episodes" / f"{name}.zarr", ticks)
 
 
 def test_rows_that_do_not_belong_to_the_take_are_refused(other: RecorderProcess, tmp_path: Path) -> None:
