@@ -15,6 +15,8 @@ from sqlalchemy import text
 from storage import (
     Batch,
     Catalog,
+    Edit,
+    EditKind,
     Listed,
     Outcome,
     Refused,
@@ -165,6 +167,68 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.db").write_text("not a database, but long enough to be looked at " * 20)
     with pytest.raises(Unavailable, match="not a database"):
         Catalog(tmp_path / "c.db")
+
+
+def test_a_file_that_may_only_be_read_says_so_and_still_answers(tmp_path: Path) -> None:
+    row = episode()
+    with Catalog(tmp_path / "c.db") as catalog:
+        catalog.add(REACH, row)
+    with Catalog(f"sqlite:///file:{tmp_path}/c.db?mode=ro&uri=true") as reading:
+        assert found(reading) == [row.id]
+        with pytest.raises(Unavailable, match=r"readonly database \(the file or its disk cannot be written to"):
+            reading.edit(Edit(episode=row.id, kind=EditKind.RETIRE, by="ada"))
+        assert found(reading) == [row.id]
+
+
+def test_a_server_that_may_only_be_read_says_so(server: str) -> None:
+    with pytest.raises(Unavailable, match=r"read-only transaction \(the server only lets itself be read"):
+        Catalog(f"{server}?options=-c%20default_transaction_read_only%3Don")
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unavailable, match=r"the catalog's folder cannot be made: .*file"):
+        Catalog(tmp_path / "file" / "below" / "c.db")
+
+
+FILLED = """
+import resource, signal, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+from storage import Catalog, EpisodeRow, Task, Unavailable, Wanted
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+where = Path(sys.argv[1])
+with Catalog(where) as catalog:
+    catalog.add(Task(name="reach", instruction="reach"))
+    def add():
+        now, key = datetime.now(UTC), uuid4()
+        row = EpisodeRow(id=key, task="reach", agent="x" * 9000, path="p", digest="d", seconds=1, started=now)
+        catalog.add(row)
+    add()
+    room = max(file.stat().st_size for file in where.parent.iterdir()) + 30_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    kept = 1
+    try:
+        while kept < 1000:
+            add()
+            kept += 1
+    except Unavailable as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(kept == catalog.count(Wanted()))
+    add()
+    print(kept + 1 == catalog.count(Wanted()))
+"""
+
+
+def test_a_full_disk_is_told_and_what_was_kept_before_stays(tmp_path: Path) -> None:
+    """The disk is full for this one program: its files may not grow. Once there is room it goes on."""
+    program = [sys.executable, "-c", FILLED, str(tmp_path / "c.db")]
+    said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "the catalog at sqlite:" in said[0]
+    assert "disk" in said[0]
+    assert said[1:] == ["True", "True"]
 
 
 def test_opening_a_catalog_that_is_up_to_date_does_not_load_alembic(tmp_path: Path) -> None:
