@@ -397,7 +397,7 @@ def test_a_tripped_watchdog_is_said_and_not_driven_over(clock: StepClock) -> Non
     robot, bus = arm(clock)
     with robot:
         moved(robot, clock, 0.2)
-        bus[5].trip()
+        bus[5].trip(clock.now())
         with pytest.raises(DeviceLost, match=r"servo 5 .* heard nothing for 0.08 s"):  # ruff: ignore[pytest-raises-with-multiple-statements]
             for _ in range(10):
                 pass_on(robot, clock)

@@ -20,7 +20,11 @@ SLACK = 8.0
 """Milliseconds that an answer may be late before it counts as lost: this computer has other things to do."""
 
 
-def latency(path: Path, devices: Path = Path("/sys/class/tty")) -> int | None:
+DEVICES = Path("/sys/class/tty")
+"""Where Linux tells of serial adapters."""
+
+
+def latency(path: Path, devices: Path = DEVICES) -> int | None:
     """Return for how many milliseconds a serial adapter keeps bytes back; None where it does not say, as on a pty."""
     file = devices / path.resolve().name / "device" / "latency_timer"
     try:
@@ -29,13 +33,13 @@ def latency(path: Path, devices: Path = Path("/sys/class/tty")) -> int | None:
         return None
 
 
-def serial(path: str, baud: int) -> "SerialPort":
+def serial(path: str, baud: int, devices: Path = DEVICES) -> "SerialPort":
     """Open a serial line, for this process alone.
 
     Raises:
         DeviceError: there is none, somebody else uses it, or its adapter is too slow.
     """
-    waits = latency(Path(path))
+    waits = latency(Path(path), devices)
     if waits is not None and waits > SLOWEST:
         name = Path(path).resolve().name
         raise DeviceError(

@@ -78,7 +78,7 @@ class Bus:
         for moment, i in trips:
             if moment <= now:
                 self._move(moment)
-                self.servos[i].trip()
+                self.servos[i].trip(moment)
         self._move(now)
         for servo in self.servos:
             servo.sense()

@@ -29,6 +29,8 @@ class Servo:
         self.joint = joint
         self.dead = False
         """Does not answer, and no longer drives its joint."""
+        self.tripped: int | None = None
+        """When the bus watchdog last stopped it."""
         self.waiting: tuple[int, bytes] | None = None
         """An address and data that wait for the instruction to act."""
         self._memory = bytearray(SIZE)
@@ -91,8 +93,9 @@ class Servo:
         watched = self.get(at.TORQUE) and 0 < counts < at.TRIPPED
         return round(counts * at.WATCHDOG * 1e9) if watched else None
 
-    def trip(self) -> None:
-        """Stop where the joint is, and take no goals until the watchdog is cleared."""
+    def trip(self, t: int) -> None:
+        """Stop where the joint is, at ``t``, and take no goals until the watchdog is cleared."""
+        self.tripped = t
         self.put(at.BUS_WATCHDOG, at.TRIPPED)
         self._stay()
         self.act()

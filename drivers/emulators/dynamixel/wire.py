@@ -92,10 +92,8 @@ class Ear:
             if not whole or len(self._heard) < whole:
                 return found
             packet, self._heard = self._heard[:whole], self._heard[whole:]
-            if _MARK in packet[7:-2].replace(_STUFFED, b""):
-                self.misheard += 1
-                self._heard = packet[7:] + self._heard
-            elif whole < 10 or checksum(packet[:-2]) != int.from_bytes(packet[-2:], "little"):
+            unescaped = _MARK in packet[7:-2].replace(_STUFFED, b"")
+            if unescaped or whole < 10 or checksum(packet[:-2]) != int.from_bytes(packet[-2:], "little"):
                 self.misheard += 1
             else:
                 body = packet[7:-2].replace(_STUFFED, _MARK)
