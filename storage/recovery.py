@@ -106,18 +106,6 @@ def _fill_in(root: Path, catalog: Catalog) -> None:
             continue
 
 
-def row_of(episode: Episode) -> EpisodeRow:
-    """What the catalog says of an episode, taken from the episode.
-
-    Raises:
-        ValueError: its attributes do not say who did what and when.
-    """
-    row = rows_of(episode, episode.path.parent.parent)[0]
-    if not isinstance(row, EpisodeRow):
-        raise TypeError(row)
-    return row
-
-
 def _id(path: Path) -> UUID | None:
     """The id in a folder's name; None when it is not one of ours."""
     try:

@@ -228,7 +228,7 @@ def test_a_bad_calibration_is_followed_to_the_policies_that_learned_from_it(
 ) -> None:
     lens = catalog.calibrate(Calibration(station="left", device="front", values={"fx": 612.4}, by="ada"))
     catalog.add(*streams(rows[1], front=lens.id))
-    frozen = catalog.snapshot("pick_place", [rows[1]])
+    frozen = catalog.snapshot("pick_place", catalog.among([rows[1].id]).values())
     parent = policy("ccol-2", task="pick_place", snapshot=frozen.id)
     catalog.add(parent, policy("ccol-3", minute=1, task="pick_place", parent=parent.id))
     appliance("episodes", "retire", str(rows[1].id), "--why", "blurred")
@@ -288,6 +288,17 @@ def test_an_episode_is_written_for_rerun_from_either_command(
     said = appliance("view", str(rows[0].id))
     assert said.code == 1
     assert "--save FILE.rrd writes a file" in said.err
+
+
+def test_caches_are_listed_and_dropped(appliance: Type, home: Path) -> None:
+    folder = home / "cache" / "frames"
+    folder.mkdir(parents=True)
+    (folder / "snapshot-front-48x64-v1.npy").write_bytes(b"pixels")
+    (cache,) = appliance("caches", "list", "--json").json
+    assert (cache["id"], cache["whole"]) == ("snapshot-front-48x64-v1.npy", True)
+    assert "snapshot-front-48x64-v1.npy" in appliance("caches", "list").out
+    assert appliance("caches", "drop").out.startswith("Dropped 1 caches")
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(

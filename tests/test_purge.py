@@ -150,7 +150,7 @@ def test_it_says_who_learned_from_what_would_go(
     root: Path, catalog: Catalog, record: Callable[[], EpisodeRow], capsys: pytest.CaptureFixture[str]
 ) -> None:
     row, other = record(), record()
-    frozen = catalog.snapshot("pick_place", [row])
+    frozen = catalog.snapshot("pick_place", catalog.among([row.id]).values())
     policy = PolicyRow(
         name="ccol-1", method="ccol", task="pick_place", snapshot=frozen.id, path="policies/x", digest="0"
     )
@@ -223,6 +223,20 @@ def test_the_compact_copy_goes_too(root: Path, catalog: Catalog, record: Callabl
     assert run("purge", "--yes") == 0
     assert not copy.exists()
     assert left_on_disk(root) == set()
+
+
+def test_unpacked_pictures_of_it_go_too_and_others_stay(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    row, other = record(), record()
+    touched, untouched = catalog.snapshot("pick_place", [row]), catalog.snapshot("pick_place", [other])
+    folder = root / purge.CACHES
+    folder.mkdir(parents=True)
+    for snapshot in (touched, untouched):
+        (folder / f"{snapshot.id}-front-48x64-v1.npy").write_bytes(b"pixels")
+    retire(catalog, row)
+    assert run("purge", "--yes") == 0
+    assert [path.name[:32] for path in folder.iterdir()] == [untouched.id]
 
 
 def test_no_link_leads_out_of_the_data_folder(

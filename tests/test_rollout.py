@@ -11,7 +11,7 @@ import pytest
 from ops import rollout
 from ops.failures import Judgement
 from ops.rollout import UNSEEN, Turn, plan, run
-from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Unknown
+from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Unknown, Wanted
 
 SUCCESS = Judgement(Outcome.SUCCESS, None, None, ("recovered:LOC",), {"row": 3}, "S5")
 MISSED = Judgement(Outcome.FAILURE, "S1", "LOC", (), {"row": 3}, "S1")
@@ -165,7 +165,7 @@ def test_a_trial_that_could_not_run_leaves_an_episode_that_says_why(
         raise RuntimeError("the checkpoint is torn")
 
     run(catalog, batch, attempt, "me", tmp_path)
-    row = catalog.episodes("sort")[0]
+    row = catalog.find(Wanted(task="sort"))[0].row
     assert (row.agent, row.ended_by, row.station) == ("policy", "fault", "franka-sim")
     assert row.condition == catalog.trials(batch.id)[0].condition
     assert Episode(tmp_path / row.path).attributes["error"] == "RuntimeError: the checkpoint is torn"
@@ -198,6 +198,6 @@ def test_two_workers_share_a_batch_and_run_no_trial_twice(
     assert [worker.exitcode for worker in workers] == [0, 0]
     trials = catalog.trials(batch.id)
     assert len({trial.episode for trial in trials}) == 16
-    assert len(catalog.episodes("sort")) == 16
+    assert catalog.count(Wanted(task="sort")) == 16
     assert {trial.claimed_by for trial in trials} <= {"a", "b"}
     assert catalog.batch(batch.id).closed is not None
