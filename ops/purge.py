@@ -14,9 +14,14 @@ from uuid import UUID
 
 from ops.verify import claims
 from storage import Catalog, Edit, EditKind, Listed, PolicyRow, Snapshot, Wanted
+from storage.pictures import caches, drop
 
 HOLDS = ("episodes", "compact")
 """The folders of the data folder in which recordings lie, one folder each."""
+
+
+CACHES = Path("cache", "frames")
+"""Where training keeps unpacked pictures, in files named after their snapshot."""
 
 
 class CannotPurge(Exception):
@@ -83,6 +88,8 @@ def purge(
 ) -> None:
     """Delete what was planned: mark all of it, or nothing; then remove one recording after the other.
 
+    Unpacked pictures that training keeps of them go first; they can be made again of what stays.
+
     Args:
         catalog: where it is marked.
         root: the data folder.
@@ -98,6 +105,10 @@ def purge(
     for doomed in planned.episodes:
         for folder in doomed.folders:
             refuse_strange(root, folder)
+    names = tuple(row.id for row in planned.snapshots)
+    for cache in caches(root / CACHES):
+        if cache.path.name.startswith(names):
+            drop(cache)
     edits = [Edit(episode=one.found.row.id, kind=EditKind.PURGE, by=by, why=why) for one in planned.episodes]
     catalog.edit(*edits)
     for doomed in planned.episodes:

@@ -229,7 +229,7 @@ def test_unpacked_pictures_of_it_go_too_and_others_stay(
     root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
 ) -> None:
     row, other = record(), record()
-    touched, untouched = catalog.snapshot("pick_place", [row]), catalog.snapshot("pick_place", [other])
+    touched, untouched = (catalog.snapshot("pick_place", catalog.among([one.id]).values()) for one in (row, other))
     folder = root / purge.CACHES
     folder.mkdir(parents=True)
     for snapshot in (touched, untouched):

@@ -1,6 +1,5 @@
 """``appliance episodes``: what was recorded, how it stands, and what is said of it."""
 
-import enum
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from appliance.cli.opened import opened, user
-from appliance.cli.options import AnyTask, AsJson, OneEpisode, Operator
+from appliance.cli.options import AnyTask, AsJson, JudgedSo, OneEpisode, Operator, Said, Since
 from appliance.cli.shown import show, show_one
 
 episodes = typer.Typer(help="What was recorded, and what is said of it.", no_args_is_help=True)
@@ -22,25 +21,17 @@ COLUMNS = (
 )
 
 
-class Said(enum.StrEnum):
-    """What a person can say of an episode."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    INVALID = "invalid"
-
-
 @episodes.command("list")
 def episodes_list(
     task: AnyTask = None,
-    outcome: Annotated[Said | None, typer.Option("--outcome", help="Only those last judged so.")] = None,
+    outcome: JudgedSo = None,
     operator: Annotated[str | None, typer.Option("--operator", help="Only this person's.")] = None,
     station: Annotated[str | None, typer.Option("--station", help="Only those of this station.")] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="Only those a device of this name or serial number took part in.")
     ] = None,
     policy: Annotated[str | None, typer.Option("--policy", help="Only those this policy drove.")] = None,
-    since: Annotated[datetime | None, typer.Option("--since", help="Only those that began then or later.")] = None,
+    since: Since = None,
     until: Annotated[datetime | None, typer.Option("--until", help="Only those that began before then.")] = None,
     quarantined: Annotated[
         bool | None,

@@ -1,8 +1,19 @@
 """What several commands ask in the same words."""
 
+import enum
+from datetime import datetime
 from typing import Annotated
 
 import typer
+
+
+class Said(enum.StrEnum):
+    """What a person can say of an episode."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    INVALID = "invalid"
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TaskName = Annotated[str, typer.Option("--task", help="A task's name; `appliance tasks list` shows them.")]
@@ -15,3 +26,5 @@ OneEpisode = Annotated[str, typer.Argument(metavar="ID", help="An episode's ID, 
 Episodes = Annotated[list[str], typer.Argument(metavar="ID...", help="Episodes' IDs, or their first characters.")]
 Why = Annotated[str, typer.Option("--why", help="The reason; it stays on record.")]
 Operator = Annotated[str, typer.Option("--operator", help="Who says so. Default: the user's name.")]
+JudgedSo = Annotated[Said | None, typer.Option("--outcome", help="Only those last judged so.")]
+Since = Annotated[datetime | None, typer.Option("--since", help="Only those that began then or later.")]

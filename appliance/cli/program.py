@@ -9,8 +9,9 @@ from appliance.cli.cell import calibrations, orders
 from appliance.cli.circle import circle
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
+from appliance.cli.interchange import bring, export
 from appliance.cli.policies import policies
-from appliance.cli.room import room
+from appliance.cli.room import caches, room
 from appliance.cli.tasks import tasks
 from appliance.cli.upkeep import upkeep
 
@@ -32,6 +33,9 @@ app.add_typer(episodes, name="episodes")
 app.add_typer(policies, name="policies")
 app.add_typer(calibrations, name="calibrations")
 app.add_typer(orders, name="orders")
+app.add_typer(caches, name="caches")
+app.add_typer(export, name="export")
+app.add_typer(bring, name="import")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

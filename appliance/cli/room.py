@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.opened import opened, user
-from appliance.cli.options import Operator
+from appliance.cli.options import AsJson, Operator
 from appliance.cli.shown import megabytes, progress, show, show_one
 
 if TYPE_CHECKING:
     from ops.purge import Plan
 
 room = typer.Typer()
+caches = typer.Typer(help="Unpacked pictures that training made to read faster; it makes them again.")
 
 SomeEpisodes = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Only these episodes: IDs, or their first characters.")
@@ -58,6 +59,32 @@ def purge(
         except purging.CannotPurge as error:
             raise Refusal(str(error)) from error
     typer.echo(f"Deleted {len(planned.episodes)} episodes, {megabytes(planned.bytes)}.")
+
+
+@caches.command("list")
+def caches_list(as_json: AsJson = False) -> None:
+    """List the caches, the one not used for the longest time first."""
+    from ops.purge import CACHES
+    from storage.pictures import caches as there
+
+    with opened() as (home, _):
+        found = [
+            {"id": one.path.name, "bytes": one.bytes, "used": one.used.isoformat(), "whole": one.whole}
+            for one in there(home.folder / CACHES)
+        ]
+    show(found, ("id", "bytes", "used", "whole"), as_json)
+
+
+@caches.command("drop")
+def caches_drop() -> None:
+    """Remove every cache that is not being made at the moment. Nothing recorded is touched."""
+    from ops.purge import CACHES
+    from storage.pictures import caches as there
+    from storage.pictures import drop
+
+    with opened() as (home, _):
+        dropped = [one for one in there(home.folder / CACHES) if drop(one)]
+    typer.echo(f"Dropped {len(dropped)} caches, {megabytes(sum(one.bytes for one in dropped))}.")
 
 
 def _plan(planned: "Plan") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How commands answer: a table or JSON on stdout, and on stderr how far long work is."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,6 +106,8 @@ def _lines(what: str, total: int | None) -> Callable[..., None]:
     return advance
 
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
+
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 """Nothing to say; a zero is something."""
 
@@ -128,10 +131,10 @@ def _short(column: str, value: Any) -> str:
     """What a table has room for."""
     if value is None:
         return ""
-    if column == "id":
+    if column == "id" and _UUID.fullmatch(str(value)):
         return str(value)[:8]
     if column in HEADINGS:
         return f"{value * (1 if column == 'lost' else 1000):.1f}"
-    if column in {"started", "created", "made", "closed"}:
+    if column in {"started", "created", "made", "closed", "used"}:
         return str(value)[:16].replace("T", " ")
     return str(value)
