@@ -41,13 +41,8 @@ def home(tmp_path: Path) -> Home:
         catalog.add(Task(name="sort", instruction="sort the cubes"))
         ids = []
         for i in range(4):
-            said = {
-                "agent": "person",
-                "operator": "ada",
-                "started": f"2026-01-0{i + 1}T12:00:00+00:00",
-                "ended_by": "done",
-            }
-            episode = drive(home.folder, seed=i, **said)
+            begun = f"2026-01-0{i + 1}T12:00:00+00:00"
+            episode = drive(home.folder, seed=i, agent="person", operator="ada", ended_by="done", started=begun)
             catalog.add(*rows_of(episode, home.folder))
             ids.append(episode.id)
         catalog.add(Verdict(episode=ids[0], by="ada", outcome=Outcome.SUCCESS))

@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from drivers import row_type
+from drivers import Rows, row_type
 from storage import Episode, EpisodeWriter, Stale
 from storage.export import CannotWrite, Take
 from storage.lerobot import CannotRead, Coding, Export, adopt, open_dataset, video, write
 from storage.lerobot.adopt import sweep
 from storage.seal import lock, unlock
 from tests import takes
-from tests.driven import drive
+from tests.driven import CAMERA, drive
 
 FPS = 10
 
@@ -420,8 +420,9 @@ def test_a_film_that_does_not_begin_with_the_episode_is_unpacked(tmp_path: Path,
         assert (made[step]["observation.images.top"].numpy().transpose(1, 2, 0) == shown[step]).all()
 
 
-def test_depth_comes_and_goes_unchanged(tmp_path: Path, lerobot: Any) -> None:
-    seen = {"dtype": "video", "shape": (48, 64, 1), "names": PICTURE["names"], "info": {"is_depth_map": True}}
+@pytest.mark.parametrize("kind", ["video", "image"])
+def test_depth_comes_and_goes_unchanged(tmp_path: Path, lerobot: Any, kind: str) -> None:
+    seen = {"dtype": kind, "shape": (48, 64, 1), "names": PICTURE["names"], "info": {"is_depth_map": True}}
     made = lerobot.create("their/data", FPS, {"observation.images.deep": seen}, tmp_path / "theirs")
     random = np.random.default_rng(0)
     for _ in range(2):
@@ -438,6 +439,54 @@ def test_depth_comes_and_goes_unchanged(tmp_path: Path, lerobot: Any) -> None:
     assert np.abs(episodes[1].frames("deep", "depth")[0] - shown).max() <= 1
     write([Take(episode) for episode in episodes], tmp_path / "back", Export(FPS))
     same(before, lerobot.open(tmp_path / "back"))
+
+
+def test_an_episode_whose_last_frames_lean_on_the_next_one_is_unpacked(tmp_path: Path) -> None:
+    """A film coded in one go, with frames that need later ones, across the episodes' border too."""
+    film, rate = tmp_path / "film.mp4", 10
+    with av.open(str(film), "w") as out:
+        options = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:keyint=6:min-keyint=6:scenecut=0"}
+        stream: Any = out.add_stream("libx264", rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(24):
+            picture = np.roll(np.linspace(0, 255, 48 * 64 * 3).astype("u1").reshape(48, 64, 3), 3 * i, 1)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        out.mux(stream.encode())
+    with av.open(str(film)) as file:
+        keys = [(packet.pts or 0) * packet.time_base * rate for packet in file.demux() if packet.is_keyframe and packet.size]
+    begin, end = int(keys[1]), int(keys[2])
+    _, copied = video.cut(film, begin / rate, rate, end - begin, tmp_path / "some.mp4")
+    assert not copied
+    _, copied = video.cut(film, begin / rate, rate, 24 - begin, tmp_path / "rest.mp4")
+    assert copied
+    every = list(video.decode(film, 0, rate, 24))
+    for one, other in zip(video.decode(tmp_path / "rest.mp4", 0, rate, 24 - begin), every[begin:], strict=True):
+        assert (one == other).all()
+
+
+def test_an_imported_episode_is_written_at_another_rate(tmp_path: Path, lerobot: Any) -> None:
+    """Every other row at half the rate, each one twice at double the rate; never one of the future."""
+    before = table(theirs(lerobot, tmp_path / "theirs", {}))
+    episodes = bring(tmp_path / "theirs", tmp_path / "home")
+    for fps, row in ((FPS / 2, np.arange(0, 9, 2)), (FPS * 2, np.arange(17) // 2)):
+        write([Take(episodes[2])], tmp_path / f"at-{fps}", Export(int(fps)))
+        after = table(lerobot.open(tmp_path / f"at-{fps}"))
+        assert (after["action"] == before["action"][11:][row]).all()
+        assert (after["timestamp"] == (np.arange(len(row)) / fps).astype("f4")).all()
+        assert list(after["note"]) == list(before["note"][11:][row])
+
+
+def test_numbers_of_a_camera_called_image_do_not_spoil_the_statistics(tmp_path: Path, lerobot: Any) -> None:
+    """LeRobot takes every name with "image" in it for a camera's when it adds statistics up."""
+    with EpisodeWriter(tmp_path / "home", {"image": CAMERA}, {"task": "look"}) as writer:
+        rows: Rows = np.zeros(4, CAMERA)
+        rows["t"] = np.arange(4) * 100_000_000
+        writer.append("image", rows)
+        episode = Episode(writer.seal().path)
+    write([Take(episode)] * 2, tmp_path / "out", Export(FPS))
+    stats = lerobot.open(tmp_path / "out").meta.stats
+    assert set(stats) >= {"observation.images.image", "timestamp"}
+    assert lerobot.aggregate([stats, stats]).keys() == stats.keys()
 
 
 def test_a_dataset_that_cannot_be_read_says_so_in_one_line(tmp_path: Path, lerobot: Any) -> None:

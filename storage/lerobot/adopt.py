@@ -4,20 +4,18 @@ Feature ``a.b`` becomes field ``b`` of stream ``a``, and ``observation.images.<c
 that name. What our layout has no place for stays in the attribute ``lerobot``, from which `write` gives it all back.
 """
 
-import functools
 import hashlib
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
-import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -26,6 +24,7 @@ from storage import arrays
 from storage.images import Lossless
 from storage.layout import DEPTH, RGB
 from storage.lerobot import tables, video
+from storage.lerobot.cameras import Seen, look
 from storage.lerobot.columns import FROM
 from storage.lerobot.layout import AUTOMATIC, INFO
 from storage.lerobot.read import CannotRead, Dataset, Foreign
@@ -82,7 +81,7 @@ def adopt(
         columns = places(dataset.features)
         spoken = _spoken(dataset, episode, table, columns)
         cameras = [
-            _camera(dataset, episode, table, name, *columns[name], apart)
+            look(dataset, episode, table, name, *columns[name], apart)
             for name, about in dataset.features.items()
             if about["dtype"] in PICTURES
         ]
@@ -146,17 +145,6 @@ class _Spoken:
     language: Mapping[str, list[Any]]
 
 
-@dataclass(frozen=True)
-class _Camera:
-    """One camera's pictures: as a film that can be kept as it is, or to be unpacked one by one."""
-
-    stream: str
-    kind: np.dtype[np.void]
-    clip: Path | None
-    pictures: Callable[[], Iterator[NDArray[Any]]]
-    digest: bytes
-
-
 @contextmanager
 def _apart(root: Path) -> Generator[Path]:
     """A folder to work in that nobody looks into, and that `sweep` leaves alone meanwhile."""
@@ -216,30 +204,7 @@ def _spoken(dataset: Dataset, episode: Foreign, table: Any, columns: Mapping[str
     return _Spoken(rows, words, language)
 
 
-def _camera(dataset: Dataset, episode: Foreign, table: Any, name: str, stream: str, field: str, apart: Path) -> _Camera:
-    about, clip = dataset.features[name], apart / f"{stream}.mp4"
-    if about["dtype"] == "image":
-        if name not in table.column_names:
-            raise CannotRead(f"{episode.data} has no column {name!r}, which {INFO} promises")
-        packed = [_packed(dataset, episode, name, cell) for cell in table[name].to_pylist()]
-        stills = functools.partial(_stills, packed, f"{episode.data}, episode {episode.number}, {name!r}", field)
-        seen = hashlib.blake2b(digest_size=16)
-        for picture in stills():
-            seen.update(np.ascontiguousarray(picture))
-        return _Camera(stream, _seeing(field, picture.shape), None, stills, seen.digest())
-    film = episode.films[name]
-    digest, whole = video.cut(film.path, film.begin, dataset.fps, episode.length, clip)
-    said = video.about(film.path)
-    shape = (said["video.height"], said["video.width"], 3)[: 2 if field == DEPTH else 3]
-    kind = "gray12le" if field == DEPTH else "rgb24"
-    shown = functools.partial(video.decode, film.path, film.begin, dataset.fps, episode.length, kind)
-    if field == DEPTH:
-        depth = video.Depth.said_by(about.get("info") or {})
-        return _Camera(stream, _seeing(field, shape), None, lambda: map(depth.millimetres, shown()), digest)
-    return _Camera(stream, _seeing(field, shape), clip if whole else None, shown, digest)
-
-
-def _keep(writer: EpisodeWriter, camera: _Camera, t: NDArray[np.int64]) -> None:
+def _keep(writer: EpisodeWriter, camera: Seen, t: NDArray[np.int64]) -> None:
     """Write one camera's rows: with its film as it is, or else picture by picture without loss."""
     if camera.clip is not None:
         plain: Rows = np.zeros(len(t), [("t", "<i8")])
@@ -255,7 +220,7 @@ def _keep(writer: EpisodeWriter, camera: _Camera, t: NDArray[np.int64]) -> None:
         writer.append(camera.stream, row)
 
 
-def _name(dataset: Dataset, episode: Foreign, spoken: _Spoken, cameras: list[_Camera]) -> UUID:
+def _name(dataset: Dataset, episode: Foreign, spoken: _Spoken, cameras: list[Seen]) -> UUID:
     """An id from what the episode holds and where it stands; not from where the dataset lies."""
     kinds = {name: [about["dtype"], list(about["shape"])] for name, about in dataset.features.items()}
     said = [
@@ -299,37 +264,6 @@ def _attributes(
             "episode": episode.said,
         },
     }
-
-
-def _packed(dataset: Dataset, episode: Foreign, name: str, cell: Any) -> bytes:
-    """A picture's file, which is in the table or beside it."""
-    if cell and cell.get("bytes"):
-        found: bytes = cell["bytes"]
-        return found
-    path = dataset.folder / ((cell or {}).get("path") or "")
-    if not path.is_file():
-        raise CannotRead(f"{episode.data}, episode {episode.number}: a picture of {name!r} is missing")
-    return path.read_bytes()
-
-
-def _stills(packed: list[bytes], where: str, field: str) -> Iterator[NDArray[Any]]:
-    for number, file in enumerate(packed):
-        picture = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
-        if picture is None:
-            raise CannotRead(f"{where}, frame {number}: the picture is damaged")
-        if field == DEPTH and picture.dtype == np.uint16 and picture.ndim == 2:
-            yield picture
-        elif field == RGB and picture.dtype == np.uint8 and picture.shape[2:] == (3,):
-            yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        else:
-            raise CannotRead(
-                f"{where}: pictures of {picture.dtype} {picture.shape} cannot be kept; colour is 3 bytes a pixel, "
-                "depth whole millimetres"
-            )
-
-
-def _seeing(field: str, shape: tuple[int, ...]) -> np.dtype[np.void]:
-    return np.dtype([("t", "<i8"), (field, "<u2" if field == DEPTH else "u1", shape)])
 
 
 def _is_depth(about: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Open a LeRobot dataset, v3.0 or v2.1, whoever wrote it, and get at one episode at a time."""
 
+import itertools
 import json
 import operator
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,8 @@ class Dataset:
     episodes: Sequence[Foreign]
     ended: datetime
     """When its description was last written."""
+    _rest: Mapping[int, int] = field(repr=False)
+    """Frames from an episode's first to the last of all."""
     _last: tuple[Path, Any] | None = field(default=None, repr=False)
 
     def rows(self, episode: Foreign) -> Any:
@@ -88,8 +91,7 @@ class Dataset:
                 pass
             else:
                 return found if found.tzinfo else found.replace(tzinfo=UTC)
-        rest = sum(other.length for other in self.episodes if other.number >= episode.number)
-        return self.ended - timedelta(seconds=rest / self.fps)
+        return self.ended - timedelta(seconds=self._rest[episode.number] / self.fps)
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -109,7 +111,9 @@ def open_dataset(folder: Path) -> Dataset:
         tasks, episodes = (_of_3 if version == "v3.0" else _of_2)(folder, info)
         ended = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         features, fps = info["features"], info["fps"]
-        return Dataset(folder, version, fps, info.get("robot_type"), features, tasks, episodes, ended)
+        lengths = itertools.accumulate(episode.length for episode in reversed(episodes))
+        rest = dict(zip((episode.number for episode in reversed(episodes)), lengths, strict=True))
+        return Dataset(folder, version, fps, info.get("robot_type"), features, tasks, episodes, ended, rest)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise CannotRead(f"{folder / 'meta'} is damaged: {type(error).__name__}: {error}") from error
 
@@ -123,7 +127,7 @@ def _of_3(folder: Path, info: Mapping[str, Any]) -> tuple[list[str], list[Foreig
     files = sorted((folder / "meta/episodes").glob("*/*.parquet"))
     if not files:
         raise CannotRead(f"{folder} lists no episodes: there is no {EPISODES.format(chunk_index=0, file_index=0)}")
-    lines = [line for file in files for line in _table(file, "its episodes").to_pylist()]
+    lines = [line for file in files for line in _table(file, "its episodes", without="stats/").to_pylist()]
     cameras = [name for name, about in info["features"].items() if about["dtype"] == "video"]
     found = []
     for line in sorted(lines, key=operator.itemgetter("episode_index")):
@@ -154,6 +158,7 @@ def _of_2(folder: Path, info: Mapping[str, Any]) -> tuple[list[str], list[Foreig
 def _foreign(line: Mapping[str, Any], data: Path, films: Mapping[str, Film]) -> Foreign:
     own = {"episode_index", "length", "tasks"}
     said = {name: value for name, value in line.items() if name not in own and not name.startswith(PLACES)}
+    said = json.loads(json.dumps(said, default=str))
     return Foreign(line["episode_index"], line["length"], tuple(line["tasks"]), data, films, said)
 
 
@@ -161,11 +166,14 @@ def _by_index(tasks: Mapping[int, str]) -> list[str]:
     return [tasks.get(index, "") for index in range(max(tasks, default=-1) + 1)]
 
 
-def _table(path: Path, what: str) -> Any:
+def _table(path: Path, what: str, without: str | None = None) -> Any:
+    """A parquet file, but for columns whose names begin with ``without``."""
     if not path.exists():
         raise CannotRead(f"{path} is missing; {what} cannot be read")
     try:
-        return pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            names = [name for name in file.schema_arrow.names if without is None or not name.startswith(without)]
+            return file.read(names)
     except (pa.ArrowException, OSError) as error:
         raise CannotRead(f"{path} is damaged; {what} cannot be read: {str(error).splitlines()[0]}") from error
 
