@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import LINE
+
 ROOT = Path(__file__).parent.parent
 INPUTS = ("requirements.lock", "pyproject.toml", "tools/uv.txt", "tools/setup_env.py")
 
@@ -63,6 +65,26 @@ def test_who_may_not_install_is_told_the_line_to_type(checkout: Path) -> None:
     assert "Traceback" not in said.stderr
     if shutil.which("apt-get"):
         assert "  sudo apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri\n" in said.stderr
+
+
+def test_without_a_database_it_tells_the_line_to_type_and_goes_on(checkout: Path) -> None:
+    nothing = "import setup_env; setup_env.SERVERS = Path('/nowhere'); os.environ['PATH'] = '/nowhere'"
+    said = ask(checkout, f"{nothing}; os.geteuid() or os.setuid(65534); ensure_database(); print('went on')")
+    assert (said.returncode, said.stdout) == (0, "went on\n")
+    assert said.stderr.endswith(f"  sudo {LINE}\n")
+
+
+def test_with_a_database_there_is_nothing_to_do(checkout: Path) -> None:
+    (checkout / "15" / "bin").mkdir(parents=True)
+    (checkout / "15" / "bin" / "initdb").touch()
+    here = f"import setup_env; setup_env.SERVERS = Path({str(checkout)!r}); os.environ['PATH'] = '/nowhere'"
+    said = ask(checkout, f"{here}; ensure_database()")
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+def test_the_tests_see_to_their_database_first() -> None:
+    said = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.index("setup_env.py --database") < said.index("-m pytest")
 
 
 def test_this_machine_can_draw(checkout: Path) -> None:

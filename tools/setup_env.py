@@ -2,7 +2,8 @@
 
 The Makefile runs this before everything else, with whichever python3 there is: standard library only, and nothing
 newer than Python 3.8. It never asks, and writes only inside the checkout. Debian's packages are the one exception,
-and only for root. A second run sees that nothing changed and ends at once.
+and only for root. A second run sees that nothing changed and ends at once. With ``--database`` it also sees to it
+that the tests find a PostgreSQL server to start.
 """
 
 # ruff: file-ignore[suspicious-subprocess-import, subprocess-without-shell-equals-true] - it starts only what it names
@@ -25,6 +26,8 @@ UV = CACHE / "bootstrap" / "bin" / "uv"
 PYTHON = "3.12"
 INPUTS = ("requirements.lock", "pyproject.toml", "tools/uv.txt", "tools/setup_env.py")
 GL_PACKAGES = ["libegl1", "libgl1-mesa-dri"]
+SERVERS = Path("/usr/lib/postgresql")
+INSTALL = "apt-get install -y --no-install-recommends "
 
 
 def main() -> None:
@@ -81,6 +84,26 @@ def ensure_drawing() -> None:
             refuse("EGL still does not start. Is a graphics driver half installed? `eglinfo` tells which one fails.")
 
 
+def ensure_database() -> None:
+    """The tests start a PostgreSQL server of their own. Where there is none they skip what needs it, or fail in CI."""
+    if has_database():
+        return
+    line = INSTALL + "postgresql"
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        say("Installing postgresql: the catalog is tested on it too ...")
+        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+        if run_quietly(line.split()) or (run_quietly(["apt-get", "update", "-qq"]) and run_quietly(line.split())):
+            return
+    say(
+        "There is no PostgreSQL server here, so the tests that need one are skipped. To have one, type:\n  sudo " + line
+    )
+
+
+def has_database() -> bool:
+    """Whether a PostgreSQL server can be started here."""
+    return bool(shutil.which("initdb") or list(SERVERS.glob("*/bin/initdb")))
+
+
 def ensure_uv() -> None:
     """Put uv, the installer, into a small virtual environment of its own."""
     pinned = (ROOT / "tools" / "uv.txt").read_text().split()[0].partition("==")[2]
@@ -133,7 +156,7 @@ def version(python: str) -> str:
 
 def apt(packages: list[str], why: str) -> None:
     """Install Debian packages as root; otherwise say what to type."""
-    line = "apt-get install -y --no-install-recommends " + " ".join(packages)
+    line = INSTALL + " ".join(packages)
     if shutil.which("apt-get") is None:
         refuse(f"{why}. Install what your system calls {' and '.join(packages)}, then run make again.")
     if os.geteuid() != 0:
@@ -204,3 +227,5 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--can-draw"]:
         raise SystemExit(0 if can_draw() else 1)
     main()
+    if sys.argv[1:] == ["--database"]:
+        ensure_database()
