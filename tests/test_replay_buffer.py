@@ -12,10 +12,12 @@ import zarr
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]  # it ships no types
 
-from storage import Episode
+from storage import Episode, EpisodeWriter
 from storage.export import CannotWrite, Take
+from storage.layout import part
 from storage.replay_buffer import DIFFUSION_POLICY, UMI, Blosc, Buffer, JpegXl, write
 from tests import takes
+from tests.takes import ARM
 
 imagecodecs.numcodecs.register_codecs(verbose=False)
 
@@ -27,6 +29,14 @@ def made(root: Path, count: int = 2) -> list[Take]:
         take = takes.Take().to("red_cube").close("red_cube").wait(0.2 * number)
         found.append(Take(Episode(take.record(root, camera=True).path)))
     return found
+
+
+def arm(root: Path, *fields: str) -> Take:
+    """A take of an arm that says only this of itself."""
+    rows = part(takes.Take().wait(1).arm(), list(fields))
+    with EpisodeWriter(root, {"arm": rows.dtype}, {"task": "sort"}) as writer:
+        writer.append("arm", rows)
+        return Take(Episode(writer.seal().path))
 
 
 def episodes(root: Any) -> list[dict[str, NDArray[Any]]]:
@@ -114,6 +124,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     seeing = made(tmp_path / "home", 1)
     with pytest.raises(CannotWrite, match=rf"{blind.episode.id} has no camera front; it has none"):
         write([*seeing, blind], tmp_path / "out.zarr", Buffer(10, UMI))
+    still = arm(tmp_path / "home", *(field for field in ARM.names or () if field != "dq"))
+    with pytest.raises(CannotWrite, match=rf"and {still.episode.id} do not fit .* they differ in robot_joint_vel"):
+        write([blind, still], tmp_path / "out.zarr", Buffer(10, DIFFUSION_POLICY, cameras=[]))
+    blunt = arm(tmp_path / "home", "t", "q", "q_target")
+    with pytest.raises(CannotWrite, match=r"no robot with tool, tool_target, width, width_target; its streams are arm"):
+        write([blunt], tmp_path / "out.zarr", Buffer(10, UMI, cameras=[]))
     with pytest.raises(CannotWrite, match="there are no episodes"):
         write([], tmp_path / "out.zarr", Buffer(10, UMI))
     assert list(tmp_path.iterdir()) == [tmp_path / "home"]

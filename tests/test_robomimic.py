@@ -71,7 +71,21 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(tmp_path: Path) -> None
         write([*made(tmp_path / "home", 1), blind], tmp_path / "out.hdf5", Demonstrations(10))
     with pytest.raises(CannotWrite, match="there are no episodes"):
         write([], tmp_path / "out.hdf5", Demonstrations(10))
-    (tmp_path / "out.hdf5").touch()
+    assert list(tmp_path.iterdir()) == [tmp_path / "home"]
+
+
+def test_nothing_is_written_over_not_even_what_appears_meanwhile(tmp_path: Path) -> None:
+    given, path = made(tmp_path / "home", 1), tmp_path / "out.hdf5"
+    told = []
+
+    def appear(done: int, _of: int) -> None:
+        told.append(done)
+        path.write_text("somebody else's")
+
     with pytest.raises(FileExistsError):
-        write([blind], tmp_path / "out.hdf5", Demonstrations(10))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "out.hdf5"]
+        write(given, path, Demonstrations(10), appear)
+    with pytest.raises(FileExistsError):
+        write(given, path, Demonstrations(10), appear)
+    assert told == [1]
+    assert path.read_text() == "somebody else's"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["home", "out.hdf5"]
