@@ -424,6 +424,8 @@ def test_each_loss_is_logged_once(clock: StepClock, caplog: pytest.LogCaptureFix
     with robot:
         bus.faults.unplugged = True
         clock.sleep_until(500 * MS)
+        with pytest.raises(DeviceLost):
+            robot.read(0)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
         "left: the cable of memory is out. Plug it in, and connect again"
     ]

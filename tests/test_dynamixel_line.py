@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from drivers import DeviceError, DeviceLost, HostClock
-from drivers.dynamixel import Follower, wire
+from drivers.dynamixel import Follower, Leader, wire
 from drivers.dynamixel import registers as at
 from drivers.emulators.dynamixel import follower, served
 from tests.dynamixel import MIDDLE, target, torque
@@ -133,3 +133,23 @@ def test_killing_the_control_program_stops_the_arm_within_100_ms_of_its_own_time
     assert tripped is not None
     assert tripped - bus.last <= 100_000_000
     assert set(torque(bus).values()) == {1}, "it holds"
+
+
+def test_an_emulated_arm_runs_as_a_program_of_its_own(tmp_path: Path) -> None:
+    link = tmp_path / "ttyDXL_leader_left"
+    program = [sys.executable, "-m", "drivers.emulators.dynamixel", str(link), "--leader"]
+    emulator = subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert emulator.stdout is not None
+        assert emulator.stdout.readline().strip() == str(link)
+        with Leader("left", str(link), hz=50, retries=4) as hand:
+            start = HostClock().now()
+            time.sleep(0.5)
+            rows = hand.read(start)
+        assert len(rows) > 2
+        assert np.ptp(rows["positions"], axis=0).max() > 0, "nobody swings it"
+    finally:
+        emulator.terminate()
+        emulator.communicate()
+    assert emulator.returncode == 0
+    assert not link.is_symlink()

@@ -122,7 +122,7 @@ def let_go(bus: Bus, layout: Layout, clock: Clock, seconds: float) -> list[str]:
         except Silent as error:
             failed[id_] = str(error)
         except DeviceLost as error:
-            return [f"{error}. Its servos hold, or not, until the power is cut"]
+            return [f"{error}. Its servos may hold until the power is cut"]
         except DeviceError as error:
             holding.append(id_)
             failed[id_] = str(error)
@@ -131,7 +131,7 @@ def let_go(bus: Bus, layout: Layout, clock: Clock, seconds: float) -> list[str]:
             bus.write_all(at.GOAL_PWM, dict.fromkeys(holding, 885 * step // RAMP))
             clock.sleep_until(clock.now() + round(seconds / RAMP * 1e9))
     except DeviceLost as error:
-        return [f"{error}. Its servos hold, or not, until the power is cut"]
+        return [f"{error}. Its servos may hold until the power is cut"]
     for id_ in layout.ids:
         try:
             bus.put(id_, at.TORQUE, 0)

@@ -179,7 +179,7 @@ class Follower:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        bus, known = self._bus, self._pump.failed
+        bus = self._bus
         if bus is None:
             return
         self.hold()
@@ -191,7 +191,7 @@ class Follower:
             bus.close()
         for reason in failed:
             log.error("not safe: %s", reason)
-        if failed and kind is None and not known:
+        if failed and kind is None and not self._pump.told:
             raise DeviceError("; ".join(failed))
 
     def _look(self, bus: Bus) -> None:

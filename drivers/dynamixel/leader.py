@@ -116,7 +116,7 @@ class Leader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        bus, known = self._bus, self._pump.failed
+        bus = self._bus
         if bus is None:
             return
         self._pump.stop()
@@ -127,7 +127,7 @@ class Leader:
             bus.close()
         for reason in failed:
             log.error("not safe: %s", reason)
-        if failed and kind is None and not known:
+        if failed and kind is None and not self._pump.told:
             raise DeviceError("; ".join(failed))
 
     def _wind(self, bus: Bus) -> None:

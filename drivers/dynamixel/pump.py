@@ -28,6 +28,8 @@ class Pump:
         self._ring = Ring(dtype, self._kept)
         self._taken = self._heard = 0
         self._failure: DeviceError | None = None
+        self.told = False
+        """Whether somebody was told that the cycle failed."""
         self._end: Callable[[], None] | None = None
 
     @property
@@ -37,6 +39,7 @@ class Pump:
     def start(self, cycle: Callable[[], tuple[int, tuple[Any, ...]]]) -> None:
         """Call ``cycle`` at the beat; it gives the moment it measured, and a row's fields after the first three."""
         self._ring, self._taken, self._failure = Ring(self._dtype, self._kept), 0, None
+        self.told = False
         self._heard = self._clock.now()
         self._end = self._clock.every(self._period, lambda: self._turn(cycle))
 
@@ -65,13 +68,10 @@ class Pump:
         if self._end is None:
             raise DeviceLost(f"{self._name} has not been entered; use it as a context manager")
         if self._failure is not None:
+            self.told = True
             raise DeviceLost(str(self._failure)) from self._failure
         if self._clock.now() - self._heard > max(SILENCE, 4 * self._period):
             raise DeviceLost(f"{self._name}: no row for {(self._clock.now() - self._heard) / 1e9:.1f} s")
-
-    @property
-    def failed(self) -> bool:
-        return self._failure is not None
 
     def _turn(self, cycle: Callable[[], tuple[int, tuple[Any, ...]]]) -> None:
         if self._failure is not None:

@@ -1,10 +1,12 @@
 """The arms of an ALOHA pair as servos on a bus: nine servos that turn six joints and a gripper."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from drivers.clock import Clock
 from drivers.dynamixel import registers as at
 from drivers.dynamixel.layout import FOLLOWER, LEADER, Layout
+from drivers.dynamixel.registers import TURN
 from drivers.emulators.dynamixel.bus import Bus
 from drivers.emulators.dynamixel.joint import Joint, Plant
 from drivers.emulators.dynamixel.servo import Servo
@@ -40,3 +42,13 @@ def follower(clock: Clock, resting: Sequence[int] = RESTING) -> Bus:
 def leader(clock: Clock, hand: Mapping[int, Callable[[float], float]], resting: Sequence[int] = RESTING) -> Bus:
     """Return a leader arm in a person's hand: ``hand`` says where joint 0 to 6 is held, in positions after seconds."""
     return arm(LEADER, clock, [Joint(position, hand.get(i)) for i, position in enumerate(resting)])
+
+
+def swing(resting: Sequence[int] = RESTING, reach: int = 200) -> dict[int, Callable[[float], float]]:
+    """Return a hand that moves every joint gently to and fro, from where it rests, one slower than the next."""
+
+    def path(i: int) -> Callable[[float], float]:
+        inward = 1 if resting[i] < TURN // 2 else -1
+        return lambda s: resting[i] + inward * reach * (1 - math.cos(s / (1 + i / 4)))
+
+    return {i: path(i) for i in range(len(resting))}
