@@ -196,7 +196,7 @@ def test_an_interrupted_purge_is_known_and_finished_by_the_next(
     assert {finding.kind for finding in verify(catalog, root)} == {Kind.LEFTOVER}
     assert run("purge") == 0
     assert left_on_disk(root) == set()
-    assert capsys.readouterr().out.count("which an interrupted purge had left") == 2
+    assert capsys.readouterr().out.count("which an interrupted run had left") == 2
     assert list(verify(catalog, root)) == []
 
 

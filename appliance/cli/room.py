@@ -1,5 +1,6 @@
 """Making room on the disk: deleting what was retired, and keeping smaller copies of what is old."""
 
+import os
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +12,15 @@ from appliance.cli.options import AsJson, Operator
 from appliance.cli.shown import megabytes, progress, show, show_one
 
 if TYPE_CHECKING:
+    from appliance.home import Home
     from ops.purge import Plan
+    from storage import Catalog
 
 room = typer.Typer()
 caches = typer.Typer(help="Unpacked pictures that training made to read faster; it makes them again.")
+
+LAST = 10
+"""How far behind everything else on this machine compacting stands."""
 
 SomeEpisodes = Annotated[
     list[str] | None, typer.Argument(metavar="[ID]...", help="Only these episodes: IDs, or their first characters.")
@@ -41,9 +47,7 @@ def purge(
         only = [catalog.episode(one).id for one in ids or ()]
         try:
             if not as_json:
-                for left in purging.leftovers(catalog, home.folder):
-                    purging.remove(home.folder, left)
-                    typer.echo(f"Removed {left}, which an interrupted purge had left.")
+                _finish(home, catalog)
             planned = purging.plan(catalog, home.folder, only, before)
             if as_json:
                 show_one(_plan(planned), as_json)
@@ -59,6 +63,45 @@ def purge(
         except purging.CannotPurge as error:
             raise Refusal(str(error)) from error
     typer.echo(f"Deleted {len(planned.episodes)} episodes, {megabytes(planned.bytes)}.")
+
+
+@room.command()
+def compact(
+    ids: SomeEpisodes = None,
+    older_than: Annotated[
+        float | None, typer.Option("--older-than", min=0, help="Only what was recorded so many days ago, or longer.")
+    ] = None,
+    remove_originals: Annotated[
+        bool, typer.Option("--remove-originals", help="Delete each original once its copy was read back.")
+    ] = False,
+    why: Annotated[str, typer.Option("--why", help="The reason; it stays on record.")] = "",
+    operator: Operator = "",
+) -> None:
+    """Make smaller copies in which pictures are films. Runs at low priority; stopping it loses nothing."""
+    from appliance.refusal import Refusal
+    from ops import compaction
+    from ops.purge import CannotPurge
+
+    os.nice(LAST)
+    with opened() as (home, catalog):
+        before = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
+        only = [catalog.episode(one).id for one in ids or ()]
+        done = []
+        try:
+            if remove_originals:
+                _finish(home, catalog)
+            found = compaction.candidates(catalog, home.folder, only, before, remove_originals)
+            with progress("compacted", len(found)) as advance:
+                for one in found:
+                    done.append(
+                        compaction.compact(catalog, home.folder, one, operator or user(), why, remove_originals)
+                    )
+                    advance(f"{megabytes(done[-1].before)} to {megabytes(done[-1].after)}")
+        except (compaction.CannotCompact, CannotPurge) as error:
+            raise Refusal(str(error)) from error
+    was, became = sum(one.before for one in done), sum(one.after for one in done)
+    kept = "the originals are gone" if remove_originals else "the originals stay"
+    typer.echo(f"{len(done)} episodes: {megabytes(was)} became {megabytes(became)}; {kept}.")
 
 
 @caches.command("list")
@@ -85,6 +128,15 @@ def caches_drop() -> None:
     with opened() as (home, _):
         dropped = [one for one in there(home.folder / CACHES) if drop(one)]
     typer.echo(f"Dropped {len(dropped)} caches, {megabytes(sum(one.bytes for one in dropped))}.")
+
+
+def _finish(home: "Home", catalog: "Catalog") -> None:
+    """Remove what an interrupted run was told to remove, and did not."""
+    from ops import purge as purging
+
+    for left in purging.leftovers(catalog, home.folder):
+        purging.remove(home.folder, left)
+        typer.echo(f"Removed {left}, which an interrupted run had left.")
 
 
 def _plan(planned: "Plan") -> dict[str, Any]:

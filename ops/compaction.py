@@ -1,0 +1,117 @@
+"""Keep smaller copies of what is old: pictures become films. Originals go only when asked, and only after their copy.
+
+A copy is made aside, catalogued, and read back; then the original is given up in the catalog, and removed last. An
+interruption at any point loses nothing, and the next run goes on from there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from ops.purge import refuse_strange, remove, size
+from storage import Catalog, Edit, EditKind, Episode, Listed, Wanted, check, digest
+
+COPIES = "compact"
+"""The folder of the data folder where the copies are."""
+
+
+class CannotCompact(Exception):
+    """An episode cannot be compacted, or not all of the way. The message says why."""
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """An episode that has a smaller copy now."""
+
+    episode: UUID
+    before: int
+    """Bytes of the original."""
+    after: int
+    """Bytes of the copy."""
+    removed: bool
+    """Whether the original is gone."""
+
+
+def candidates(
+    catalog: Catalog,
+    root: Path,
+    only: Sequence[UUID] = (),
+    before: datetime | None = None,
+    remove_originals: bool = False,
+) -> list[Listed]:
+    """Episodes with something left to do, oldest first: no copy yet, or an original that is to go.
+
+    Args:
+        catalog: what is known of them.
+        root: the data folder.
+        only: these; none means all that have cameras, whatever their quarantine.
+        before: only those that began before then.
+        remove_originals: whether originals are to go.
+
+    Raises:
+        CannotCompact: an episode that was named is retired, or has no camera.
+    """
+    copied = {edit.episode for edit in catalog.edits(kind=EditKind.COMPACT)}
+    if only:
+        found = list(catalog.among(only).values())
+        for one in found:
+            if one.standing.retired:
+                raise CannotCompact(f"episode {one.row.id} is retired; restore it first, or purge it")
+            if not _is_cold(one) and not Episode(root / one.row.path).cameras:
+                raise CannotCompact(f"episode {one.row.id} has no camera, so there is nothing to make smaller")
+    else:
+        found = catalog.find(Wanted(until=before))
+    left = [one for one in found if not _is_cold(one) and (remove_originals or one.row.id not in copied)]
+    return [one for one in left if only or Episode(root / one.row.path).cameras]
+
+
+def compact(
+    catalog: Catalog, root: Path, found: Listed, by: str, why: str = "", remove_original: bool = False
+) -> Compacted:
+    """Make sure that an episode has a smaller copy; and remove the original, if that is asked.
+
+    Raises:
+        CannotCompact: the original or the copy is not what it should be. Nothing is removed.
+        Refused: somebody else edited the episode meanwhile.
+        OSError: the copy could not be written, e.g. the disk is full.
+    """
+    original, copy = root / found.row.path, root / COPIES / f"{found.row.id}.zarr"
+    refuse_strange(root, original)
+    refuse_strange(root, copy)
+    before = size(original)
+    said = [edit for edit in catalog.edits(found.row.id) if edit.kind is EditKind.COMPACT]
+    value = said[-1].value if said else _made(original, copy, found, root)
+    if not said:
+        catalog.edit(Edit(episode=found.row.id, kind=EditKind.COMPACT, value=value, by=by, why=why))
+    if remove_original:
+        if wrong := check(copy) or ([] if digest(copy) == value["digest"] else ["it is not what was catalogued"]):
+            raise CannotCompact(f"the copy {copy} is damaged, so the original stays: {'; '.join(wrong)}")
+        catalog.edit(Edit(episode=found.row.id, kind=EditKind.COOL, by=by, why=why))
+        remove(root, original)
+    return Compacted(found.row.id, before, value["bytes"], remove_original)
+
+
+def _made(original: Path, copy: Path, found: Listed, root: Path) -> dict[str, Any]:
+    """Make the copy, unless an interrupted run has made it; say where it is and what is in it."""
+    from storage.compact import compact as make
+
+    if wrong := check(original):
+        raise CannotCompact(f"episode {found.row.id} is damaged, so no copy is made of it: {'; '.join(wrong)}")
+    if copy.exists() and not _is_of(copy, found):
+        remove(root, copy)
+    if not copy.exists():
+        make(original, copy)
+    return {"path": copy.relative_to(root).as_posix(), "digest": digest(copy), "bytes": size(copy)}
+
+
+def _is_of(copy: Path, found: Listed) -> bool:
+    """Whether a folder is a whole copy of this very recording."""
+    return not check(copy) and Episode(copy).attributes.get("compacted", {}).get("from") == found.row.digest
+
+
+def _is_cold(found: Listed) -> bool:
+    """Whether the original was given up already."""
+    return found.standing.path != found.row.path

@@ -1,0 +1,156 @@
+"""Smaller copies of what is old: the original stays until its copy is whole, catalogued, and asked to replace it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.home import Home
+from ops import compaction
+from ops.verify import Kind, verify
+from storage import Catalog, Edit, EditKind, Episode, EpisodeRow
+from tests.takes import Take
+from tests.typed import Type
+
+pytest.importorskip("av")
+
+STARTED = datetime(2026, 5, 1, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def catalog(home: Path) -> Iterator[Catalog]:
+    with Home(home, str(home / "catalog.db")).open() as opened:
+        yield opened
+
+
+def record(home: Path, catalog: Catalog, camera: bool = True, days: int = 0) -> EpisodeRow:
+    """A take of the table, so many days after the first of May."""
+    sealed = Take().to("red_cube").record(home, camera=camera)
+    episode = Episode(sealed.path)
+    row = EpisodeRow(
+        id=episode.id,
+        task="pick_place",
+        agent="scripted",
+        path=f"episodes/{sealed.path.name}",
+        digest=sealed.digest,
+        seconds=sealed.seconds,
+        started=STARTED + timedelta(days=days),
+    )
+    catalog.add(row)
+    return row
+
+
+def kinds(catalog: Catalog, row: EpisodeRow) -> list[str]:
+    return [edit.kind for edit in catalog.edits(row.id)]
+
+
+def compact(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Typed in a process of its own, since it takes a low priority for good."""
+    command = [sys.executable, "-m", "appliance.cli", "compact", *words]
+    root = Path(__file__).parent.parent
+    return subprocess.run(command, cwd=root, env=os.environ, capture_output=True, text=True, check=False)
+
+
+def test_a_copy_is_made_and_the_original_stays(home: Path, catalog: Catalog) -> None:
+    row = record(home, catalog)
+    before = Episode(home / row.path)
+    done = compaction.compact(catalog, home, catalog.among([row.id])[row.id], "ada", "cold")
+    assert not done.removed
+    assert kinds(catalog, row) == ["compact"]
+    copy = Episode(home / "compact" / f"{row.id}.zarr")
+    assert (copy.id, copy.attributes["compacted"]["from"]) == (row.id, row.digest)
+    assert np.array_equal(copy["arm", "q"], before["arm", "q"])
+    assert copy.frames("front").shape == before.frames("front").shape
+    assert catalog.standing(row.id).path == row.path
+    assert list(verify(catalog, home)) == []
+
+
+def test_the_command_removes_originals_only_when_asked(home: Path, catalog: Catalog, appliance: Type) -> None:
+    rows = [record(home, catalog), record(home, catalog)]
+    said = compact(home)
+    assert said.returncode == 0, said.stderr
+    assert "2 episodes: " in said.stdout
+    assert "the originals stay" in said.stdout
+    assert all((home / row.path).exists() for row in rows)
+    said = compact(home, "--remove-originals", "--operator", "ada", "--why", "cold")
+    assert said.returncode == 0, said.stderr
+    assert not any((home / row.path).exists() for row in rows)
+    assert [kinds(catalog, row) for row in rows] == [["compact", "cool"]] * 2
+    assert list(verify(catalog, home)) == []
+    shown = appliance("episodes", "show", str(rows[0].id), "--json").json
+    assert shown["path"] == f"compact/{rows[0].id}.zarr"
+    assert appliance("verify").code == 0
+    assert "0 episodes" in compact(home, "--remove-originals").stdout
+
+
+def test_what_is_young_retired_or_blind_is_left_alone(home: Path, catalog: Catalog) -> None:
+    old, young = record(home, catalog), record(home, catalog, days=20)
+    retired, blind = record(home, catalog), record(home, catalog, camera=False)
+    catalog.edit(Edit(episode=retired.id, kind=EditKind.RETIRE, by="ada"))
+    found = compaction.candidates(catalog, home, before=STARTED + timedelta(days=10))
+    assert [one.row.id for one in found] == [old.id]
+    assert {one.row.id for one in compaction.candidates(catalog, home)} == {old.id, young.id}
+    with pytest.raises(compaction.CannotCompact, match="restore it first, or purge it"):
+        compaction.candidates(catalog, home, [retired.id])
+    with pytest.raises(compaction.CannotCompact, match="has no camera"):
+        compaction.candidates(catalog, home, [blind.id])
+
+
+def test_a_damaged_copy_never_replaces_its_original(home: Path, catalog: Catalog) -> None:
+    row = record(home, catalog)
+    found = catalog.among([row.id])[row.id]
+    compaction.compact(catalog, home, found, "ada")
+    film = next((home / "compact").rglob("*.mp4"))
+    film.write_bytes(film.read_bytes()[:-1] + b"?")
+    with pytest.raises(compaction.CannotCompact, match="damaged, so the original stays"):
+        compaction.compact(catalog, home, found, "ada", remove_original=True)
+    assert (home / row.path).exists()
+    assert kinds(catalog, row) == ["compact"]
+
+
+def test_no_copy_is_made_of_a_damaged_original(home: Path, catalog: Catalog) -> None:
+    row = record(home, catalog)
+    victim = next((home / row.path / "arm" / "q").glob("c*"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    with pytest.raises(compaction.CannotCompact, match="is damaged, so no copy is made"):
+        compaction.compact(catalog, home, catalog.among([row.id])[row.id], "ada")
+    assert kinds(catalog, row) == []
+
+
+def test_an_interruption_between_copy_and_catalog_is_gone_on_from(home: Path, catalog: Catalog) -> None:
+    """The copy of an interrupted run is used when it is one of this recording, and made again when it is not."""
+    from storage.compact import compact as make
+
+    row = record(home, catalog)
+    found = catalog.among([row.id])[row.id]
+    copy = home / "compact" / f"{row.id}.zarr"
+    make(home / row.path, copy)
+    assert {finding.kind for finding in verify(catalog, home)} == {Kind.ORPHAN}
+    made = copy.stat().st_ino
+    compaction.compact(catalog, home, found, "ada")
+    assert copy.stat().st_ino == made
+    assert list(verify(catalog, home)) == []
+
+    other = record(home, catalog)
+    strange = home / "compact" / f"{other.id}.zarr"
+    strange.mkdir()
+    (strange / "junk").touch()
+    compaction.compact(catalog, home, catalog.among([other.id])[other.id], "ada")
+    assert not (strange / "junk").exists()
+    assert list(verify(catalog, home)) == []
+
+
+def test_an_original_given_up_and_not_yet_removed_goes_with_the_next_run(home: Path, catalog: Catalog) -> None:
+    row = record(home, catalog)
+    compaction.compact(catalog, home, catalog.among([row.id])[row.id], "ada")
+    catalog.edit(Edit(episode=row.id, kind=EditKind.COOL, by="ada"))
+    assert {finding.kind for finding in verify(catalog, home)} == {Kind.LEFTOVER}
+    said = compact(home, "--remove-originals")
+    assert "which an interrupted run had left" in said.stdout
+    assert not (home / row.path).exists()
+    assert list(verify(catalog, home)) == []
