@@ -290,6 +290,36 @@ def test_an_episode_is_written_for_rerun_from_either_command(
     assert "--save FILE.rrd writes a file" in said.err
 
 
+def test_a_dataset_goes_out_and_comes_in_once(appliance: Type, rows: list[EpisodeRow], tmp_path: Path) -> None:
+    """What is retired or in quarantine stays here."""
+    appliance("episodes", "retire", str(rows[0].id), "--why", "dark")
+    folder = tmp_path / "table"
+    wrote = appliance("export", "lerobot", str(folder), "--task", "pick_place", "--fps", "50", "--json").json
+    assert (wrote["episodes"], wrote["path"]) == (2, str(folder))
+    assert appliance("export", "lerobot", str(folder), "--task", "pick_place").code == 1
+    said = appliance("import", "lerobot", str(folder), "--operator", "grace", "--json").json
+    assert (said["task"], len(said["new"]), said["known"]) == ("table", 2, [])
+    again = appliance("import", "lerobot", str(folder))
+    assert again.out == "0 episodes of table are new, 2 were here already.\n"
+    assert appliance("tasks", "list", "--json").json[-1]["episodes"] == 2
+    nothing = appliance("import", "lerobot", str(tmp_path / "none"))
+    assert nothing.code == 1
+    assert "Traceback" not in nothing.err
+
+
+def test_only_what_was_asked_for_is_exported(appliance: Type, rows: list[EpisodeRow], tmp_path: Path) -> None:
+    words = ("--outcome", "success", "--fps", "10", "--json")
+    wrote = appliance("export", "robomimic", str(tmp_path / "table.hdf5"), *words)
+    assert wrote.code == 0, wrote.err
+    assert wrote.json["episodes"] == 2
+    wrote = appliance("export", "replay-buffer", str(tmp_path / "table.zarr"), *words, "--keys", "diffusion-policy")
+    assert wrote.code == 0, wrote.err
+    assert wrote.json["episodes"] == 2
+    none = appliance("export", "lerobot", str(tmp_path / "none"), "--task", "stack")
+    assert none.code == 1
+    assert "no episode is like that" in none.err
+
+
 def test_caches_are_listed_and_dropped(appliance: Type, home: Path) -> None:
     folder = home / "cache" / "frames"
     folder.mkdir(parents=True)
