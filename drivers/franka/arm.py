@@ -56,11 +56,11 @@ class Franka:
     joint_velocity: Seven = (1.5, 1.5, 1.5, 1.5, 2.0, 2.0, 2.0)
     """Fastest that a reference moves, in rad/s; a target that asks for more is reached later."""
 
-    joint_acceleration: Seven = (5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0)
-    """Of motions that the robot plans, in rad/s²; well below what the FR3 refuses (10)."""
+    joint_acceleration: Seven = (7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0)
+    """Most that a reference speeds up or slows down on its way, in rad/s²; the FR3 itself refuses 10."""
 
-    joint_jerk: Seven = (2500.0, 2500.0, 2500.0, 2500.0, 2500.0, 2500.0, 2500.0)
-    """Of motions that the robot plans, in rad/s³; well below what the FR3 refuses (5000)."""
+    joint_jerk: Seven = (3500.0, 3500.0, 3500.0, 3500.0, 3500.0, 3500.0, 3500.0)
+    """Of motions that franky plans, in rad/s³; the FR3 refuses 5000, franky's own default is more."""
 
     torque_threshold: Seven = (30.0, 30.0, 30.0, 30.0, 20.0, 20.0, 20.0)
     """External torques at which the arm takes it for a collision and brakes, in Nm."""
@@ -94,6 +94,9 @@ class Franka:
 
     realtime: Literal["ignore", "enforce"] = "ignore"
     """Whether to refuse to run on a kernel that is not real-time."""
+
+    silence: float = 1.0
+    """Seconds without a state after which the connection counts as lost."""
 
     patience: float = 5.0
     """Seconds to wait for the robot to answer while connecting or recovering."""
@@ -141,6 +144,14 @@ class Franka:
         """Stop moving and stay. The fingers finish their move: what is held stays held."""
         if self._link is not None:
             self._link.hold()
+
+    def rest(self) -> None:
+        """Come to a stop and let the robot's own controller hold the arm, as before the first command.
+
+        Raises:
+            DeviceLost: the robot does not obey any more.
+        """
+        self._entered().rest()
 
     def recover(self) -> None:
         """Clear what stopped the robot, or connect anew. Only when a person has looked and says so.

@@ -6,6 +6,9 @@ from typing import Any
 NEAR = 0.002
 """Fingers this close to a target (m) are not sent there again."""
 
+FAR = 0.02
+"""A newer target this far from where the fingers go (m) is not made to wait, though a hand stops in between."""
+
 WIDEST = 0.08
 """Assumed until the hand has said how far it opens, in metres."""
 
@@ -14,8 +17,8 @@ class Hand:
     """Sends the fingers where they were last told to go.
 
     A move that meets something while closing becomes a grasp, which holds what it met with the force that was set. A
-    target in the opposite direction interrupts; any other waits until the fingers are done, and only the newest is
-    kept. A hand that fails to do something is tried again at the next target.
+    target in the opposite direction, or far from the last, interrupts; any other waits until the fingers are done, and
+    only the newest is kept. A hand that fails to do something is tried again at the next target.
     """
 
     def __init__(self, host: str, speed: float, force: float) -> None:
@@ -42,6 +45,10 @@ class Hand:
         """Send the fingers to ``width`` metres apart. Returns at once."""
         self._target = width
         self._called.set()
+
+    def forget(self) -> None:
+        """Finish what the fingers do, and nothing after it."""
+        self._target = None
 
     def close(self) -> None:
         """Leave the hand as it is; what it holds stays held."""
@@ -86,7 +93,8 @@ class Hand:
             self.width = float(hand.state.width)
             newer = self._target
             turned = newer is not None and abs(newer - target) > NEAR and (newer > self.width) != opening
-            if turned or self._leaving.is_set():
+            outdated = newer is not None and abs(newer - target) > FAR
+            if turned or outdated or self._leaving.is_set():
                 hand.stop()
         try:
             return bool(result.get())

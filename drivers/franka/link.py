@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from drivers.device import DeviceError, DeviceLost, Row, Rows
 from drivers.franka.hand import Hand
-from drivers.franka.rows import ARM, Stamps, row
+from drivers.franka.reference import Reference
+from drivers.franka.rows import ARM, Stamps, pose, row
 from drivers.franka.words import explain_connection, explain_state
 from drivers.kinematics import HIGH, LOW, Chain
 from drivers.ring import Ring
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from drivers.franka.arm import Franka
 
 Floats = NDArray[np.float64]
-
-SHORTEST, LONGEST = 20_000_000, 100_000_000
-"""Bounds on the time given to a target whose moment is not in the future, in nanoseconds."""
 
 SLACK = 0.05
 """How far ahead of the arm its reference may stay when it holds, in radians: what a load bends it stays bent."""
@@ -55,11 +53,11 @@ class Link:
         self._ring = Ring(ARM, KEPT)
         self._lock = threading.RLock()
         self._wanted: Literal["nothing", "follow", "guide"] = "nothing"
-        self._path: tuple[int, Floats, int, Floats] = (0, np.zeros(7), 1, np.zeros(7))
-        self._commanded = 0
+        self._reference = Reference(np.array(settings.joint_velocity), np.array(settings.joint_acceleration))
         self._holding = True
+        self._heard = 0
         self._q: Floats = np.zeros(7)
-        self._target: tuple[Floats, Floats, float] = np.zeros(7), np.zeros(7), 0.0
+        self._target: tuple[Floats, Floats, float | None] = np.zeros(7), np.zeros(7), None
         self._robot: Any = None
         self._tracker: Any = None
         self._tracks = "nothing"
@@ -98,22 +96,22 @@ class Link:
 
     def check(self) -> None:
         """Raise DeviceLost if the arm or its hand does not obey any more."""
+        if not self.trouble and time.monotonic_ns() - self._heard > self.settings.silence * 1e9:
+            self._give_up(explain_connection(self.settings.host, TimeoutError("silent")))
         trouble = self.trouble or (self.hand.trouble if self.hand is not None else "")
         if trouble:
             raise DeviceLost(f"{self.settings.name}: {trouble}")
 
     def command(self, target: Row) -> None:
-        """Be at ``target`` by its moment, evenly from where the reference is now."""
+        """Be at ``target`` by its moment, or evenly as soon as that can be."""
         self.check()
         q = np.array(target["q"], np.float64)
         with self._lock:
             now = self._now()
-            here = self._reference(now)[0] if self._wanted == "follow" else self._q.copy()
-            due = int(target["t"])
-            took = due - now if due > now else min(max(SHORTEST, now - self._commanded), LONGEST)
-            fastest = float((np.abs(q - here) / self.settings.joint_velocity).max())
-            self._path = now, here, now + max(took, round(fastest * 1e9)), q
-            self._commanded, self._holding, self._wanted = now, False, "follow"
+            if self._wanted != "follow":
+                self._reference.begin(self._q, now)
+            self._reference.aim(int(target["t"]), q, now)
+            self._holding, self._wanted = False, "follow"
             self._target = q, self._chain.tool(q), float(target["width"])
         self._work.put(None)
         if self.hand is not None:
@@ -124,10 +122,11 @@ class Link:
         with self._lock:
             if self._holding or self.trouble:
                 return
-            here = self._reference(self._now())[0] if self._wanted == "follow" else self._q
-            q = self._q + np.clip(here - self._q, -SLACK, SLACK)
-            self._path = 0, q, 1, q
+            if self._wanted == "guide":
+                self._reference.begin(self._q, self._now())
+            self._reference.stop(self._q, SLACK)
             self._wanted, self._holding = "follow", True
+            q = self._reference.end
             self._target = q, self._chain.tool(q), self._target[2]
 
     def guide(self) -> None:
@@ -136,6 +135,17 @@ class Link:
         with self._lock:
             self._wanted, self._holding = "guide", False
         self._work.put(None)
+
+    def rest(self) -> None:
+        """Come to a stop, held by the robot's own controller.
+
+        Raises:
+            DeviceLost: the arm does not obey any more.
+        """
+        if self.hand is not None:
+            self.hand.forget()
+        self._have(self._rest)
+        self.check()
 
     def recover(self) -> None:
         """Clear what stopped the arm, or connect anew.
@@ -177,27 +187,22 @@ class Link:
     # The owner's thread --------------------------------------------------------------------------------------------
 
     def _own(self) -> None:
-        import franky
-
         while not self._leaving.is_set():
             self._asked()
-            try:
-                with self._lock:
-                    wanted = self._wanted
-                if wanted != self._tracks:
-                    self._begin(wanted)
-                if self._tracker is not None and not self._advance():
-                    self._robot.join_motion()
-                    raise RuntimeError("the motion ended by itself")
-            except (franky.Exception, RuntimeError) as error:
-                self._tracker, self._tracks = None, "nothing"
-                self._give_up(self._why(error))
-        try:
-            if self._tracker is not None:
-                self._tracker.stop()
-        except (franky.Exception, RuntimeError) as error:
-            log.warning("%s: %s", self.settings.name, self._why(error))
+            self._attempt(self._go_on)
+        if self._tracker is not None:
+            self._attempt(self._tracker.stop)
         self._tracker = self._robot = None
+
+    def _go_on(self) -> None:
+        """Track what is wanted, for one tick."""
+        with self._lock:
+            wanted = self._wanted
+        if wanted != self._tracks:
+            self._begin(wanted)
+        if self._tracker is not None and not self._advance():
+            self._robot.join_motion()
+            raise RuntimeError("the motion ended by itself")
 
     def _asked(self) -> None:
         """Do what callers asked for; wait for it while there is nothing to track."""
@@ -231,8 +236,6 @@ class Link:
             raise DeviceLost(f"{settings.name}: {explain_connection(settings.host, error)}") from error
         self.stamps = Stamps()
         self._take(state)
-        with self._lock:
-            self._target = self._q, self._chain.tool(self._q), self.hand.width if self.hand else 0.0
         self._listener = threading.Thread(target=self._listen, name=f"{settings.name} states", daemon=True)
         self._listener.start()
 
@@ -265,6 +268,23 @@ class Link:
         except (franky.Exception, RuntimeError) as error:
             raise DeviceLost(f"{self.settings.name}: it cannot be recovered yet: {self._why(error)}") from error
 
+    def _rest(self) -> None:
+        with self._lock:
+            self._wanted, self._holding = "nothing", True
+        tracker, self._tracker, self._tracks = self._tracker, None, "nothing"
+        if tracker is not None:
+            self._attempt(tracker.stop)
+
+    def _attempt(self, something: Callable[[], None]) -> None:
+        """Do something with the robot; give it up if that fails."""
+        import franky
+
+        try:
+            something()
+        except (franky.Exception, RuntimeError) as error:
+            self._tracker, self._tracks = None, "nothing"
+            self._give_up(self._why(error))
+
     def _begin(self, wanted: str) -> None:
         """Start what is wanted; a motion that runs is taken over without a stop in between."""
         self._tracks = wanted
@@ -283,17 +303,9 @@ class Link:
         now = self._robot.state.time.to_msec() * 1_000_000 + self.stamps.offset
         if self._tracks == "follow":
             with self._lock:
-                q, dq = self._reference(now)
+                q, dq = self._reference.step(now)
             self.settings.aim(self._tracker, self._tool, q, dq)
         return True
-
-    def _reference(self, now: int) -> tuple[Floats, Floats]:
-        """Where the joints should be, in radians, and how fast, in rad/s."""
-        start, here, end, there = self._path
-        if now >= end:
-            return there, np.zeros(7)
-        share = max(0.0, (now - start) / (end - start))
-        return here + share * (there - here), (there - here) / ((end - start) / 1e9)
 
     def _why(self, error: Exception) -> str:
         """What stopped the arm, in words: the robot's own if it still speaks."""
@@ -332,13 +344,15 @@ class Link:
             self._give_up(explain_connection(self.settings.host, error))
 
     def _take(self, state: Any) -> None:
-        received = time.monotonic_ns()
+        received = self._heard = time.monotonic_ns()
         t = self.stamps.stamp(state.time.to_msec(), received)
         with self._lock:
             self._q = np.array(state.q)
+            if self._wanted == "nothing":
+                self._target = self._q, pose(state.O_T_EE.matrix), self._target[2]
             q, tool, width = self._target
         here = self.hand.width if self.hand is not None else 0.0
-        self._ring.push(row(t, received, state, (here, q, tool, width)))
+        self._ring.push(row(t, received, state, (here, q, tool, here if width is None else width)))
 
     def _now(self) -> int:
         """The robot's time, on the host's clock: of its newest row, so that a robot that waits is waited for."""

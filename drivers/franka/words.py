@@ -41,7 +41,7 @@ def explain_connection(host: str, error: Exception) -> str:
         return f"this kernel is not real-time ({said}): boot the real-time kernel, or set realtime = 'ignore'"
     if "refused" in said:
         return f"nobody answers at {host}: switch the controller on, and activate FCI in Desk"
-    if kind == "NetworkException" or "Net Exception" in said:
+    if kind in {"NetworkException", "TimeoutError"} or "Net Exception" in said:
         return (
             f"no word from {host} any more ({said}): check the cable, that the controller is on, that FCI is active in "
             "Desk and that no other program is connected; then recover"

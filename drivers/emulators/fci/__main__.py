@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 
-from drivers.emulators.fci.emulator import Emulator
+from drivers.emulators.fci.emulator import Emulator, urgently
 
 
 def main() -> None:
@@ -13,7 +13,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="its address, 127.x.y.z (default %(default)s)")
     parser.add_argument("--alone", action="store_true", help="only the arm; otherwise it stands at the twin's table")
     parser.add_argument("--no-lockstep", action="store_true", help="wait for no client, as a real robot")
+    parser.add_argument("--urgent", action="store_true", help="go first on a busy machine, where the system allows it")
     chosen = parser.parse_args()
+    if chosen.urgent:
+        urgently()
     emulator = Emulator(chosen.host, table=not chosen.alone, lockstep=not chosen.no_lockstep)
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: emulator.stop())
