@@ -79,8 +79,9 @@ class Senses:
         """Frames (H, W, 3) at the size that is looked at: (N, image, image, 3).
 
         `storage.Pictures` does the same to those of an episode, and pixels that were kept exactly come out the same
-        to the bit. Of a JPEG, only the frequencies that the smaller picture can show are unpacked, which is twice as
-        fast and leaves a mean difference well below that of JPEG itself.
+        to the bit. Of a JPEG that has to shrink, only the frequencies that the smaller picture can show are unpacked:
+        faster, and the mean pixel is then off by 1 to 2.3 of 255 from what is seen live (640 x 480 brought to 224 or
+        96), less than JPEG itself loses at full size (2.0 to 2.7).
         """
         shape = frames[0].shape if self.image is None else (self.image, self.image, 3)
         images = np.empty((len(frames), *shape), np.uint8)

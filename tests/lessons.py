@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from drivers import Rows, row_type
 from learners import Training, Windows
 from learners.ccol import CCoL
-from storage import EpisodeWriter, Lossless, Sealed
+from storage import EpisodeWriter, ImageCodec, Lossless, Sealed
 from storage.pictures import Unpacked
 from tests.takes import ARM
 
@@ -71,13 +71,19 @@ def camera_rows(stamps: NDArray[np.int64], seed: int = 0) -> Rows:
     return rows
 
 
-def record(root: Path, arm: Rows, cameras: dict[str, Rows], ticks: NDArray[np.int64] | None = None) -> Sealed:
+def record(
+    root: Path,
+    arm: Rows,
+    cameras: dict[str, Rows],
+    ticks: NDArray[np.int64] | None = None,
+    codec: ImageCodec | None = None,
+) -> Sealed:
     """Seal an episode of these rows, with a tick at each of these moments."""
     rows: Rows = np.zeros(0 if ticks is None else len(ticks), TICKS)
     if ticks is not None:
         rows["t"] = ticks
-    streams = {"arm": ARM, "ticks": TICKS} | dict.fromkeys(cameras, CAMERA)
-    with EpisodeWriter(root, streams, {"instruction": INSTRUCTION}, Lossless()) as writer:
+    streams = {"arm": ARM, "ticks": TICKS} | {name: each.dtype for name, each in cameras.items()}
+    with EpisodeWriter(root, streams, {"instruction": INSTRUCTION}, codec or Lossless()) as writer:
         for name, each in {"arm": arm, "ticks": rows, **cameras}.items():
             writer.append(name, each)
         return writer.seal()
