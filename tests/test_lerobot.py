@@ -122,6 +122,14 @@ def test_a_silent_stream_is_named_with_episode_and_moment(tmp_path: Path) -> Non
     write([Take(episode)], tmp_path / "out", Export(FPS, max_age=0.5))
 
 
+def test_a_stream_that_comes_late_is_silent_too(tmp_path: Path) -> None:
+    episode = drive(tmp_path / "home", gap=(0.0, 0.5))
+    with pytest.raises(
+        Stale, match=rf"{episode.id}: stream 'front' says nothing for the first 0.5\d\d s, at most 0.25"
+    ):
+        write([Take(episode)], tmp_path / "out", Export(FPS))
+
+
 def test_a_stream_that_nobody_wants_may_be_silent(tmp_path: Path, lerobot: Any) -> None:
     episode = drive(tmp_path / "home", gap=(0.4, 0.8))
     write([Take(episode)], tmp_path / "out", Export(FPS, columns=["observation.state", "action"]))
@@ -453,7 +461,9 @@ def test_an_episode_whose_last_frames_lean_on_the_next_one_is_unpacked(tmp_path:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         out.mux(stream.encode())
     with av.open(str(film)) as file:
-        keys = [(packet.pts or 0) * packet.time_base * rate for packet in file.demux() if packet.is_keyframe and packet.size]
+        keys = [
+            (packet.pts or 0) * packet.time_base * rate for packet in file.demux() if packet.is_keyframe and packet.size
+        ]
     begin, end = int(keys[1]), int(keys[2])
     _, copied = video.cut(film, begin / rate, rate, end - begin, tmp_path / "some.mp4")
     assert not copied
@@ -487,6 +497,15 @@ def test_numbers_of_a_camera_called_image_do_not_spoil_the_statistics(tmp_path: 
     stats = lerobot.open(tmp_path / "out").meta.stats
     assert set(stats) >= {"observation.images.image", "timestamp"}
     assert lerobot.aggregate([stats, stats]).keys() == stats.keys()
+
+
+def test_a_film_that_is_coded_again_is_described_as_it_is_now(tmp_path: Path, lerobot: Any) -> None:
+    theirs(lerobot, tmp_path / "theirs", {"top": "video"})
+    first = bring(tmp_path / "theirs", tmp_path / "home")[0]
+    write([Take(Episode(first.path, keep=(0.2, 0.5)))], tmp_path / "out", Export(FPS))
+    info = lerobot.open(tmp_path / "out").meta.features["observation.images.top"]["info"]
+    assert (info["video.codec"], info["video.crf"]) == ("h264", 18)
+    assert "video.fast_decode" not in info
 
 
 def test_a_dataset_that_cannot_be_read_says_so_in_one_line(tmp_path: Path, lerobot: Any) -> None:

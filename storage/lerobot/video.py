@@ -100,16 +100,16 @@ def encode(pictures: Iterable[NDArray[Any]], path: Path, fps: float, how: Coding
 
 def encode_depth(pictures: Iterable[NDArray[np.uint16]], path: Path, fps: float, depth: Depth) -> None:
     """Make a film of depths (height, width) in millimetres: 12 bits each, without further loss."""
-    options = {"preset": "veryfast", "g": "10", "x265-params": "lossless=1:log-level=error"}
+    options = {"preset": "veryfast", "g": "2", "x265-params": "lossless=1:log-level=error"}
     _write((_grey(depth.codes(picture)) for picture in pictures), path, fps, "libx265", "gray12le", options)
 
 
-def copy(film: Path, into: Path, fps: float, frames: int) -> bool:
-    """Copy a film of so many frames packet by packet, at ``fps``; say whether it could be."""
+def copy(film: Path, into: Path, fps: float, shape: tuple[int, ...]) -> bool:
+    """Copy a film packet by packet, at ``fps``, if it is of this many frames, height and width; say whether it is."""
     with av.open(str(film)) as file:
         stream = file.streams.video[0]
         packets = [packet for packet in file.demux(stream) if packet.size and packet.pts is not None]
-        if len(packets) != frames:
+        if (len(packets), stream.height, stream.width) != shape[:3]:
             return False
         order = np.argsort(np.argsort([packet.pts or 0 for packet in packets], kind="stable"))
         _mux(packets, order.tolist(), stream, into, fps)

@@ -120,16 +120,14 @@ class _Dataset:
             some = frames[index[stats.sample(len(index))]]
             of[column.name] = stats.of_pictures(some, 1.0 if column.field == DEPTH else 255.0)
             if self._features[column.name]["dtype"] == "image":
-                packed = [imagecodecs.png_encode(picture, level=1) for picture in pictures(frames, index)]
-                values[column.name] = np.array([*packed, None], object)[:-1]
+                values[column.name] = _packed(frames, index)
             else:
                 self._film(self._layout.video_of(column.name, *self._layout.file_of(number)), column, frames, index)
-        tasks = self._task_of_rows(episode, over)
         values["timestamp"] = _timestamps(episode, over, self._how.fps)
         values["frame_index"] = np.arange(len(over))
         values["episode_index"] = np.full(len(over), number)
         values["index"] = np.arange(begin, begin + len(over))
-        values["task_index"] = tasks
+        values["task_index"] = tasks = self._task_of_rows(episode, over)
         features = self._features | AUTOMATIC
         path = self._folder / self._layout.data_of(*self._layout.file_of(number))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,10 +136,9 @@ class _Dataset:
             # LeRobot takes every feature with "image" in its name for pictures when it adds statistics up.
             if features[name]["dtype"] not in {"image", "string"} and "image" not in name:
                 of[name] = stats.of_numbers(value)
-        words = list(self._tasks)
-        said = {**take.said, "appliance_id": str(episode.id), "appliance_digest": episode.digest}
         kept: dict[str, Any] = episode.attributes.get(FROM, {})
-        named = [words[i] for i in dict.fromkeys(tasks.tolist())]
+        said = {**take.said, "appliance_id": str(episode.id), "appliance_digest": episode.digest}
+        named = [list(self._tasks)[i] for i in dict.fromkeys(tasks.tolist())]
         if set(named) == set(kept.get("named", ())):
             named = kept["named"]
         return meta.Row(number, begin, begin + len(over), named, of, {**kept.get("episode", {}), **said})
@@ -173,9 +170,9 @@ class _Dataset:
         """Make one camera's film, and note what it is coded with."""
         path, fps = self._folder / name, self._how.fps
         path.parent.mkdir(parents=True, exist_ok=True)
-        about = self._features[camera.name]
+        info = self._features[camera.name].get("info") or {}
         each = len(index) == len(frames) and bool((index == np.arange(len(frames))).all())
-        if each and frames.clip is not None and video.copy(frames.clip, path, fps, len(index)):
+        if each and frames.clip is not None and video.copy(frames.clip, path, fps, frames.shape):
             said: dict[str, Any] = {"is_depth_map": False}
         elif camera.field == DEPTH:
             video.encode_depth(pictures(frames, index), path, fps, self._depths[camera.name])
@@ -183,27 +180,22 @@ class _Dataset:
         else:
             video.encode(pictures(frames, index), path, fps, self._how.coding)
             said = {"is_depth_map": False} | self._how.coding.said
-        if "video.codec" not in about.get("info", {}):
-            about["info"] = video.about(path) | said
+            # Whatever it was coded with where it came from, it is not any more.
+            info = {key: value for key, value in info.items() if not key.startswith("video.")}
+        if "video.codec" not in info:
+            self._features[camera.name]["info"] = info | video.about(path) | said
 
     def _measured(self) -> dict[str, video.Depth]:
         """How each depth camera's millimetres are told: its film's numbers have to reach as far as it saw."""
-        found = {}
-        for name, about in self._features.items():
-            info = about.get("info") or {}
-            if not info.get("is_depth_map") or about["dtype"] != "video":
-                continue
-            if "video.depth_max" in info:
-                found[name] = video.Depth.said_by(info)
-                continue
-            furthest = 0
-            for take in self._takes:
-                camera = next(c for c in self._fitting(take.episode) if c.name == name)
-                frames = take.episode.frames(camera.stream, DEPTH)
-                every = pictures(frames, np.arange(len(frames)))
-                furthest = max(furthest, *(int(picture.max()) for picture in every))
-            found[name] = video.Depth.reaching(furthest)
-        return found
+        furthest: dict[str, int] = {}
+        for take in self._takes:
+            for camera in self._fitting(take.episode):
+                if isinstance(camera, Camera) and camera.field == DEPTH and not _is_said(camera.about):
+                    frames = take.episode.frames(camera.stream, DEPTH)
+                    every = (int(picture.max()) for picture in pictures(frames, np.arange(len(frames))))
+                    furthest[camera.name] = max([furthest.get(camera.name, 0), *every])
+        known = {name: video.Depth.said_by(about["info"]) for name, about in self._features.items() if _is_said(about)}
+        return known | {name: video.Depth.reaching(millimetres) for name, millimetres in furthest.items()}
 
     def _task_of_rows(self, episode: Episode, over: Grid) -> NDArray[np.int64]:
         """Each step's task, by its number; new tasks are added."""
@@ -216,6 +208,19 @@ class _Dataset:
         at = np.searchsorted(episode[FROM, "t"], over.at, side="right") - 1
         tasks: NDArray[np.int64] = known[episode[FROM, "task_index"][at]]
         return tasks
+
+
+def _is_said(about: Mapping[str, Any]) -> bool:
+    """Whether it is known already how a depth camera's film tells millimetres."""
+    return "video.depth_max" in (about.get("info") or {})
+
+
+def _packed(frames: Frames, index: Index) -> NDArray[Any]:
+    """Pictures as files, as they lie in a table."""
+    files = np.empty(len(index), object)
+    for place, picture in enumerate(pictures(frames, index)):
+        files[place] = imagecodecs.png_encode(picture, level=1)
+    return files
 
 
 def _timestamps(episode: Episode, over: Grid, fps: float) -> NDArray[np.float32]:
