@@ -57,12 +57,11 @@ def keep_snapshot(session: Session, row: Snapshot) -> Snapshot:
 
 
 def known(session: Session, episodes: Sequence[UUID]) -> set[UUID]:
-    """Those of these episodes that are there."""
-    return {
-        episode
-        for first in range(0, len(episodes), MANY)
-        for episode in session.scalars(select(EpisodeRow.id).where(EpisodeRow.id.in_(episodes[first : first + MANY])))
-    }
+    """Those of these episodes that are there. Of very many, reading every id is quicker than asking for each."""
+    there = select(EpisodeRow.id)
+    if len(episodes) <= MANY:
+        there = there.where(EpisodeRow.id.in_(episodes))
+    return set(episodes).intersection(session.scalars(there))
 
 
 def _keep_one(session: Session, row: Base) -> None:

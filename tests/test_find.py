@@ -107,6 +107,7 @@ def test_no_question_about_many_episodes_sorts_them_or_reads_the_whole_table(man
             plan = _plan(many, query)
             assert any("standing USING" in step and "INDEX" in step for step in plan), (question, plan)
             assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN episode")], plan
+        assert any("standing USING COVERING INDEX" in step for step in _plan(many, counting(wanted))), question
 
 
 def test_the_seeded_catalog_stands_as_its_history_says(many: Catalog) -> None:
@@ -125,3 +126,11 @@ def _plan(catalog: Catalog, query: Any) -> list[str]:
     words = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     with catalog._read() as session:
         return [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {words}".replace(":", "\\:")))]
+
+
+def test_of_very_many_episodes_those_that_are_there_are_known(many: Catalog) -> None:
+    there = [one.row.id for one in many.find(Wanted(), last=1_000)]
+    strangers = [episode().id for _ in range(1_000)]
+    assert many.known([*there, *strangers]) == set(there)
+    assert many.known([*there[:3], *strangers[:3]]) == set(there[:3])
+    assert many.known([]) == set()

@@ -131,7 +131,7 @@ def _ask(catalog: Catalog, wanted: Wanted) -> None:
 def _insert(catalog: Catalog, episodes: list[dict[type, list[dict[str, Any]]]]) -> None:
     with catalog._write() as session:
         for kind in (EpisodeRow, StreamRow, Verdict, Standing):
-            session.execute(insert(kind), [row for episode in episodes for row in episode[kind]])
+            session.execute(insert(kind.__table__), [row for episode in episodes for row in episode[kind]])  # type: ignore[arg-type]  # it is a table
 
 
 def _episode(number: int, chance: Random, policies: list[UUID]) -> dict[type, list[dict[str, Any]]]:
