@@ -48,13 +48,14 @@ def tell(name: str, unit: str, ours: float, peer: float | None, demand: Demand, 
 
     ``ratio`` is ours / peer unless it was taken round by round.
     """
-    ratio = ratio if ratio is not None or peer is None else ours / peer
+    ratio = ours / peer if ratio is None and peer else ratio
     holds = demand.holds(ours, ratio)
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     found[name] = {"ours": ours, "peer": peer, "ratio": ratio, "demand": str(demand), "holds": holds, "unit": unit}
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(found, indent=1))
-    beside = "" if peer is None else f", peer {peer:.4g}, ratio {ratio:.3g}"
+    beside = "" if peer is None else f", peer {peer:.4g}"
+    beside += "" if ratio is None else f", ratio {ratio:.3g}"
     sys.stdout.write(f"{'ok ' if holds else 'NOT'} {name}: ours {ours:.4g}{beside} {unit}; demanded {demand}\n")
     sys.stdout.flush()
     return holds
