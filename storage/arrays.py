@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -34,9 +34,9 @@ def consolidated(folder: Path) -> dict[str, Any]:
     nothing = {"kind": "inline", "must_understand": False, "metadata": {}}
     found = {path.parent: json.loads(path.read_bytes()) for path in sorted(folder.rglob("zarr.json"))}
     metadata = {
-        place.relative_to(folder).as_posix(): about
-        | ({"consolidated_metadata": nothing} if about["node_type"] == "group" else {})
-        for place, about in found.items()
+        place.relative_to(folder).as_posix(): node
+        | ({"consolidated_metadata": nothing} if node["node_type"] == "group" else {})
+        for place, node in found.items()
         if place != folder
     }
     return nothing | {"metadata": metadata}
@@ -65,20 +65,49 @@ def write_array(folder: Path, values: NDArray[Any]) -> None:
     )
 
 
-def read_array(folder: Path, about: dict[str, Any] | None = None) -> NDArray[Any]:
-    """Read one array that `write_array` wrote; ``about`` is its description, read from its folder when None.
+class About(NamedTuple):
+    """What reading an array takes of its zarr.json. It is little, because thousands of open episodes keep many."""
+
+    shape: tuple[int, ...]
+    kind: str
+    step: int
+    """Rows in one chunk."""
+    chain: tuple[str, ...]
+    """Names of its codecs."""
+    inner: list[dict[str, Any]]
+    """The codecs of one picture, when many are one shard."""
+
+
+def about(node: dict[str, Any]) -> About:
+    """What is needed of an array's description."""
+    inner = [codec["configuration"]["codecs"] for codec in node["codecs"] if codec["name"] == "sharding_indexed"]
+    return About(
+        tuple(node["shape"]),
+        node["data_type"],
+        node["chunk_grid"]["configuration"]["chunk_shape"][0],
+        tuple(codec["name"] for codec in node["codecs"]),
+        inner[0] if inner else [],
+    )
+
+
+def read_about(folder: Path) -> About:
+    """The same from the array's own folder."""
+    return about(json.loads((folder / "zarr.json").read_bytes()))
+
+
+def read_array(folder: Path, known: About | None = None) -> NDArray[Any]:
+    """Read one array that `write_array` wrote; what is ``known`` about it need not be read from its folder.
 
     Raises:
         ValueError: something else wrote it.
     """
-    about = json.loads((folder / "zarr.json").read_bytes()) if about is None else about
-    if [codec["name"] for codec in about["codecs"]] != ["bytes", "blosc"]:
+    found = read_about(folder) if known is None else known
+    if found.chain != ("bytes", "blosc"):
         raise ValueError(f"{folder} is not one of our arrays; zarr can read it")
-    shape, kind = tuple(about["shape"]), np.dtype(about["data_type"]).newbyteorder("<")
-    step = about["chunk_grid"]["configuration"]["chunk_shape"]
+    shape, kind, step = found.shape, np.dtype(found.kind).newbyteorder("<"), found.step
     parts = [
         np.frombuffer(imagecodecs.blosc_decode((folder / _chunk(place, len(shape))).read_bytes(), numthreads=1), kind)
-        for place in range(-(-shape[0] // step[0]))
+        for place in range(-(-shape[0] // step))
     ]
     values = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, kind), *parts])
     return values.reshape(-1, *shape[1:])[: shape[0]] if shape[0] else np.zeros(shape, kind)

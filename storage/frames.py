@@ -1,6 +1,5 @@
 """The pictures of one camera, unpacked when they are asked for, however they are kept."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from storage import arrays
 from storage.images import Image, Picture, bring, decoder
-from storage.manifest import ROOT
 
 
 class Source(Protocol):
@@ -126,15 +124,13 @@ class Shard:
 
     clip = None
 
-    def __init__(self, folder: Path, about: dict[str, Any] | None = None) -> None:
-        about = json.loads((folder / ROOT).read_bytes()) if about is None else about
+    def __init__(self, folder: Path, known: arrays.About | None = None) -> None:
         self._folder = folder
-        self._about = about
-        self._codecs = about["codecs"][0]["configuration"]["codecs"]
-        self.shape: tuple[int, ...] = tuple(about["shape"])
-        self.dtype = np.dtype(about["data_type"])
+        self._about = about = arrays.read_about(folder) if known is None else known
+        self.shape = about.shape
+        self.dtype = np.dtype(about.kind)
         self._path = folder / arrays.shard(len(self.shape))
-        self._decode = decoder(self._codecs, self.shape[1:], self.dtype)
+        self._decode = decoder(about.inner, self.shape[1:], self.dtype)
         footer = 16 * max(1, self.shape[0])
         with self._path.open("rb", buffering=0) as file:
             file.seek(-footer - 4, os.SEEK_END)
@@ -142,7 +138,7 @@ class Shard:
 
     @property
     def codec(self) -> str:
-        name: str = self._codecs[0]["name"]
+        name: str = self._about.inner[0]["name"]
         return name
 
     def stored(self, places: Sequence[int]) -> Iterator[bytes]:
@@ -160,5 +156,5 @@ class Shard:
     def decoded(self, places: Sequence[int], least: int = 0) -> Iterator[Picture]:
         return (self._decode(stored, least) for stored in self.stored(places))
 
-    def __reduce__(self) -> tuple[type["Shard"], tuple[Path, dict[str, Any]]]:
+    def __reduce__(self) -> tuple[type["Shard"], tuple[Path, arrays.About]]:
         return Shard, (self._folder, self._about)
