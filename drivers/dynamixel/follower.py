@@ -1,6 +1,5 @@
 """An arm that follows: it holds where it is, and goes where it is told."""
 
-import contextlib
 import logging
 import threading
 from dataclasses import dataclass, field
@@ -62,8 +61,8 @@ class Follower:
     ``speed``. Servos stop by themselves when this program dies: their bus watchdog trips. Leaving it lets the arm
     sink and takes torque from every servo, whatever the others do.
 
-    A servo that falls silent, or switches itself off, loses the arm: the others hold where they are, and the arm
-    has to be left and entered again.
+    A servo that falls silent, or switches itself off, loses the arm: the others finish the cycle they are in, no
+    goal follows, and they hold there. The arm has to be left and entered again.
 
     What it cannot do: it feels no contact, and does not compensate gravity; a joint's current is what its first
     servo takes. The gripper's opening is linear in its angle, as ALOHA's is. A tripped watchdog stops a servo in
@@ -247,17 +246,13 @@ class Follower:
         bus = self._bus
         if bus is None:
             raise DeviceError(f"{self.name} has not been entered; use it as a context manager")
-        try:
-            sensed = sense(bus, FOLLOWER, self.clock, self._turn)
-            self._turn += 1
-            self._mind(sensed)
-            with self._lock:
-                self._feel(sensed)
-                goal, target = self._advance(), self._target
-                bus.write_all(at.GOAL_POSITION, self._goals(goal))
-        except DeviceError:
-            self._freeze(bus)
-            raise
+        sensed = sense(bus, FOLLOWER, self.clock, self._turn)
+        self._turn += 1
+        self._mind(sensed)
+        with self._lock:
+            self._feel(sensed)
+            goal, target = self._advance(), self._target
+            bus.write_all(at.GOAL_POSITION, self._goals(goal))
         return sensed.t, self._row(sensed, target)
 
     def _mind(self, sensed: Sensed) -> None:
@@ -294,13 +289,6 @@ class Follower:
     def _goals(self, goal: Floats) -> dict[int, int]:
         positions = [*self.calibration.positions(goal[:6]).tolist(), self.calibration.grip(goal[6], self.widest)]
         return dict(zip(FOLLOWER.masters, positions, strict=True))
-
-    def _freeze(self, bus: Bus) -> None:
-        """Let every servo that still listens aim where it stands."""
-        for joint in FOLLOWER.arm:
-            for id_ in joint.ids:
-                with contextlib.suppress(DeviceError):
-                    bus.put(id_, at.GOAL_POSITION, bus.get(id_, at.PRESENT_POSITION))
 
     def _row(self, sensed: Sensed, target: Floats) -> tuple[Any, ...]:
         here, chain, health = self._now, self.kinematics, sensed.health
