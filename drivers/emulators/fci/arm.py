@@ -209,14 +209,14 @@ class Arm:
         else:
             if self.move is None:
                 self._brake()
-            self.plant.follow(self.q_d, self.dq_d)
+            self.plant.follow(self.q_d, self.dq_d, self.ddq_d)
         self._feel()
         self._say()
 
     def _brake(self) -> None:
-        self.dq_d = self.dq_d - np.clip(self.dq_d, -BRAKING * MILLISECOND, BRAKING * MILLISECOND)
+        self.ddq_d = -np.clip(self.dq_d / MILLISECOND, -BRAKING, BRAKING)
+        self.dq_d = self.dq_d + self.ddq_d * MILLISECOND
         self.q_d = np.clip(self.q_d + self.dq_d * MILLISECOND, POSITION_LOW, POSITION_HIGH)
-        self.ddq_d = np.zeros(7)
 
     def _obey(self, move: Move, command: Row | None) -> None:
         self._received[self.clock % 100] = command is not None or not move.answered

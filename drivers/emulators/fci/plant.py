@@ -75,11 +75,14 @@ class Plant:
         driven = self.data.qfrc_actuator[:7] + self._applied
         return driven + self.data.qfrc_gravcomp[:7]  # type: ignore[no-any-return]  # MuJoCo ships no type information
 
-    def follow(self, q: Floats, dq: Floats) -> None:
-        """Let a millisecond pass while the joints are held to set points that move."""
+    def follow(self, q: Floats, dq: Floats, ddq: Floats) -> None:
+        """Let a millisecond pass while the joints are held to set points that move, and speed up as they do."""
         self.model.opt.disableactuator = 0
         self.data.ctrl[:7] = q + self._late * dq
-        self._pass(np.zeros(7))
+        acceleration, torque = np.zeros(self.model.nv), np.zeros(self.model.nv)
+        acceleration[:7] = ddq
+        mujoco.mj_mulM(self.model, self.data, torque, acceleration)
+        self._pass(torque[:7])
 
     def exert(self, torque: Floats) -> None:
         """Let a millisecond pass under joint torques, gravity being taken care of."""
