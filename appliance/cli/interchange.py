@@ -140,7 +140,7 @@ def import_lerobot(
 
 
 def _wanted(catalog: "Catalog", task: str | None, outcome: Said | None, since: datetime | None) -> "Wanted":
-    """What a person asked for. What is in quarantine stays out."""
+    """What a person asked for."""
     from storage import Outcome, Wanted
 
     if task is not None:
@@ -149,7 +149,6 @@ def _wanted(catalog: "Catalog", task: str | None, outcome: Said | None, since: d
         task=task,
         outcome=None if outcome is None else Outcome(outcome),
         since=None if since is None else since.astimezone(),
-        quarantined=False,
     )
 
 
