@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -535,6 +536,26 @@ def test_a_dataset_that_cannot_be_read_says_so_in_one_line(tmp_path: Path, lerob
     refused("lists no episodes")
 
 
+def test_a_picture_that_cannot_be_kept_is_named(tmp_path: Path, lerobot: Any) -> None:
+    theirs(lerobot, tmp_path / "theirs", {"top": "image"}, lengths=(3,))
+    data = tmp_path / "theirs/data/chunk-000/file-000.parquet"
+    good = pq.read_table(data)
+    place = good.schema.get_field_index("observation.images.top")
+    whole = good["observation.images.top"].to_pylist()
+    grey, small = (cv2.imencode(".png", np.zeros(shape, "u1"))[1].tobytes() for shape in ((48, 64), (24, 32, 3)))
+    for broken, reason in (
+        (b"no picture", "frame 1: the picture is damaged"),
+        (grey, r"frame 1: pictures of uint8 \(48, 64\) cannot be kept"),
+        (small, r"not all of one size but \[\(24, 32, 3\), \(48, 64, 3\)\]"),
+        (None, "a picture is missing"),
+    ):
+        cells = pa.array([whole[0], {"bytes": broken, "path": None}, whole[2]], good.schema.field(place).type)
+        pq.write_table(good.set_column(place, good.schema.field(place), cells), data)
+        dataset = open_dataset(tmp_path / "theirs")
+        with pytest.raises(CannotRead, match=rf"episode 0, 'observation.images.top'.*{reason}"):
+            adopt(dataset, dataset.episodes[0], tmp_path / "home", {"task": "sort"})
+
+
 def test_a_damaged_file_is_named_with_its_episode(tmp_path: Path, lerobot: Any) -> None:
     theirs(lerobot, tmp_path / "theirs", {"top": "video"})
     dataset = open_dataset(tmp_path / "theirs")
@@ -552,6 +573,18 @@ def test_a_damaged_file_is_named_with_its_episode(tmp_path: Path, lerobot: Any) 
     refused(r"episode 1: .*file-000.mp4 is missing", 1)
     film.write_bytes(whole)
     data = tmp_path / "theirs/data/chunk-000/file-000.parquet"
+    good = pq.read_table(data)
+    pq.write_table(good.slice(1), data)
+    refused(r"file-000.parquet has 6 rows of episode 0, not the 7 of meta", 0)
+    pq.write_table(good.drop_columns(["action"]), data)
+    refused(r"file-000.parquet has no column 'action', which meta/info.json promises", 1)
+    tasks = pa.array([7] * len(good), pa.int64())
+    pq.write_table(good.set_column(good.schema.get_field_index("task_index"), "task_index", tasks), data)
+    refused(r"episode 1 has a task_index that names no task", 1)
+    missing = pa.array([None, *good["count"].to_pylist()[1:]], pa.int64())
+    pq.write_table(good.set_column(good.schema.get_field_index("count"), "count", missing), data)
+    refused(r"episode 0, column 'count': it holds 6 numbers for 7 rows of shape \(1,\)", 0)
+    pq.write_table(good, data)
     data.write_bytes(data.read_bytes()[:-50])
     refused(r"data/chunk-000/file-000.parquet is damaged; episode 0 cannot be read", 0)
     data.unlink()

@@ -85,7 +85,7 @@ def _unpacked(packed: list[bytes], where: str, field: str) -> Iterator[NDArray[A
             yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         else:
             raise CannotRead(
-                f"{where}: pictures of {picture.dtype} {picture.shape} cannot be kept; colour is 3 bytes a pixel, "
+                f"{where}, frame {number}: pictures of {picture.dtype} {picture.shape} cannot be kept; colour is 3 bytes a pixel, "
                 "depth whole millimetres"
             )
 
