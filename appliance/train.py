@@ -17,6 +17,7 @@ from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.version import revision
 from learners.train import Diverged
+from ops.purge import CACHES
 from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Wanted, digest
 from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
 
@@ -105,7 +106,7 @@ def train(
                 [Episode(home.folder / one.standing.path, one.keep) for one in shown],
                 [instruction] * len(shown),
                 lambda done, of: prepare("reading episodes", done, of),
-                _unpacking(home.folder / "cache" / "frames", frozen.id, how, prepare),
+                _unpacking(home.folder / CACHES, frozen.id, how, prepare),
             )
             policy = how.fit(data, run, tell, None if parent is None else learners.load(home.folder / parent.path))
         except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:

@@ -1,0 +1,129 @@
+"""What is learned from is what somebody vouched for, as it stands now; its pictures are unpacked once if that pays."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from appliance.home import Home
+from appliance.train import CannotTrain, demonstrations, learner, train
+from storage import Catalog, Edit, EditKind, EpisodeRow, Outcome, PolicyRow, Verdict
+from storage.pictures import SPARE, caches
+from tests.takes import Take
+
+TASK = "pick_place"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path, str(tmp_path / "catalog.db"))
+    home.open(lambda _said: None).close()
+    return home
+
+
+@pytest.fixture
+def catalog(home: Home) -> Catalog:
+    return home.join()
+
+
+def show(home: Home, catalog: Catalog) -> UUID:
+    """Add a demonstration that succeeded."""
+    sealed = Take().to("red_cube").close("red_cube").lift().record(home.folder, camera=True)
+    row = EpisodeRow(
+        id=sealed.id,
+        task=TASK,
+        agent="person",
+        path=str(sealed.path.relative_to(home.folder)),
+        digest=sealed.digest,
+        seconds=sealed.seconds,
+        started=datetime.now(UTC),
+    )
+    catalog.add(row, Verdict(episode=sealed.id, by="me", outcome=Outcome.SUCCESS))
+    return sealed.id
+
+
+def edit(catalog: Catalog, episode: UUID, kind: EditKind, **value: Any) -> None:
+    catalog.edit(Edit(episode=episode, kind=kind, value=value, by="me", why="a test"))
+
+
+def learn(home: Home, steps: int = 4, batch: int = 16) -> tuple[PolicyRow, list[str]]:
+    """Train shortly; returns the policy, and what was said before the first step."""
+    given = {"cameras": json.dumps(["front"]), "steps": str(steps), "batch": str(batch), "tracker": "none"}
+    how = learner("ccol", "tiny", given)
+    said: list[str] = []
+    row = train(home, TASK, "ccol", "tiny", how, lambda *_: None, None, lambda what, _done, _of: said.append(what))
+    return row, list(dict.fromkeys(said))
+
+
+def test_what_is_quarantined_or_retired_is_not_learned_from(home: Home, catalog: Catalog) -> None:
+    good, doubtful, bad = (show(home, catalog) for _ in range(3))
+    edit(catalog, doubtful, EditKind.QUARANTINE)
+    edit(catalog, bad, EditKind.RETIRE)
+    assert [one.row.id for one in demonstrations(catalog, TASK)] == [good]
+    edit(catalog, doubtful, EditKind.RELEASE)
+    edit(catalog, bad, EditKind.RESTORE)
+    assert [one.row.id for one in demonstrations(catalog, TASK)] == [good, doubtful, bad]
+
+
+def test_when_all_that_succeeded_is_quarantined_that_is_said(home: Home, catalog: Catalog) -> None:
+    edit(catalog, show(home, catalog), EditKind.QUARANTINE)
+    with pytest.raises(
+        CannotTrain, match="no successful demonstration among its 1 episodes; 1 that succeeded are in qu"
+    ):
+        demonstrations(catalog, TASK)
+
+
+def test_what_was_trimmed_off_is_not_learned_from(home: Home, catalog: Catalog) -> None:
+    episode = show(home, catalog)
+    whole, _ = learn(home)
+    edit(catalog, episode, EditKind.TRIM, start=0.5, end=1.5)
+    part, _ = learn(home)
+    assert whole.metrics["windows"] > 12
+    assert 9 <= part.metrics["windows"] <= 11
+    assert whole.snapshot != part.snapshot
+
+
+def test_pictures_are_unpacked_once_for_all_trainings_on_the_same_episodes(home: Home, catalog: Catalog) -> None:
+    show(home, catalog)
+    first, said = learn(home)
+    assert said == ["reading episodes", "unpacking front"]
+    [cache] = caches(home.folder / "cache" / "frames")
+    assert cache.path.name.startswith(f"{first.snapshot}-front-")
+    assert learn(home, steps=5)[1] == ["reading episodes"]
+    assert len(caches(home.folder / "cache" / "frames")) == 1
+
+
+def test_pictures_that_are_hardly_looked_at_are_not_unpacked_beforehand(home: Home, catalog: Catalog) -> None:
+    show(home, catalog)
+    assert learn(home, steps=1, batch=4)[1] == ["reading episodes"]
+    assert caches(home.folder / "cache" / "frames") == []
+
+
+def test_a_full_disk_is_told_and_does_not_stop_the_training(
+    home: Home, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show(home, catalog)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=SPARE))
+    row, said = learn(home)
+    assert said[1].startswith("not unpacking front: ")
+    assert "drop other caches" in said[1]
+    assert row.metrics["windows"] > 10
+
+
+def test_caches_of_other_snapshots_make_room(home: Home, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take half of what is left of the disk at most."""
+    show(home, catalog)
+    old, _ = learn(home)
+    show(home, catalog)
+    new, _ = learn(home)
+    names = [cache.path.name for cache in caches(home.folder / "cache" / "frames")]
+    assert [name.partition("-")[0] for name in names] == [old.snapshot, new.snapshot]
+    show(home, catalog)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=0))
+    learn(home)
+    assert caches(home.folder / "cache" / "frames") == []
