@@ -15,6 +15,13 @@ DEPTH = "depth"
 """How far away it was: (height, width) whole millimetres, <u2, 0 where nothing is known."""
 
 
+FILM = "rgb.mp4"
+"""The file, in its stream's folder, that holds all images of a camera when they are kept as a film."""
+
+MOMENTS = "rgb_moments"
+"""Beside a film, for each of its images: when it is shown, in the film's own unit, and 1 if reading can begin there."""
+
+
 def pictures(dtype: np.dtype[Any]) -> list[str]:
     """The fields that are pictures, in the row's order: ``rgb`` and ``depth``. A row that has one is a camera's."""
     return [name for name in dtype.names or () if _is_picture(name, dtype[name])]
@@ -42,6 +49,11 @@ def part(rows: Rows, fields: list[str]) -> Rows:
 def without_pictures(rows: Rows) -> Rows:
     """A camera's rows but their pictures."""
     return part(rows, list(plain_dtype(rows.dtype).names or ()))
+
+
+def stored_dtype(dtype: np.dtype[np.void], filmed: bool) -> np.dtype[np.void]:
+    """A row as it is given to be kept: without the image when that is in a film."""
+    return part_of(dtype, [name for name in dtype.names or () if not (filmed and name == RGB)])
 
 
 def arrival(rows: Rows) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from storage import arrays
 from storage.grade import Demands, below, grade
-from storage.layout import RGB, dtype_of, pictures, plain_dtype
+from storage.layout import FILM, MOMENTS, RGB, dtype_of, pictures, plain_dtype, stored_dtype
 from storage.log import Log, Records
 from storage.manifest import LOG, MANIFEST, ROOT, Sum, manifest_of
 from storage.timeline import Rows
@@ -44,14 +45,14 @@ class Remains:
     """Bytes after the last whole row of some device."""
 
 
-def log_paths(folder: Path, dtype: np.dtype[np.void]) -> dict[str, Path]:
+def log_paths(folder: Path, dtype: np.dtype[np.void], filmed: bool) -> dict[str, Path]:
     """Where a device's rows are written as they come: one log for all fields, or for a camera one per picture.
 
-    The first log of a camera has its other fields too. The key is the picture's field, "" when there is none.
+    The first log of a camera has its other fields too. The key is the picture's field, "" when there is none. Images
+    that are ``filmed`` are in no log.
     """
-    return {field: folder / field / arrays.shard(1 + len(dtype[field].shape)) for field in pictures(dtype)} or {
-        "": folder / LOG
-    }
+    fields = pictures(stored_dtype(dtype, filmed))
+    return {field: folder / field / arrays.shard(1 + len(dtype[field].shape)) for field in fields} or {"": folder / LOG}
 
 
 def remains(staged: Path) -> Remains:
@@ -124,22 +125,21 @@ class Logs:
     """What one device left: its log, or for a camera one per picture, of which the shortest says how many rows."""
 
     def __init__(self, folder: Path, dtype: np.dtype[np.void], known: Mapping[Path, Log]) -> None:
-        self._dtype = dtype
         self._known = known
-        self._camera = bool(pictures(dtype))
         self._plain = plain_dtype(dtype)
         with ExitStack() as opened:
             self._logs = {
                 field: opened.enter_context(Records(path, known[path].sizes if path in known else None))
-                for field, path in log_paths(folder, dtype).items()
+                for field, path in log_paths(folder, dtype, (folder / FILM).exists()).items()
             }
+            self._camera = "" not in self._logs
             self._opened = opened.pop_all()
 
     def __len__(self) -> int:
         """How many whole rows there are."""
         if self._camera:
             return min(len(log.index) for log in self._logs.values())
-        return sum(record.size for record in self._logs[""].index) // self._dtype.itemsize
+        return sum(record.size for record in self._logs[""].index) // self._plain.itemsize
 
     @property
     def torn(self) -> int:
@@ -155,7 +155,7 @@ class Logs:
         """Every field but the pictures."""
         if not self._camera:
             whole = self._logs[""]
-            return np.frombuffer(b"".join(whole.body(record) for record in whole.index), self._dtype)
+            return np.frombuffer(b"".join(whole.body(record) for record in whole.index), self._plain)
         first = next(iter(self._logs.values()))
         return np.frombuffer(
             b"".join(first.body(record, self._plain.itemsize) for record in first.index[: len(self)]), self._plain
@@ -208,13 +208,15 @@ def _write_arrays(staged: Path, attributes: Mapping[str, Any], known: Mapping[Pa
         for field in rows.dtype.names or ():
             arrays.write_array(folder / field, rows[field])
         for field in pictures(dtype):
-            codecs = about["images"][name][field]
-            shape = (len(rows), *dtype[field].shape)
+            if field == RGB and (folder / FILM).exists():
+                about["images"][name][field] = _describe_film(folder)
+                continue
+            codecs, shape = about["images"][name][field], (len(rows), *dtype[field].shape)
             arrays.write_json(folder / field / ROOT, arrays.shard_description(shape, dtype[field].base.name, codecs))
         arrays.write_group(folder, {"rows": layout})
     about["rows"] = {name: len(rows) for name, rows in taken.items()}
     ends = [int(t) for rows in taken.values() if len(rows) for t in (rows["t"][0], rows["t"][-1])]
-    about["first"], about["seconds"] = (min(ends), (max(ends) - min(ends)) / 1e9) if ends else (0, 0.0)
+    about["seconds"] = (max(ends) - min(ends)) / 1e9 if ends else 0.0
     graded = grade(taken, frozenset(name for name, layout in about["streams"].items() if pictures(dtype_of(layout))))
     short = below(graded, Demands.of(root.get("demands", {})))
     found = {"grade": graded.as_json(), "quarantine": "; ".join(short)}
@@ -229,3 +231,13 @@ def _write_arrays(staged: Path, attributes: Mapping[str, Any], known: Mapping[Pa
         },
     )
     return {path.relative_to(staged).as_posix(): found for path, found in sums.items()}
+
+
+def _describe_film(folder: Path) -> list[dict[str, Any]]:
+    """Note where each image of a film is, and return what it is coded with. The log it stands for is empty."""
+    from storage.clip import told
+
+    about = told(folder / FILM)
+    arrays.write_array(folder / MOMENTS, about.moments)
+    shutil.rmtree(folder / RGB, ignore_errors=True)
+    return [{"name": about.codec, "configuration": {"film": FILM}}]

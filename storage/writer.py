@@ -18,7 +18,7 @@ import numpy as np
 from storage import arrays
 from storage.grade import Demands
 from storage.images import ImageCodec, Jpeg, Millimetres, PictureCodec
-from storage.layout import DEPTH, RGB, checked, fields_of, pictures, without_pictures
+from storage.layout import DEPTH, RGB, checked, fields_of, pictures, stored_dtype, without_pictures
 from storage.log import Log
 from storage.seal import FORMAT, Sealed, finish, lock, log_paths, unlock
 from storage.timeline import Rows
@@ -62,6 +62,10 @@ class EpisodeWriter:
         Demands.of(self._attributes.get("demands", {}))
         self._codecs = {name: _codecs(name, dtype, images) for name, dtype in self._streams.items() if pictures(dtype)}
         self._logs: dict[str, dict[str, Log]] = {}
+        self._unseen: dict[str, int] = {}
+        """For each camera that has a film, how many of its images have no row yet."""
+        self._empty: list[Log] = []
+        """Of those cameras, the logs that stay empty; they may be syncing, so they are closed in the end."""
         self._lock: int | None = None
         self._stop = threading.Event()
         self._syncing = threading.Thread(target=self._keep_syncing, name=f"sync {self.id}", daemon=True)
@@ -80,8 +84,12 @@ class EpisodeWriter:
             raise ValueError(
                 f"this episode has no stream {stream!r}; it has {sorted(self._logs) or 'none: it is not open'}"
             )
-        if rows.dtype != dtype:
-            raise ValueError(f"stream {stream!r} has rows of {dtype}, not of {rows.dtype}")
+        if rows.dtype != (expected := stored_dtype(dtype, stream in self._unseen)):
+            raise ValueError(f"stream {stream!r} has rows of {expected}, not of {rows.dtype}")
+        if stream in self._unseen:
+            self._unseen[stream] -= len(rows)
+            if self._unseen[stream] < 0:
+                raise ValueError(f"the film of {stream!r} shows {-self._unseen[stream]} images too few for these rows")
         try:
             for field, t, body in self._records(stream, rows):
                 logs[field].append(t, body)
@@ -90,13 +98,45 @@ class EpisodeWriter:
             raise self._error from error
 
     def film(self, stream: str, rows: Rows, clip: Path) -> None:
-        """Take all images of one camera as they are in a film, and with ``rows`` all else that the camera said.
+        """Take all images of one camera from a film, as they are, and with ``rows`` what else the camera said.
+
+        More such rows may follow with `append`; in the end there is one for every image. A film is one video in a file
+        that PyAV reads; its first image stands alone, and its images may have one more row or column when the
+        camera's number is odd. It is copied.
 
         Raises:
             OSError: it could not be kept.
-            ValueError: the film does not have one image of the camera's size for every row.
+            ValueError: there is no such camera, it has rows already, the film cannot be read, or does not have an image
+                of the camera's size for every row.
         """
-        raise NotImplementedError(f"films come later: {stream}, {len(rows)} rows, {clip}")
+        from storage import clip as films
+
+        self._check()
+        dtype = self._streams.get(stream)
+        if dtype is None or RGB not in pictures(dtype) or stream not in self._logs:
+            raise ValueError(f"this episode has no camera {stream!r} with images that could be a film")
+        if stream in self._unseen or any(len(log.sizes) for log in self._logs[stream].values()):
+            raise ValueError(f"there are rows of {stream!r} already; its film comes before them")
+        about, shape = films.told(clip), dtype[RGB].shape
+        if not films.fits(shape, about) or len(rows) > len(about.moments):
+            raise ValueError(
+                f"{clip} shows {len(about.moments)} images of {about.height} by {about.width}; {stream!r} has "
+                f"{len(rows)} rows and images of {shape[0]} by {shape[1]}"
+            )
+        folder, before = self._staged / stream, self._logs[stream]
+        try:
+            after = {
+                field: before[field] if field in before else Log(path)
+                for field, path in log_paths(folder, dtype, filmed=True).items()
+            }
+            films.adopt(clip, folder)
+        except OSError as error:
+            self._error = _explained(error, f"cannot keep the film of {stream!r}", folder)
+            raise self._error from error
+        self._logs[stream] = after
+        self._empty.append(before[RGB])
+        self._unseen[stream] = len(about.moments)
+        self.append(stream, rows)
 
     def flush(self) -> None:
         """Wait until the disk has every row given so far.
@@ -116,7 +156,10 @@ class EpisodeWriter:
 
         Raises:
             OSError: some rows could not be kept, or the arrays could not be written. What there is stays in staging.
+            ValueError: some images of a film have no row.
         """
+        if short := {stream: count for stream, count in self._unseen.items() if count}:
+            raise ValueError(f"films show more images than there are rows: {short}")
         known = self._halt()
         self._check()
         try:
@@ -163,7 +206,7 @@ class EpisodeWriter:
         arrays.write_group(self._staged, described)
         for name, dtype in self._streams.items():
             self._logs[name] = {}
-            for field, path in log_paths(self._staged / name, dtype).items():
+            for field, path in log_paths(self._staged / name, dtype, filmed=False).items():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._logs[name][field] = Log(path)
         arrays.sync_tree(self._staged)
@@ -209,9 +252,9 @@ class EpisodeWriter:
             self._syncing.join()
         self._sync()
         known = {log.path: log for logs in self._logs.values() for log in logs.values()}
-        for log in known.values():
+        for log in [*known.values(), *self._empty]:
             log.close()
-        self._logs = {}
+        self._logs, self._empty = {}, []
         return known
 
     def _release(self) -> None:

@@ -22,7 +22,7 @@ def main() -> None:
 
     theirs, hot = peer.dataset(EPISODES), ours.dataset(EPISODES)
     with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-        cold = [compact(path, Path(folder)).path for path in hot]
+        cold = [compact(path, Path(folder) / path.name).path for path in hot]
         usual = ours.size(theirs) / EPISODES
         seen = [Episode(path) for path in hot], [Episode(path) for path in cold]
         tell("bytes of the hot tier", "bytes an episode", _mean(hot), usual, Demand("ratio", "most", 4.5))
