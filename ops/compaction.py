@@ -83,7 +83,7 @@ def compact(
     refuse_strange(root, copy)
     before = size(original)
     said = [edit for edit in catalog.edits(found.row.id) if edit.kind is EditKind.COMPACT]
-    value = said[-1].value if said else _made(original, copy, found, root)
+    value = said[-1].value if said else _made(original, copy, root)
     if not said:
         catalog.edit(Edit(episode=found.row.id, kind=EditKind.COMPACT, value=value, by=by, why=why))
     if remove_original:
@@ -94,22 +94,15 @@ def compact(
     return Compacted(found.row.id, before, value["bytes"], remove_original)
 
 
-def _made(original: Path, copy: Path, found: Listed, root: Path) -> dict[str, Any]:
+def _made(original: Path, copy: Path, root: Path) -> dict[str, Any]:
     """Make the copy, unless an interrupted run has made it; say where it is and what is in it."""
     from storage.compact import compact as make
 
-    if wrong := check(original):
-        raise CannotCompact(f"episode {found.row.id} is damaged, so no copy is made of it: {'; '.join(wrong)}")
-    if copy.exists() and not _is_of(copy, found):
-        remove(root, copy)
-    if not copy.exists():
-        make(original, copy)
-    return {"path": copy.relative_to(root).as_posix(), "digest": digest(copy), "bytes": size(copy)}
-
-
-def _is_of(copy: Path, found: Listed) -> bool:
-    """Whether a folder is a whole copy of this very recording."""
-    return not check(copy) and Episode(copy).attributes.get("compacted", {}).get("from") == found.row.digest
+    try:
+        made = make(original, copy)
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        raise CannotCompact(str(error)) from error
+    return {"path": copy.relative_to(root).as_posix(), "digest": made.digest, "bytes": made.bytes}
 
 
 def _is_cold(found: Listed) -> bool:
