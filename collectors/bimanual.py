@@ -168,7 +168,7 @@ _STAY, _FLIP = np.array([1.0, 0.0, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 1.0])
 
 
 def _by(point: Floats, x: float, y: float, z: float) -> Floats:
-    return point + np.array([x, y, z])
+    return np.asarray(point + np.array([x, y, z]))
 
 
 def _about(axis: int, degrees: float) -> Floats:
@@ -178,7 +178,7 @@ def _about(axis: int, degrees: float) -> Floats:
 
 
 def _back(turn: Floats) -> Floats:
-    return turn * [1.0, -1.0, -1.0, -1.0]
+    return np.append(turn[0], -turn[1:])
 
 
 def _times(one: Floats, other: Floats) -> Floats:

@@ -128,6 +128,20 @@ def test_losing_one_arm_is_losing_both_and_both_hold(side: str, clock: StepClock
     assert not any(torque(other).values())
 
 
+def test_an_arm_that_comes_back_is_not_taken_on_unasked(clock: StepClock) -> None:
+    robot = toys(clock)
+    with robot:
+        clock.sleep_until(100 * MS)
+        robot.right.lost = True  # type: ignore[attr-defined]  # a toy whose cable can be pulled
+        with pytest.raises(DeviceLost, match="arms, right: arm: no answer"):
+            robot.read(0)
+        robot.right.lost = False  # type: ignore[attr-defined]
+        with pytest.raises(DeviceLost, match="no answer"):
+            robot.read(0)
+    with robot:
+        assert len(robot.read(0))
+
+
 def test_a_target_that_one_arm_refuses_moves_neither(clock: StepClock) -> None:
     (one, bus), (two, other) = arm(clock, "left"), arm(clock, "right")
     with Dual("arms", one, two) as robot:

@@ -82,6 +82,25 @@ def test_no_joint_moves_faster_than_it_may_however_far_the_target_jumps(clock: S
     assert fastest == pytest.approx(robot.speed, rel=0.05)
 
 
+def test_the_servos_themselves_are_told_how_fast_they_may_turn(clock: StepClock) -> None:
+    """If this program aims too far, they still do not go faster."""
+    robot, bus = arm(clock)
+    with robot:
+        counts = {bus[id_].get(at.PROFILE_VELOCITY) for id_ in range(1, 10)}
+        assert [count * at.SPEED for count in counts] == pytest.approx([robot.speed], abs=at.SPEED)
+
+
+def test_the_goal_is_never_far_ahead_of_where_the_arm_may_be(clock: StepClock) -> None:
+    """So that little is left to do if this is the last word that the servos hear."""
+    robot, bus = arm(clock)
+    with robot:
+        robot.command(target(np.full(6, 1.2)))
+        for _ in range(10):
+            was = bus[1].get(at.GOAL_POSITION)
+            clock.sleep_until(clock.now() + 10 * MS)
+            assert bus[1].get(at.GOAL_POSITION) - was <= robot.speed * 0.01 / (2 * np.pi) * at.TURN + 1
+
+
 def test_a_target_beyond_the_limits_stops_at_them(clock: StepClock) -> None:
     robot, _ = arm(clock)
     with robot:

@@ -171,7 +171,7 @@ class Follower:
         except BaseException:
             bus.close()
             raise
-        self._bus = bus
+        self._bus, self._turn = bus, 0
         self._pump.start(self._cycle)
         return self
 

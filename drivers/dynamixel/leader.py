@@ -109,7 +109,7 @@ class Leader:
         except BaseException:
             bus.close()
             raise
-        self._bus = bus
+        self._bus, self._turn = bus, 0
         self._pump.start(self._cycle)
         return self
 

@@ -22,7 +22,7 @@ from drivers.twin.aloha.scene import CAMERAS, WIDEST
 from drivers.twin.aloha.table import Camera, Part
 from drivers.twin.aloha.world import ROBOT, World
 
-WATCH = 10_000_000
+WATCH = 20_000_000
 """How often somebody looks whether a bus watchdog has tripped, in nanoseconds."""
 
 COUNTS = 200.0
