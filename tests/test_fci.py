@@ -418,7 +418,7 @@ def test_faults_and_the_truth_go_over_the_admin_channel() -> None:
             ask(HOST, "dance")
         with pytest.raises(Unwilling, match="has no \\['purple_cube'\\]"):
             ask(HOST, "restart", condition={"purple_cube": [0.5, 0.1, 0.0]})
-        seen = []
+        seen: list[Any] = []
         for rows in watch(HOST, "truth", 100.0):
             seen.extend(rows)
             if len(seen) >= 5:

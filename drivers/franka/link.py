@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Unanswered
 from contextlib import suppress
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,6 +36,9 @@ SLACK = 0.05
 
 LOOK = 0.0005
 """Seconds between two looks for a new state while the arm moves."""
+
+SILENT = 300_000_000
+"""A connection that brought no state for so many nanoseconds is made anew when an operator recovers."""
 
 KEPT = 2000
 """Rows that are kept for readers: two seconds."""
@@ -233,6 +237,7 @@ class Link:
         except ImportError as error:
             raise DeviceError(f"{settings.name}: franky-control is missing: install the extra [hardware]") from error
         except (franky.Exception, RuntimeError) as error:
+            clear_frames(error.__traceback__)  # or they would keep the connection open
             raise DeviceLost(f"{settings.name}: {explain_connection(settings.host, error)}") from error
         self.stamps = Stamps()
         self._take(state)
@@ -255,9 +260,8 @@ class Link:
             return
         self._tracker, self._tracks = None, "nothing"
         try:
-            if self._listener is None or not self._listener.is_alive():
-                self._robot = None
-                self._connect()
+            if time.monotonic_ns() - self._heard > SILENT:
+                self._reconnect()
             with suppress(franky.Exception):  # what ended the last motion is known
                 self._robot.join_motion()
             if self._robot.state.robot_mode == franky.RobotMode.Reflex:
@@ -267,6 +271,13 @@ class Link:
                 self._prepare()
         except (franky.Exception, RuntimeError) as error:
             raise DeviceLost(f"{self.settings.name}: it cannot be recovered yet: {self._why(error)}") from error
+
+    def _reconnect(self) -> None:
+        """Connect anew, once the old connection is gone: there can be only one."""
+        self._robot = None
+        if self._listener is not None:
+            self._listener.join(self.settings.patience / 2)
+        self._connect()
 
     def _rest(self) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ REMEMBERED = 12
 """Targets whose punctuality says how late the next one may come."""
 
 STOPPING = 15.0
-"""How fast every joint slows down when it holds, in rad/s²."""
+"""Most that a joint slows down, in rad/s²: it must be able to stop where its last target is, or when it holds."""
 
 EAGER = 40.0
 """How fast a reference that is off its way returns to it, per second."""
@@ -80,12 +80,14 @@ class Reference:
         if seconds == 0 or not self._targets:
             return self.q, self.dq
         there, speed = self._wanted(now - self.delay)
-        limit = np.full(7, STOPPING) if self._stopping else self._acceleration
-        off = there - self.q
-        # Back to the way, but never faster than can be braked away before it is reached.
-        back = np.sign(off) * np.minimum(EAGER * np.abs(off), np.sqrt(2 * limit * np.abs(off)))
-        dq = np.clip(speed + back, -self._speed, self._speed)
-        self.dq = self.dq + np.clip(dq - self.dq, -limit * seconds, limit * seconds)
+        off, left = there - self.q, self.end - self.q
+        # Back to the way, but never faster than can be braked away: not before the way, and not before its end.
+        back = np.sign(off) * np.minimum(EAGER * np.abs(off), np.sqrt(2 * self._acceleration * np.abs(off)))
+        most = np.where((speed + back) * left >= 0, np.sqrt(2 * STOPPING * np.abs(left)), self._speed)
+        dq = np.clip(speed + back, -np.minimum(most, self._speed), np.minimum(most, self._speed))
+        slower = (np.abs(dq) < np.abs(self.dq)) | (dq * self.dq < 0)
+        limit = np.where(slower, STOPPING, self._acceleration) * seconds
+        self.dq = self.dq + np.clip(dq - self.dq, -limit, limit)
         self.q = self.q + self.dq * seconds
         return self.q, self.dq
 
