@@ -141,7 +141,9 @@ def train(
 
 def _fingerprint(method: str, settings: Mapping[str, Any], snapshot: str, parent: PolicyRow | None) -> str:
     """What two runs have in common when the second may go on where the first stopped."""
-    same = [method, settings, snapshot, None if parent is None else str(parent.id), revision()]
+    # However many workers help, the run is the same.
+    parts = {k: {**v, "workers": None} if k == "training" else v for k, v in settings.items()}
+    same = [method, parts, snapshot, None if parent is None else str(parent.id), revision()]
     return hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

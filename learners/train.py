@@ -208,7 +208,7 @@ class _Progress:
         name = f"step-{done}.safetensors"
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, self.run / name)
         note = self.run / "last.json.part"
-        note.write_text(json.dumps({"done": done, "tensors": name, "how": asdict(self.how)}, indent=1))
+        note.write_text(json.dumps({"done": done, "tensors": name, "how": self._settings()}, indent=1))
         with note.open() as file:
             os.fsync(file.fileno())
         note.rename(self.run / "last.json")
@@ -216,12 +216,16 @@ class _Progress:
             if old.name != name:
                 old.unlink()
 
+    def _settings(self) -> dict[str, Any]:
+        """What makes this run what it is; how many workers help does not."""
+        return {name: value for name, value in asdict(self.how).items() if name != "workers"}
+
     def resume(self) -> int:
         """Go back to where the run stopped; returns the steps already done."""
         if self.run is None or not (self.run / "last.json").exists():
             return 0
         note = json.loads((self.run / "last.json").read_text())
-        if note["how"] != asdict(self.how):
+        if note["how"] != self._settings():
             raise ValueError(f"{self.run} holds a run with other settings; choose another folder to begin anew")
         tensors = load_file(self.run / note["tensors"])
         self.net.load_state_dict(_under("net.", tensors))

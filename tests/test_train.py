@@ -116,6 +116,14 @@ def test_ten_steps_and_ten_more_are_twenty(how: Training, tmp_path: Path) -> Non
     assert told == list(range(11, 21))
 
 
+def test_the_number_of_workers_changes_nothing_not_even_halfway(tmp_path: Path) -> None:
+    whole = weights(replace(QUICK, workers=0))
+    assert_same(weights(replace(QUICK, workers=3)), whole)
+    with pytest.raises(Stopped):
+        weights(replace(QUICK, workers=0), tmp_path, stop_after(10))
+    assert_same(weights(replace(QUICK, workers=1), tmp_path), whole, near=1e-6)
+
+
 def test_a_run_that_is_done_is_not_trained_further(tmp_path: Path) -> None:
     told: list[int] = []
     done = weights(replace(QUICK, ema=0.9), tmp_path)
