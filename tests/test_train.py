@@ -177,8 +177,9 @@ def test_too_high_a_learning_rate_ends_in_words() -> None:
 
 @pytest.mark.parametrize("bad", [math.inf, math.nan])
 def test_data_that_are_no_numbers_end_it_and_are_not_stored_as_progress(bad: float, tmp_path: Path) -> None:
-    data = squares()
-    data.plan[:, 0, 0] = bad
+    plan = squares().plan[:].copy()
+    plan[:, 0, 0] = bad
+    data = replace(squares(), plan=plan)
     net = Net(TINY, {"vocabulary": Words.vocabulary([INSTRUCTION])})
     with pytest.raises(Diverged, match="at step 0"):
         train(net, data, replace(QUICK, save_every=1), tmp_path)
