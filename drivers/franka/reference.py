@@ -10,8 +10,8 @@ Floats = NDArray[np.float64]
 FIRST, LONGEST = 50_000_000, 150_000_000
 """How long after their moment the first targets are reached, and the longest that any is, in nanoseconds."""
 
-REMEMBERED = 12
-"""Targets whose punctuality says how late the next one may come."""
+REMEMBERED, MARGIN = 24, 15_000_000
+"""Targets whose punctuality says how late the next one may come, and by how much (ns) the worst is exceeded."""
 
 STOPPING = 15.0
 """Most that a joint slows down, in rad/s²: it must be able to stop where its last target is, or when it holds."""
@@ -57,7 +57,7 @@ class Reference:
             self.delay = min(max(0, now + FIRST - t), LONGEST)
         else:
             self._late.append(now - self._targets[-1][0])
-            self.delay = min(max(0, *self._late), LONGEST)
+            self.delay = min(max(0, max(self._late) + MARGIN), LONGEST)
         self._targets.append((t, np.array(q, np.float64)))
         self._stopping = False
 
