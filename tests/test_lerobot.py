@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from drivers import Rows, row_type
-from storage import Episode, EpisodeWriter, Stale
+from storage import Episode, EpisodeWriter, Stale, check
 from storage.export import CannotWrite, Take
 from storage.lerobot import CannotRead, Coding, Export, adopt, open_dataset, video, write
 from storage.lerobot.adopt import sweep
@@ -335,6 +335,8 @@ def test_what_came_from_lerobot_goes_back_unchanged(
     how = {} if codec is None else {"rgb_encoder": lerobot.rgb(vcodec=codec, g=5)}
     before = theirs(lerobot, tmp_path / "theirs", cameras, **how)
     episodes = bring(tmp_path / "theirs", tmp_path / "home")
+    assert all(check(episode.path) == [] for episode in episodes)
+    assert all((episodes[1].frames(name).clip is not None) == (kind == "video") for name, kind in cameras.items())
     write([Take(episode) for episode in episodes], tmp_path / "back", Export(FPS))
     same(before, lerobot.open(tmp_path / "back"))
     again = bring(tmp_path / "back", tmp_path / "second")
@@ -498,6 +500,19 @@ def test_numbers_of_a_camera_called_image_do_not_spoil_the_statistics(tmp_path: 
     stats = lerobot.open(tmp_path / "out").meta.stats
     assert set(stats) >= {"observation.images.image", "timestamp"}
     assert lerobot.aggregate([stats, stats]).keys() == stats.keys()
+
+
+def test_a_film_larger_than_its_pictures_is_coded_again(tmp_path: Path, lerobot: Any) -> None:
+    """A film of odd pictures has a row and a column more than they; LeRobot is to see none of that."""
+    video.encode(np.full((4, 48, 64, 3), 90, np.uint8), tmp_path / "film.mp4", FPS, Coding())
+    odd = row_type(("rgb", "u1", (47, 63, 3)))
+    rows: Rows = np.zeros(4, row_type())
+    rows["t"] = np.arange(4) * 100_000_000
+    with EpisodeWriter(tmp_path / "home", {"odd": odd}, {"task": "look"}) as writer:
+        writer.film("odd", rows, tmp_path / "film.mp4")
+        episode = Episode(writer.seal().path)
+    write([Take(episode)], tmp_path / "out", Export(FPS))
+    assert lerobot.open(tmp_path / "out")[3]["observation.images.odd"].shape == (3, 47, 63)
 
 
 def test_a_film_that_is_coded_again_is_described_as_it_is_now(tmp_path: Path, lerobot: Any) -> None:

@@ -209,11 +209,8 @@ def _keep(writer: EpisodeWriter, camera: Seen, t: NDArray[np.int64]) -> None:
     if camera.clip is not None:
         plain: Rows = np.zeros(len(t), [("t", "<i8")])
         plain["t"] = t
-        try:
-            writer.film(camera.stream, plain, camera.clip)
-            return
-        except NotImplementedError:
-            pass
+        writer.film(camera.stream, plain, camera.clip)
+        return
     row: Rows = np.zeros(1, camera.kind)
     for stamp, picture in zip(t, camera.pictures(), strict=True):
         row["t"], row[camera.kind.names[-1]] = stamp, picture  # type: ignore[index]  # it has names

@@ -85,8 +85,8 @@ def _unpacked(packed: list[bytes], where: str, field: str) -> Iterator[NDArray[A
             yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         else:
             raise CannotRead(
-                f"{where}, frame {number}: pictures of {picture.dtype} {picture.shape} cannot be kept; colour is 3 bytes a pixel, "
-                "depth whole millimetres"
+                f"{where}, frame {number}: pictures of {picture.dtype} {picture.shape} cannot be kept; "
+                "colour is 3 bytes a pixel, depth whole millimetres"
             )
 
 
