@@ -16,7 +16,7 @@ from appliance.home import Home
 from appliance.refusal import refusal
 from appliance.session import STOPPED, NotNow, NotSo, Session, State, ctrl_c, judge, sitting
 from collectors import Ended, RecorderProcess, RecordingFailed
-from drivers import Row
+from drivers import Row, row_type
 from storage import (
     Calibration,
     Catalog,
@@ -31,6 +31,9 @@ from storage import (
     check,
 )
 from tests.test_station import CELL, LIMITS, Bench, Lever, write
+
+BLIND = "blind = true\n"
+"""Ends `CELL`: without the camera that is never ready, a take may be long."""
 
 REACH = Task(name="reach", instruction="reach the pose")
 
@@ -74,6 +77,20 @@ class Filling(Steady):
 
     def free(self) -> None:
         resource.prlimit(self._pid, resource.RLIMIT_FSIZE, self._most)
+
+
+class Stopping(Steady):
+    """Stops the recorder on the way, which then neither writes nor answers."""
+
+    def __init__(self, recorder: RecorderProcess) -> None:
+        super().__init__(row_type(("q", "<f8", (1,))))
+        self._recorder = recorder
+
+    def act(self, seen: Observation) -> Row | None:
+        if self.acted == 5:
+            self._recorder.patience = 0.1
+            os.kill(self._recorder.pid or 0, signal.SIGSTOP)
+        return super().act(seen)
 
 
 @pytest.fixture
@@ -135,7 +152,7 @@ def test_the_catalog_knows_the_streams_the_station_and_who_was_there(session: Se
 
 @pytest.mark.parametrize("who", ["thread", "process"])
 def test_a_take_below_what_the_station_demands_is_put_aside_and_says_why(tmp_path: Path, who: str) -> None:
-    """The lever's stamps are a nanosecond apart, so that its rows and its ticks have nothing to do with each other."""
+    """The camera of this bench never gives a picture."""
     text = CELL.replace("hz", f'recorder = "{who}"\nhz') + LIMITS
     for demands, quarantined in (("", False), ("[grade]\nlate = 1\nlost = 0.0\n", True)):
         with sitting(station.load(write(tmp_path, text + demands)), known(tmp_path), tmp_path, "ada") as session:
@@ -144,7 +161,23 @@ def test_a_take_below_what_the_station_demands_is_put_aside_and_says_why(tmp_pat
         assert [one.row.id for one in listed] == [row.id]
     (edit,) = session.catalog.edits(row.id)
     assert (edit.kind, edit.by) == (EditKind.QUARANTINE, "bench")
-    assert "100.0 % of gauge lost" in edit.why or "100.0 % of eye lost" in edit.why
+    assert "100.0 % of eye lost" in edit.why
+
+
+@pytest.mark.parametrize(("camera_hz", "quarantined"), [(10, False), (3, True)])
+def test_a_healthy_take_in_the_twin_meets_its_demands_and_one_of_a_slow_camera_does_not(
+    tmp_path: Path, camera_hz: int, quarantined: bool
+) -> None:
+    text = (station.FOLDER / "franka-sim.toml").read_text()
+    driver = 'driver = "drivers.twin:FrankaTable"\n'
+    assert driver in text
+    slower = text.replace(driver, f"{driver}image = [24, 32]\ncamera_hz = {camera_hz}\n")
+    with sitting(station.load(write(tmp_path, slower)), known(tmp_path), tmp_path, "ada") as session:
+        row = take(session, Steady(session.loop.robot.action), seconds=2)
+        (listed,) = session.catalog.find(Wanted())
+    assert listed.standing.quarantined is quarantined
+    assert row.lost == 0
+    assert row.gap == pytest.approx(1 / camera_hz, abs=0.01)
 
 
 def test_a_program_that_writes_is_started_once_and_ends_with_the_sitting(tmp_path: Path) -> None:
@@ -167,7 +200,7 @@ def test_a_disk_that_is_full_ends_the_take_as_a_fault_and_harms_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The robot holds, the person is told, what was kept is brought in at the next start, and the next take works."""
-    bench = station.load(write(tmp_path, CELL.replace("hz", 'recorder = "process"\nhz') + LIMITS))
+    bench = station.load(write(tmp_path, CELL.replace("hz", 'recorder = "process"\nhz') + BLIND + LIMITS))
     held: list[bool] = []
     monkeypatch.setattr(Lever, "hold", lambda _self: held.append(True))
     with sitting(bench, known(tmp_path), tmp_path, "ada") as session:
@@ -189,6 +222,34 @@ def test_a_disk_that_is_full_ends_the_take_as_a_fault_and_harms_nothing_else(
     assert check(tmp_path / before.path) == check(tmp_path / after.path) == []
     catalog = Home(tmp_path, str(tmp_path / "catalog.db")).open(lambda _line: None)
     assert [one.row.ended_by for one in catalog.find(Wanted())] == ["timeout", "fault", "timeout"]
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_a_recorder_that_stands_still_ends_the_take_as_a_fault_and_later_seals_it_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = CELL.replace("hz", 'recorder = "process"\nbacklog = 0.3\nhz') + BLIND + LIMITS
+    held: list[bool] = []
+    monkeypatch.setattr(Lever, "hold", lambda _self: held.append(True))
+    with sitting(station.load(write(tmp_path, text)), known(tmp_path), tmp_path, "ada") as session:
+        recorder = session.recorder
+        assert isinstance(recorder, RecorderProcess)
+        first = take(session)
+        session.later()
+        held.clear()
+        patient = recorder.patience
+        with pytest.raises(RecordingFailed, match=r"has not answered for 0\.1 s"):
+            take(session, Stopping(recorder), seconds=6000)
+        assert held
+        assert "RecordingFailed: 0.3 MB wait to be written" in caplog.text
+        os.kill(recorder.pid or 0, signal.SIGCONT)
+        recorder.patience = patient
+        last = take(session)
+    catalog = Home(tmp_path, str(tmp_path / "catalog.db")).open(lambda _line: None)
+    rows = [one.row for one in catalog.find(Wanted())]
+    assert [row.id for row in rows] == [first.id, rows[1].id, last.id]
+    assert [row.ended_by for row in rows] == ["timeout", "fault", "timeout"]
+    assert not rows[1].recovered, "it was sealed by its recorder"
     assert list((tmp_path / "staging").iterdir()) == []
 
 

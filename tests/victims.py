@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,8 @@ def die_at(step: int) -> None:
 
 def serve() -> None:
     """For each line on the standard input, fork a program that does as it says."""
+    with tempfile.TemporaryDirectory() as warm:  # what opening a catalog imports is then in every child already
+        home(Path(warm)).open().close()
     for line in sys.stdin:
         what, step, root = line.rstrip("\n").split(" ", 2)
         child = os.fork()
@@ -248,7 +251,7 @@ class Victim:
     def _hear(self, enough: Callable[[Said], bool], seconds: float | None = None) -> Said:
         """Listen until it said enough, or for so many seconds."""
         assert self._program.stdout is not None
-        deadline = time.monotonic() + (60 if seconds is None else seconds)
+        deadline = time.monotonic() + (120 if seconds is None else seconds)
         while not enough(said := _lines(self._heard)):
             left = deadline - time.monotonic()
             if left <= 0:
@@ -268,8 +271,10 @@ def wait_for_the_end_of(pid: int) -> None:
 
 
 def _alive(pid: int) -> bool:
+    """Whether any thread of it is left but the first, which waits for somebody to ask how it ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state != "Z" or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 
