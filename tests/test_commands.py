@@ -331,6 +331,17 @@ def test_caches_are_listed_and_dropped(appliance: Type, home: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_an_episode_that_is_missing_on_the_disk_is_told_without_a_traceback(
+    appliance: Type, home: Path, rows: list[EpisodeRow], tmp_path: Path
+) -> None:
+    (home / rows[0].path).rename(tmp_path / "elsewhere")
+    for words in (["show"], ["view", "--save", str(tmp_path / "take.rrd")]):
+        said = appliance("episodes", words[0], str(rows[0].id), *words[1:])
+        assert said.code == 1
+        assert "is no episode" in said.err
+    assert "not on disk" in appliance("verify").err
+
+
 @pytest.mark.parametrize(
     ("words", "helps"),
     [

@@ -101,12 +101,13 @@ def test_what_is_young_retired_or_blind_is_left_alone(home: Path, catalog: Catal
         compaction.candidates(catalog, home, [blind.id])
 
 
-def test_a_damaged_copy_never_replaces_its_original(home: Path, catalog: Catalog) -> None:
+@pytest.mark.parametrize("what", ["*/*.mp4", "zarr.json"])
+def test_a_damaged_copy_never_replaces_its_original(home: Path, catalog: Catalog, what: str) -> None:
     row = record(home, catalog)
     found = catalog.among([row.id])[row.id]
     compaction.compact(catalog, home, found, "ada")
-    film = next((home / "compact").rglob("*.mp4"))
-    film.write_bytes(film.read_bytes()[:-1] + b"?")
+    (victim,) = (home / "compact" / f"{row.id}.zarr").glob(what)
+    victim.write_bytes(victim.read_bytes()[:-1] + b" ")
     with pytest.raises(compaction.CannotCompact, match="damaged, so the original stays"):
         compaction.compact(catalog, home, found, "ada", remove_original=True)
     assert (home / row.path).exists()
