@@ -422,6 +422,20 @@ def test_a_tripped_watchdog_is_said_and_not_driven_over(clock: StepClock) -> Non
                 pass_on(robot, clock)
 
 
+def test_a_cycle_that_dies_without_a_word_is_noticed(clock: StepClock) -> None:
+    """Old rows are not new ones."""
+    robot, _ = arm(clock)
+    with robot:
+        clock.sleep_until(100 * MS)
+        end = robot._pump._end
+        assert end is not None
+        end()
+        clock.sleep_until(700 * MS)
+        for call in (lambda: robot.read(0), lambda: robot.command(target(np.zeros(6)))):
+            with pytest.raises(DeviceLost, match=r"left: no row for 0\.6 s"):
+                call()
+
+
 def test_after_a_fault_the_arm_is_left_mended_and_entered_again(clock: StepClock) -> None:
     robot, bus = arm(clock)
     with robot:

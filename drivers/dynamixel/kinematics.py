@@ -1,5 +1,6 @@
 """Where a ViperX's tool is for given joints, and which joints bring it there."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,12 @@ class Chain:
                 best, closest = q, off
             if off < self.near:
                 break
-            jacobian = np.vstack([np.cross(axes, at - anchors).T, axes.T])
+            arm = at - anchors
+            jacobian = np.empty((6, 6))
+            jacobian[0] = axes[:, 1] * arm[:, 2] - axes[:, 2] * arm[:, 1]
+            jacobian[1] = axes[:, 2] * arm[:, 0] - axes[:, 0] * arm[:, 2]
+            jacobian[2] = axes[:, 0] * arm[:, 1] - axes[:, 1] * arm[:, 0]
+            jacobian[3:] = axes.T
             damping = self.damping * min(1.0, off * off * 1e2 + 1e-3)
             move = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), error)
             largest = float(np.abs(move).max())
@@ -83,17 +89,12 @@ def _placed(q: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     for i, axis in enumerate(AXES):
         at = at + turn @ OFFSETS[i]
         anchors[i], axes[i] = at, turn[:, axis]
-        turn = turn @ _about(axis, float(q[i]))
+        one, other = (axis + 1) % 3, (axis + 2) % 3
+        cos, sin = math.cos(q[i]), math.sin(q[i])
+        before = turn[:, one].copy()
+        turn[:, one] = cos * before + sin * turn[:, other]
+        turn[:, other] = cos * turn[:, other] - sin * before
     return at + turn[:, 0] * TIP, turn, anchors, axes
-
-
-def _about(axis: int, angle: float) -> Floats:
-    turn = np.eye(3)
-    i, j = (axis + 1) % 3, (axis + 2) % 3
-    turn[i, i] = turn[j, j] = np.cos(angle)
-    turn[j, i] = np.sin(angle)
-    turn[i, j] = -turn[j, i]
-    return turn
 
 
 def _twist(turn: Floats) -> Floats:

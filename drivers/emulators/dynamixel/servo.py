@@ -135,6 +135,8 @@ class Servo:
         self._memory[address : address + len(data)] = data
         if self.get(at.TORQUE) and not was_on and self.get(at.OPERATING_MODE) != at.CURRENT:
             self._stay()
+        if address < at.EEPROM_ENDS:
+            self.sense()  # e.g. a homing offset moves what is read at once
         self.act()
         return 0
 
