@@ -35,7 +35,7 @@ class Coding:
     policy's eye is not ours. Colour gets more than is usual, for objects are told apart by it.
     """
 
-    crf: float = 23.5
+    crf: float = 23.0
     """Smaller is better and larger."""
     gop: int = 10
     preset: str = "slow"

@@ -11,7 +11,7 @@ from tests.bench.beside import Demand, tell
 from tests.bench.content import BUILD, CAMERAS, FRAMES, Images, frames, psnr
 
 EPISODES = 4
-LOOKED_AT = range(0, FRAMES, 10)
+LOOKED_AT = range(0, FRAMES, 7)
 
 
 def main() -> None:
