@@ -1,16 +1,19 @@
 """Frames come back as they were kept, one by one, and zarr sees the same."""
 
+import json
 import pickle
 import resource
 from pathlib import Path
 
+import cv2
 import imagecodecs.zarr
 import numpy as np
 import pytest
 import zarr
 
-from storage import Episode, EpisodeWriter, Frames, ImageCodec, Jpeg, Lossless, Sealed
-from storage.images import Image, decoder
+from storage import Episode, EpisodeWriter, Frames, ImageCodec, Jpeg, Lossless, Sealed, check, layout, recover
+from storage.images import Image, Millimetres, decoder
+from storage.timeline import Rows
 
 CAMERA = np.dtype([("t", "<i8"), ("rgb", "u1", (48, 64, 3)), ("exposure", "<f4")])
 
@@ -41,6 +44,102 @@ def test_zarr_reads_the_same_pixels(tmp_path: Path, codec: ImageCodec) -> None:
     episode = Episode(sealed.path)
     assert np.array_equal(in_zarr(sealed, "front/rgb"), episode["front", "rgb"])
     assert np.array_equal(in_zarr(sealed, "front/exposure"), episode["front", "exposure"])
+
+
+SEEN = np.dtype([("t", "<i8"), ("rgb", "u1", (48, 64, 3)), ("exposure", "<f4"), ("depth", "<u2", (48, 64))])
+
+
+def seen(count: int) -> Rows:
+    """What a camera with depth gives: noise, so that nothing comes back by luck."""
+    dice = np.random.default_rng(count)
+    rows = np.zeros(count, SEEN)
+    rows["t"] = np.arange(count) * 33_000_000
+    rows["exposure"] = dice.random(count)
+    rows["rgb"] = dice.integers(0, 256, rows["rgb"].shape)
+    rows["depth"] = dice.integers(0, 65536, rows["depth"].shape)
+    return rows
+
+
+def test_depth_is_kept_exactly_beside_jpeg_and_zarr_reads_both(tmp_path: Path) -> None:
+    given = seen(9)
+    with EpisodeWriter(tmp_path, {"front": SEEN}, {}) as writer:
+        writer.append("front", given[:4])
+        writer.append("front", given[4:])
+        sealed = writer.seal()
+    episode = Episode(sealed.path)
+    depth = episode.frames("front", "depth")
+    assert (depth.shape, depth.dtype.str, depth.codec) == ((9, 48, 64), "<u2", "bytes")
+    assert np.array_equal(depth[:], given["depth"])
+    assert np.array_equal(episode["front", "depth"], in_zarr(sealed, "front/depth"))
+    assert np.array_equal(episode["front", "rgb"], in_zarr(sealed, "front/rgb"))
+    assert np.array_equal(episode.rows("front")["exposure"], given["exposure"])
+    assert json.loads((sealed.path / "zarr.json").read_text())["attributes"]["episode"]["images"] == {
+        "front": {"rgb": Jpeg().codecs, "depth": Millimetres().codecs}
+    }
+
+
+def test_a_camera_may_see_depth_only(tmp_path: Path) -> None:
+    given = layout.part(seen(3), ["t", "depth"])
+    with EpisodeWriter(tmp_path, {"front": given.dtype}, {}, {}) as writer:
+        writer.append("front", given)
+        episode = Episode(writer.seal().path)
+    assert episode.cameras == ["front"]
+    assert np.array_equal(episode.rows("front"), given)
+    with pytest.raises(KeyError, match=r"front/rgb is not a camera's pictures.*front/depth"):
+        episode.frames("front")
+    with pytest.raises(ValueError, match="only colour can be brought to a size"):
+        episode.frames("front", "depth").small([0], 8)
+
+
+@pytest.mark.parametrize("torn", ["rgb", "depth"])
+def test_after_a_crash_a_row_is_there_only_with_all_its_pictures(tmp_path: Path, torn: str) -> None:
+    given = seen(6)
+    with EpisodeWriter(tmp_path, {"front": SEEN}, {}, Lossless()) as writer:
+        writer.append("front", given)
+    (shard,) = [path for path in tmp_path.rglob(f"front/{torn}/c/**/*") if path.is_file()]
+    with shard.open("r+b") as file:
+        file.truncate(shard.stat().st_size - 5)
+    (found,) = recover(tmp_path)
+    assert found.sealed is not None
+    assert found.rows == {"front": 5}
+    assert found.dropped > 5
+    assert check(found.sealed.path) == []
+    assert np.array_equal(Episode(found.sealed.path).rows("front"), given[:5])
+    assert np.array_equal(in_zarr(found.sealed, "front/depth"), given["depth"][:5])
+
+
+def test_every_camera_has_its_own_codec(tmp_path: Path) -> None:
+    codecs: dict[str, ImageCodec] = {"front": Jpeg(70, "444"), "wrist": Lossless()}
+    with EpisodeWriter(tmp_path, {"front": CAMERA, "wrist": CAMERA}, {}, codecs) as writer:
+        for name in codecs:
+            writer.append(name, np.array([(0, scene(0), 0)], CAMERA))
+        episode = Episode(writer.seal().path)
+    assert {name: episode.frames(name).codec for name in episode.cameras} == {
+        "front": "imagecodecs_jpeg",
+        "wrist": "bytes",
+    }
+    assert np.array_equal(episode.frames("wrist")[0], scene(0))
+    with pytest.raises(ValueError, match=r"keep the images of 'wrist'.*\['front'\]"):
+        EpisodeWriter(tmp_path, {"wrist": CAMERA}, {}, {"front": Jpeg()})
+
+
+@pytest.mark.parametrize("codec", [Jpeg(97), Lossless()])
+@pytest.mark.parametrize("size", [16, 20, 40, 100])
+def test_small_pictures_are_the_same_pictures(tmp_path: Path, codec: ImageCodec, size: int) -> None:
+    """Larger ones than there are in one or both directions, too."""
+    frames = Episode(record(tmp_path, codec).path).frames("front")
+    small = frames.small([7, 2], size)
+    assert (small.shape, small.dtype.str) == ((2, size, size, 3), "|u1")
+    for image, frame in zip(small, (7, 2), strict=True):
+        direct = cv2.resize(scene(frame), (size, size), interpolation=cv2.INTER_AREA)
+        assert np.abs(image.astype(int) - direct).mean() < 6
+    assert frames.small([], size).shape == (0, size, size, 3)
+
+
+def test_small_pictures_are_found_in_any_order(tmp_path: Path) -> None:
+    frames = Episode(record(tmp_path, Lossless()).path).frames("front")
+    every = frames.small(range(20), 24)
+    assert np.array_equal(frames.small(np.array([-1, 3, 3]), 24), every[[19, 3, 3]])
 
 
 def test_lossless_is_exact(tmp_path: Path) -> None:
