@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
@@ -537,7 +537,7 @@ def test_another_simulator_of_the_same_robot_is_driven_as_well() -> None:
     program = shutil.which("franky-sim", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     with subprocess.Popen([program or "franky-sim"], stdout=subprocess.PIPE, text=True) as simulator:
         try:
-            lines = simulator.stdout or []
+            lines: Iterable[str] = simulator.stdout or []
             host = next(found.group() for line in lines if (found := re.search(r"127(\.\d+){3}", line)))
             with Franka("arm", host, silence=5.0, patience=20.0) as arm:
                 start = newest(arm)
