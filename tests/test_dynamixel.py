@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from drivers import DeviceError, DeviceLost, Overrun, StepClock
 from drivers.dynamixel import Follower, Leader
@@ -510,6 +511,14 @@ def test_a_spring_works_only_where_the_servo_can_steer_current(clock: StepClock)
 def test_settings_that_would_be_dangerous_are_refused(settings: dict[str, float], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Follower("left", "memory", **settings)  # type: ignore[arg-type]  # which setting is wrong is the point
+
+
+def test_a_station_file_can_describe_both() -> None:
+    given = {"name": "left", "port": "/dev/ttyDXL", "speed": 1.0, "calibration": {"closed": 1600, "id": 4}}
+    robot = TypeAdapter(Follower).validate_python(given)
+    assert (robot.speed, robot.calibration.closed, robot.calibration.id) == (1.0, 1600, 4)
+    hand = TypeAdapter(Leader).validate_python({"name": "hand", "port": "/dev/ttyDXL", "arm": "ViperX 300 S"})
+    assert hand.layout.name == "ViperX 300 S"
 
 
 # Kinematics.
