@@ -130,15 +130,18 @@ def film(frames: Frames, path: Path, fps: float, how: Coding) -> None:
         OSError: it could not be written.
     """
     rate = Fraction(fps).limit_denominator(1001)
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as file:
-        stream: Any = file.add_stream("libx264", rate=rate, options=how.options)
-        stream.height, stream.width = (side + side % 2 for side in frames.shape[1:3])
-        stream.pix_fmt = FULL
-        stream.codec_context.thread_count = 1
-        for number, planes in enumerate(_planes(frames)):
-            planes.pts, planes.time_base, planes.pict_type = number, 1 / rate, PictureType.NONE
-            file.mux(stream.encode(planes))
-        file.mux(stream.encode())
+    try:
+        with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as file:
+            stream: Any = file.add_stream("libx264", rate=rate, options=how.options)
+            stream.height, stream.width = (side + side % 2 for side in frames.shape[1:3])
+            stream.pix_fmt = FULL
+            stream.codec_context.thread_count = 1
+            for number, planes in enumerate(_planes(frames)):
+                planes.pts, planes.time_base, planes.pict_type = number, 1 / rate, PictureType.NONE
+                file.mux(stream.encode(planes))
+            file.mux(stream.encode())
+    except av.FFmpegError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def shown(path: Path, shape: tuple[int, ...]) -> Iterator[Image]:
