@@ -174,7 +174,8 @@ def test_an_unknown_method_names_those_that_exist() -> None:
 def test_nearest_does_what_was_done_when_things_looked_and_felt_most_alike() -> None:
     data = squares(episodes=4)
     data = replace(data, plan=data.plan[..., :7])
-    dark, numb = replace(data, frames=(Unpacked(0 * data.frames[0][:]),)), replace(data, state=0 * data.state[:])
+    dark = replace(data, frames=(Unpacked(np.zeros(data.frames[0].shape, np.uint8)),))
+    numb = replace(data, state=0 * data.state[:])
     for remembered in (data, dark, numb):
         net = Nearest(cameras=("front",), image=32, k=10).fit(remembered).net
         for number in (0, 17, 55):

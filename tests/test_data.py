@@ -1,7 +1,7 @@
 """Training sees exactly what the agent sees, never what came later, and says when there is nothing to see."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drivers import Rows, row_type
 from learners import NoData, Senses, Windows
 from learners.data import Batch, next_keys
-from learners.loading import loader
+from learners.loading import fetched, loader
 from learners.senses import TOOL
 from learners.transforms import VIEWS, axes
 from storage import Episode, Jpeg, Observation, Stale
@@ -472,13 +472,33 @@ def test_leaving_early_leaves_neither_thread_nor_process(data: Windows) -> None:
 def test_only_a_few_batches_are_prepared_ahead(data: Windows) -> None:
     asked: list[int] = []
 
-    class Counting(Windows):
-        def batch(self, index: NDArray[np.intp]) -> Batch:
-            asked.append(len(index))
-            return super().batch(index)
+    def picks() -> Iterator[NDArray[np.intp]]:
+        for number in range(30):
+            asked.append(number)
+            yield np.array([number])
 
-    batches = loader(Counting(**vars(data)), 2, 0, 2)
+    batches = fetched(data, picks(), workers=2)
     for number in range(1, 4):
         next(batches)
-        assert len(asked) <= number + 4
+        assert len(asked) == number + 4
     batches.close()
+
+
+def test_leaving_does_not_wait_for_what_nobody_began(data: Windows) -> None:
+    asked: list[int] = []
+    go = threading.Event()
+
+    class Slow(Windows):
+        def batch(self, index: NDArray[np.intp]) -> Batch:
+            asked.append(len(index))
+            if len(asked) > 1:
+                go.wait()
+            return super().batch(index)
+
+    batches = loader(Slow(**vars(data)), 2, 0, 1)
+    next(batches)
+    timer = threading.Timer(0.2, go.set)
+    timer.start()
+    batches.close()
+    timer.join()
+    assert len(asked) <= 2

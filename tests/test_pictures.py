@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from drivers import row_type
 from storage import Episode, EpisodeWriter, Frames, ImageCodec, Jpeg, Lossless
@@ -158,7 +159,9 @@ def test_a_cache_that_is_not_what_it_should_be_is_made_again(
 ) -> None:
     cached(tmp_path / "cache", "a", pictures)
     harm(caches(tmp_path / "cache")[0].path)
-    np.testing.assert_array_equal(cached(tmp_path / "cache", "a", pictures)[:], pictures[:])
+    again = cached(tmp_path / "cache", "a", pictures).images
+    assert again.dtype == np.uint8
+    np.testing.assert_array_equal(again, pictures[:])
 
 
 KILLED = """
@@ -194,6 +197,52 @@ def test_what_stops_the_making_leaves_no_cache(pictures: Pictures, tmp_path: Pat
         cached(tmp_path / "cache", "a", pictures, stop)
     assert not any(cache.whole for cache in caches(tmp_path / "cache"))
     assert threading.enumerate() == before
+
+
+def test_stopping_does_not_wait_for_all_that_is_left(
+    films: list[Frames], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+    go = threading.Event()
+
+    class Slow(Pictures):
+        def into(self, wanted: NDArray[np.intp], images: Image) -> None:
+            begun.append(int(wanted[0]))
+            if begun[0] != wanted[0]:
+                go.wait()
+            super().into(wanted, images)
+
+    def stop(_done: int, _of: int) -> None:
+        go.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("storage.pictures.PIECE", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / "cache", "a", Slow(films, SIZE), stop)
+    assert len(begun) < 15
+
+
+def test_whoever_waited_for_one_who_gave_up_makes_it(
+    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first finds no room, and removes the file for whose lock the second waits."""
+    found: list[Image] = []
+    second = threading.Thread(target=lambda: found.append(cached(tmp_path / "cache", "a", pictures)[:]), daemon=True)
+    room = iter([0, 2 * SPARE])
+
+    def usage(_path: Path) -> SimpleNamespace:
+        free = next(room)
+        if not free:
+            second.start()
+            second.join(0.3)
+        return SimpleNamespace(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(NoRoom):
+        cached(tmp_path / "cache", "a", pictures)
+    second.join()
+    np.testing.assert_array_equal(found[0], pictures[:])
 
 
 def test_two_who_ask_at_once_make_one(pictures: Pictures, tmp_path: Path) -> None:
