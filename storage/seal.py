@@ -202,6 +202,7 @@ def _write_arrays(staged: Path, attributes: Mapping[str, Any], known: Mapping[Pa
     taken: dict[str, Rows] = {}
     for name, layout in about["streams"].items():
         dtype, folder = dtype_of(layout), staged / name
+        (folder / f"{FILM}.new").unlink(missing_ok=True)
         with Logs(folder, dtype, known) as logs:
             taken[name] = rows = logs.rows()
             sums |= logs.end()

@@ -193,6 +193,22 @@ def test_a_take_with_a_film_survives_its_program(tmp_path: Path) -> None:
     assert np.array_equal(Episode(found.sealed.path).frames("front")[:], unpacked(source))
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_film_that_was_being_copied_leaves_nothing_behind(tmp_path: Path, whole: bool) -> None:
+    """Its program died before the film had its name, or when it had no row yet."""
+    with EpisodeWriter(tmp_path, {"front": CAMERA, "arm": ARM}, {}) as writer:
+        writer.append("arm", np.zeros(3, ARM))
+        if whole:
+            writer.film("front", plain(seen(CAMERA))[:0], clip(tmp_path / "film.mp4"))
+        else:
+            (tmp_path / "staging" / f"{writer.id}.zarr" / "front" / "rgb.mp4.new").write_text("half a film")
+    (found,) = recover(tmp_path)
+    assert found.sealed is not None
+    assert check(found.sealed.path) == []
+    assert not list(found.sealed.path.rglob("*.new"))
+    assert len(Episode(found.sealed.path).rows("front")) == 0
+
+
 def test_a_film_that_was_cut_is_an_error_not_a_black_image(tmp_path: Path) -> None:
     frames = filmed(tmp_path, clip(tmp_path / "film.mp4")).frames("front")
     assert frames.clip is not None
