@@ -200,8 +200,6 @@ class Franka:
             raise DeviceLost(f"{self.name} has not been entered; use it as a context manager")
         return self._link
 
-    # How it is moved, for its link -----------------------------------------------------------------------------
-
     def stiff(self, robot: Any) -> Any:
         """Start to track a reference, from where the arm is."""
         import franky

@@ -71,8 +71,6 @@ class Link:
         self._owner = threading.Thread(target=self._own, name=f"{settings.name} control", daemon=True)
         self._listener: threading.Thread | None = None
 
-    # For callers ------------------------------------------------------------------------------------------------
-
     def open(self) -> None:
         """Connect.
 
@@ -187,8 +185,6 @@ class Link:
                 f"{self.settings.name}: nothing came of connecting to {host} in {self.settings.patience} s; is "
                 "another program connected to it?"
             ) from None
-
-    # The owner's thread --------------------------------------------------------------------------------------------
 
     def _own(self) -> None:
         while not self._leaving.is_set():
@@ -333,8 +329,6 @@ class Link:
             if not self.trouble:
                 self.trouble = why
                 log.warning("%s: %s", self.settings.name, why)
-
-    # The listener's thread -------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
         import franky

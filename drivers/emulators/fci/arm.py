@@ -106,8 +106,6 @@ class Arm:
         self.twist_c: Floats = np.zeros(6)
         self.change_c: Floats = np.zeros(6)
 
-    # What a client asks for -------------------------------------------------------------------------------------
-
     def begin(self, number: int, content: bytes) -> MoveStatus:
         """Start a move, if the robot is idle."""
         controller, generator, *_ = wire.MOVE.unpack(content)
@@ -158,8 +156,6 @@ class Arm:
             state["m_load"], state["F_x_Cload"], state["I_load"] = numbers[0], numbers[1:4], numbers[4:13]
         return wire.OK
 
-    # What happens to it -----------------------------------------------------------------------------------------
-
     def reflex(self, *errors: str) -> None:
         """Brake because of errors, named as in ``wire.ERRORS``."""
         flags = wire.flags(*errors)
@@ -192,8 +188,6 @@ class Arm:
         self.mode = mode
         if status is not MoveStatus.SUCCESS:
             self._rest(self.plant.q, self.plant.dq)
-
-    # A millisecond ----------------------------------------------------------------------------------------------
 
     def pass_time(self, command: Row | None) -> None:
         """Let a millisecond pass, given the client's newest command if one has come."""

@@ -67,8 +67,6 @@ class Emulator:
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # Time -------------------------------------------------------------------------------------------------------
-
     def step(self) -> None:
         """Let one millisecond pass; in lockstep, once the client has answered the last one."""
         if self.lockstep:
@@ -145,8 +143,6 @@ class Emulator:
         self._admin.close()
         self.robot.close()
         self.hand.close()
-
-    # What can be done to it ----------------------------------------------------------------------------------------
 
     def reflex(self, error: str = "cartesian_reflex") -> None:
         """Let the arm brake because of an error, as if something had happened.
