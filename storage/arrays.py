@@ -159,8 +159,9 @@ def _description(
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file of JSON that people can read too."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+    """Write a file of JSON that people can read too: a line for each thing; more take ten times longer."""
+    lines = (f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items())
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def replace_json(path: Path, content: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import array
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,8 +26,8 @@ class Log:
         self.path = path
         self.sum = Sum()
         """Of everything appended so far."""
-        self.sizes = array.array("Q")
-        """Bytes in every record so far."""
+        self.sizes, self.stamps = array.array("Q"), array.array("q")
+        """Of every record so far, its bytes and its stamp."""
         self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def append(self, t: int, body: bytes) -> None:
@@ -41,6 +41,7 @@ class Log:
         _write(self._file, header, body)
         self.sum.add(header, body)
         self.sizes.append(len(body))
+        self.stamps.append(t)
 
     def sync(self) -> None:
         os.fdatasync(self._file)
@@ -63,15 +64,15 @@ class Records:
 
     Args:
         path: the file.
-        sizes: the bytes in every record, from the `Log` that wrote them; None to look for records that are whole.
+        known: the `Log` that wrote it, which tells where the records are; None to look for those that are whole.
     """
 
-    def __init__(self, path: Path, sizes: Iterable[int] | None = None) -> None:
+    def __init__(self, path: Path, known: Log | None = None) -> None:
         self.path = path
         self.size = path.stat().st_size
         with path.open("rb") as file:
             self._bytes = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if self.size else b""
-        self.index = list(self._scan() if sizes is None else self._listed(sizes))
+        self.index = list(self._scan() if known is None else _listed(known))
 
     @property
     def end(self) -> int:
@@ -119,12 +120,12 @@ class Records:
             yield Record(t, start, size)
             place = start + size
 
-    def _listed(self, sizes: Iterable[int]) -> Iterator[Record]:
-        place = 0
-        for size in sizes:
-            t = HEADER.unpack_from(self._bytes, place)[3]
-            yield Record(t, place + HEADER.size, size)
-            place += HEADER.size + size
+
+def _listed(log: Log) -> Iterator[Record]:
+    place = 0
+    for t, size in zip(log.stamps, log.sizes, strict=True):
+        yield Record(t, place + HEADER.size, size)
+        place += HEADER.size + size
 
 
 def _write(file: int, *parts: bytes) -> None:

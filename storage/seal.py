@@ -129,7 +129,7 @@ class Logs:
         self._plain = plain_dtype(dtype)
         with ExitStack() as opened:
             self._logs = {
-                field: opened.enter_context(Records(path, known[path].sizes if path in known else None))
+                field: opened.enter_context(Records(path, known.get(path)))
                 for field, path in log_paths(folder, dtype, (folder / FILM).exists()).items()
             }
             self._camera = "" not in self._logs

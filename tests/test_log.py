@@ -20,7 +20,7 @@ def written(path: Path) -> Log:
 
 def test_who_wrote_a_log_knows_what_reading_it_would_tell(tmp_path: Path) -> None:
     log = written(tmp_path / "log")
-    with Records(tmp_path / "log") as found, Records(tmp_path / "log", log.sizes) as known:
+    with Records(tmp_path / "log") as found, Records(tmp_path / "log", log) as known:
         assert found.index == known.index
         assert [found.body(record) for record in found.index] == BODIES
         assert [record.t for record in known.index] == [0, 10, 20, 30]
