@@ -21,8 +21,9 @@ from drivers.emulators.fci.model import POSITION_HIGH, Shape
 from drivers.emulators.fci.wire import Controller, Generator, HandRequest, Mode, MoveStatus, Request
 from drivers.kinematics import Chain
 from drivers.twin.scene import HOME
+from tests.loopback import address
 
-HOST = "127.0.3.1"
+HOST = address(3)
 
 
 class Client:
