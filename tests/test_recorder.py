@@ -231,9 +231,12 @@ def test_signals_meant_for_the_loop_do_not_end_the_recorder(other: RecorderProce
     assert_given(other.end({}).path, 3)
 
 
-def test_the_recorder_is_light(other: RecorderProcess, tmp_path: Path) -> None:
+def test_the_recorder_is_light_and_never_takes_the_processor_from_the_loop(
+    other: RecorderProcess, tmp_path: Path
+) -> None:
     """It has no library in it that it does not need: no torch, no physics, no screen."""
     other.begin(tmp_path, STREAMS, SAID, Lossless())
+    assert os.sched_getscheduler(pid_of(other)) == os.SCHED_BATCH
     mapped = Path(f"/proc/{pid_of(other)}/maps").read_text()
     assert "numpy" in mapped
     assert not [name for name in ("torch", "mujoco", "scipy", "av.libs") if f"/{name}" in mapped]
