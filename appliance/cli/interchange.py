@@ -45,6 +45,9 @@ def export_lerobot(
     since: Since = None,
     version: Annotated[Version, typer.Option("--version", help="3.0; or 2.1 for openpi and GR00T.")] = Version.V3,
     fps: Rate = 30.0,
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", help="Only this one, e.g. action. May be given several times.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a LeRobot dataset. Verdicts, policies and grades are columns; times are kept as they were."""
@@ -52,7 +55,7 @@ def export_lerobot(
 
     with opened() as (home, catalog), progress("episodes", None) as advance:
         wanted = _wanted(catalog, task, outcome, since)
-        done = exchange.export_lerobot(home, wanted, folder, version, fps, lambda n, of: advance("", n, of))
+        done = exchange.export_lerobot(home, wanted, folder, version, fps, lambda n, of: advance("", n, of), columns)
     _say(done.folder, done.episodes, done.frames, done.features, as_json)
 
 
