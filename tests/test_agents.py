@@ -16,7 +16,7 @@ from drivers.kinematics import HIGH, LOW, SPEED, Chain
 from drivers.twin import FrankaTable
 from learners import windows
 from learners.nearest import Nearest
-from storage import EpisodeWriter, Observation, Sealed, Stale
+from storage import Episode, EpisodeWriter, Observation, Sealed, Stale
 from tests.toy import JOINTS, Gantry, SimOperator, SimRobot
 
 torch.set_num_threads(1)
@@ -330,7 +330,7 @@ def test_a_policy_learned_from_one_demonstration_repeats_it(table: FrankaTable, 
     """In the twin, through episode, windows, policy and loop: the red cube ends up on the yellow pad again."""
     taught = demonstrate(table, tmp_path)
     how = Nearest(image=32)
-    policy = how.fit(windows(how, [taught.path], [INSTRUCTION]))
+    policy = how.fit(windows(how, [Episode(taught.path)], [INSTRUCTION]))
     loop, saw = loop_of(table), Last()
     agent = PolicyAgent(policy, loop.robot.kinematics, loop.robot.action)
     assert loop.run(agent, INSTRUCTION, saw, taught.seconds + 1, never) is Ended.TIMEOUT
