@@ -4,7 +4,6 @@ Of a film it is kept, beside it, when each picture is shown and where reading ca
 takes unpacking no more than those since the last that stands alone.
 """
 
-import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -135,7 +134,6 @@ def film(frames: Frames, path: Path, fps: float, how: Coding) -> None:
             stream: Any = file.add_stream("libx264", rate=rate, options=how.options)
             stream.height, stream.width = (side + side % 2 for side in frames.shape[1:3])
             stream.pix_fmt = FULL
-            stream.codec_context.thread_count = 1
             for number, planes in enumerate(_planes(frames)):
                 planes.pts, planes.time_base, planes.pict_type = number, 1 / rate, PictureType.NONE
                 file.mux(stream.encode(planes))
@@ -182,25 +180,14 @@ def _pictures(path: Path, moments: NDArray[np.int64], places: Sequence[int], sha
             for place in places:
                 start = int(starts[np.searchsorted(starts, place, side="right") - 1])
                 if place < here or here < start > 0:
-                    coming = _from(file, stream, moments[starts[starts <= start], 0].tolist())
+                    file.seek(int(moments[start, 0]), stream=stream)
+                    coming = iter(file.decode(stream))
                 if place != here:
                     picture = _shown(coming, int(moments[place, 0]), path, place)[: shape[0], : shape[1]]
                     here = place
                 yield picture
     except av.FFmpegError as error:
         raise OSError(f"{path} is damaged: {error}") from error
-
-
-def _from(file: Any, stream: Any, starts: list[int]) -> Iterator[Any]:
-    """Begin to unpack at the last of these moments. A film may jump too far; then begin at the one before."""
-    for start in reversed(starts):
-        file.seek(start, stream=stream)
-        coming = file.decode(stream)
-        first = next(coming, None)
-        if first is not None and first.pts is not None and first.pts <= start:
-            return itertools.chain([first], coming)
-    file.seek(starts[0], stream=stream)
-    return iter(file.decode(stream))
 
 
 def _shown(coming: Iterator[Any], moment: int, path: Path, place: int) -> Image:

@@ -87,6 +87,7 @@ def filmed(root: Path, source: Path, dtype: np.dtype[np.void] = CAMERA) -> Episo
     [
         ("libx264", {"bf": "0"}),
         ("libx264", {"bf": "3", "x264-params": "open-gop=1"}),
+        ("libx264", {"bf": "2", "g": "3"}),
         ("libx265", {"x265-params": "log-level=none"}),
         ("libaom-av1", {"cpu-used": "8", "lag-in-frames": "0"}),
     ],
@@ -103,6 +104,19 @@ def test_every_image_of_a_film_is_found_at_random(tmp_path: Path, codec: str, op
     assert np.array_equal(frames[3:30:4], whole[3:30:4])
     assert np.array_equal(np.stack(list(frames)), whole)
     assert frames[[]].shape == (0, HEIGHT, WIDTH, 3)
+
+
+def test_an_image_needs_none_but_those_since_the_last_that_stands_alone(tmp_path: Path) -> None:
+    frames = filmed(tmp_path, clip(tmp_path / "film.mp4")).frames("front")
+    whole = frames[:]
+    assert frames.clip is not None
+    with av.open(str(frames.clip)) as file:
+        places = [(packet.pos or 0, packet.size) for packet in file.demux(video=0) if packet.size]
+    with frames.clip.open("r+b") as film:
+        for place, size in places[:14]:
+            film.seek(place)
+            film.write(bytes(size))
+    assert np.array_equal(frames[[14, 36, 20]], whole[[14, 36, 20]])
 
 
 def test_a_film_is_kept_as_it_is_beside_what_else_the_camera_said(tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ def test_without_numbers_loss_is_told_from_pauses() -> None:
     assert found.lost == pytest.approx(100 * 2 / 9)
 
 
+def test_rows_that_come_a_little_early_or_late_are_not_lost() -> None:
+    shaken = [10 * i + (3 if i % 3 == 1 else 0) for i in range(30)]
+    assert grade({"arm": at(PLAIN, *shaken)}).lost == 0
+
+
 def test_stamps_that_stand_still_do_not_tell_a_period() -> None:
     assert grade({"arm": at(PLAIN, 5, 5, 5, 5)}).lost is None
 
