@@ -122,7 +122,11 @@ def takes(size: int) -> int:
 def _claim(size: int) -> tuple[int, int, int]:
     """Memory without a name, and two counts."""
     memory = os.memfd_create("backlog", os.MFD_CLOEXEC)
-    os.posix_fallocate(memory, 0, size)
+    try:
+        os.posix_fallocate(memory, 0, size)
+    except OSError:
+        os.close(memory)
+        raise
     flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
     return memory, os.eventfd(0, flags), os.eventfd(0, flags)
 

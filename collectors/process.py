@@ -184,6 +184,11 @@ class RecorderProcess:
             self._other = _Other(self._size)
 
     def __enter__(self) -> Self:
+        """Start the other program.
+
+        Raises:
+            RecordingFailed: there is no memory for what may wait to be written.
+        """
         self._other = _Other(self._size)
         return self
 
@@ -203,7 +208,13 @@ class _Other:
     """
 
     def __init__(self, size: int) -> None:
-        self.backlog = Backlog(size)
+        try:
+            self.backlog = Backlog(size)
+        except OSError as error:
+            raise RecordingFailed(
+                f"there is no memory for {size / 1e6:.0f} MB that may wait to be written ({error.strerror}); "
+                "a station may ask for less, with backlog = MB"
+            ) from error
         self._talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours = Path(__file__).parent.parent
         paths = os.pathsep.join(filter(None, (str(ours), os.environ.get("PYTHONPATH"))))

@@ -212,6 +212,17 @@ def test_a_row_that_the_backlog_cannot_hold_is_told_at_the_start(tmp_path: Path)
         recorder.begin(tmp_path, {"front": wide}, SAID, Lossless())
 
 
+def test_no_memory_for_what_may_wait_is_told_at_the_start() -> None:
+    """A limit on the size of this program's files stands in for it: its shared memory is one of them."""
+    before = resource.prlimit(0, resource.RLIMIT_FSIZE)
+    resource.prlimit(0, resource.RLIMIT_FSIZE, (SMALL, before[1]))
+    try:
+        with pytest.raises(RecordingFailed, match=r"no memory for 8 MB .* a station may ask for less"), process():
+            pass
+    finally:
+        resource.prlimit(0, resource.RLIMIT_FSIZE, before)
+
+
 def test_what_is_written_is_counted_while_it_goes_on(other: RecorderProcess, tmp_path: Path) -> None:
     other.begin(tmp_path, STREAMS, SAID, Lossless())
     assert other.written == {"arm": 0, "front": 0}
