@@ -57,9 +57,11 @@ def _windows(paths: list[Path], size: int | None, pixels: Callable[[str, Any], A
     from storage import Episode
 
     senses = Senses(CAMERAS, size, history=1, spacing=1 / FPS)
-    more = {} if pixels is None else {"pixels": pixels}
     episodes = [Episode(path) for path in paths]
-    return Windows.of(episodes, [peer.TASK] * len(episodes), senses, JointView(), FPS, CHUNK, **more)
+    told = [peer.TASK] * len(episodes)
+    if pixels is None:
+        return Windows.of(episodes, told, senses, JointView(), FPS, CHUNK)
+    return Windows.of(episodes, told, senses, JointView(), FPS, CHUNK, pixels=pixels)
 
 
 def _peer(resize: int | None, workers: int) -> Iterator[Any]:

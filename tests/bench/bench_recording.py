@@ -6,7 +6,6 @@ all it started.
 """
 
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
@@ -50,7 +49,9 @@ class Side:
         before, start = spent(), time.perf_counter()
         for i in range(FRAMES):
             time.sleep(max(0.0, start + i / FPS - time.perf_counter()))
-            self.handing.append(seconds(lambda i=i: self.hand(i)))
+            began = time.perf_counter()
+            self.hand(i)
+            self.handing.append(time.perf_counter() - began)
         self.ready.append(seconds(self.end))
         took = spent() - before
         self.kept.append(self.count())
@@ -148,17 +149,17 @@ def after_many() -> None:
         our_side(Path(full), MANY) as last,
     ):
         in_turns({"first": first, "last": last}, ROUNDS)
-    medians = [statistics.median(side.ready) for side in (last, first)]
-    tell(f"from stop to ready after {MANY} episodes, beside the first", "s", *medians, Demand("ours", "most", 0.3))
+    after, before = (statistics.median(side.ready) for side in (last, first))
+    tell(f"from stop to ready after {MANY} episodes, beside the first", "s", after, before, Demand("ours", "most", 0.3))
 
 
 def spent() -> float:
     """Processor time (s) of this process and of everything it started, alive or ended."""
     here = psutil.Process()
     times = [here.cpu_times(), *(child.cpu_times() for child in here.children(recursive=True))]
-    return sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
+    return float(sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system)
 
 
 if __name__ == "__main__":
     peer.prepare("tests.bench.bench_recording")
-    sys.exit(main())
+    main()
