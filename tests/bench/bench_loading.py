@@ -21,7 +21,14 @@ from tests.bench.content import BUILD, CAMERAS, FPS
 EPISODES, CHUNK, BATCH = 4, 50, 8
 SMALL = 224
 MANY = 1000
-HELD = {(None, 0): 4.0, (None, 2): 2.7, (SMALL, 0): 6.0, (SMALL, 2): 5.5, ("cache", 0): 40.0, ("cache", 2): 10.0}
+HELD: dict[tuple[int | str | None, int], float] = {
+    (None, 0): 4.0,
+    (None, 2): 2.7,
+    (SMALL, 0): 6.0,
+    (SMALL, 2): 5.5,
+    ("cache", 0): 40.0,
+    ("cache", 2): 10.0,
+}
 """Least ratio for each size and number of workers; the cache's pictures have the small size, LeRobot's their own."""
 
 
@@ -42,7 +49,9 @@ def main() -> None:
             rates["peer 640"] = _rate(_peer(None, workers), workers, 4)
             rates["peer 224"] = _rate(_peer(SMALL, workers), workers, 4)
             figures = in_turns(rates)
-        for name, beside, size in (("640", "640", None), ("224", "224", SMALL), ("cache", "640", "cache")):
+        measures: list[tuple[str, str, int | str | None]]
+        measures = [("640", "640", None), ("224", "224", SMALL), ("cache", "640", "cache")]
+        for name, beside, size in measures:
             demand = Demand("ratio", "least", HELD[size, workers])
             title = f"loader {name}, workers {workers}"
             tell_both(title, "samples a second", figures[f"ours {name}"], figures[f"peer {beside}"], demand)
