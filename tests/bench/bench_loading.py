@@ -51,8 +51,8 @@ def main() -> None:
             figures = in_turns(rates)
         measures: list[tuple[str, str, int | str | None]]
         measures = [("640", "640", None), ("224", "224", SMALL), ("cache", "640", "cache")]
-        for name, beside, size in measures:
-            demand = Demand("ratio", "least", HELD[size, workers])
+        for name, beside, what in measures:
+            demand = Demand("ratio", "least", HELD[what, workers])
             title = f"loader {name}, workers {workers}"
             tell_both(title, "samples a second", figures[f"ours {name}"], figures[f"peer {beside}"], demand)
     _open_many()
