@@ -251,21 +251,24 @@ def _alone(path: Path) -> Generator[Path]:
 
 
 def _make(part: Path, pictures: Pictures, tell: Tell) -> None:
-    os.truncate(part, 0)
-    need, free = pictures.bytes, shutil.disk_usage(part.parent).free
-    if need + SPARE > free:
-        part.unlink()
-        raise NoRoom(
-            f"{len(pictures)} pictures of {pictures.shape[2]} x {pictures.shape[1]} take {_gb(need)}, and {_gb(free)} "
-            f"are free in {part.parent}, of which {_gb(SPARE)} stay free; drop other caches, or unpack while training"
-        )
-    shape = pictures.shape
-    images: Image = np.lib.format.open_memmap(part, "w+", np.uint8, shape)  # type: ignore[no-untyped-call]  # untyped
-    with part.open("r+b") as file:
-        # A page of a file that is read like memory cannot say that the disk is full; so take the room first.
-        os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
-        _unpack(pictures, images, tell)
-        os.fsync(file.fileno())
+    with contextlib.ExitStack() as given_up:
+        # Whatever stops the making, half a cache takes all the room of a whole one.
+        given_up.callback(part.unlink, missing_ok=True)
+        os.truncate(part, 0)
+        need, free = pictures.bytes, shutil.disk_usage(part.parent).free
+        if need + SPARE > free:
+            raise NoRoom(
+                f"{len(pictures)} pictures of {pictures.shape[2]} x {pictures.shape[1]} take {_gb(need)}, and "
+                f"{_gb(free)} are free in {part.parent}, of which {_gb(SPARE)} stay free; drop other caches, or "
+                "unpack while training"
+            )
+        images: Image = np.lib.format.open_memmap(part, "w+", np.uint8, pictures.shape)  # type: ignore[no-untyped-call]  # untyped
+        with part.open("r+b") as file:
+            # A page of a file that is read like memory cannot say that the disk is full; so take the room first.
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+            _unpack(pictures, images, tell)
+            os.fsync(file.fileno())
+        given_up.pop_all()
 
 
 def _unpack(pictures: Pictures, images: Image, tell: Tell) -> None:

@@ -195,8 +195,18 @@ def test_what_stops_the_making_leaves_no_cache(pictures: Pictures, tmp_path: Pat
     before = threading.enumerate()
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path / "cache", "a", pictures, stop)
-    assert not any(cache.whole for cache in caches(tmp_path / "cache"))
+    assert list((tmp_path / "cache").iterdir()) == []
     assert threading.enumerate() == before
+
+
+def test_a_damaged_picture_does_not_keep_the_room_of_a_whole_cache(films: list[Frames], tmp_path: Path) -> None:
+    class Damaged(Pictures):
+        def into(self, wanted: NDArray[np.intp], images: Image) -> None:
+            raise OSError("picture 3 is damaged")
+
+    with pytest.raises(OSError, match="picture 3 is damaged"):
+        cached(tmp_path / "cache", "a", Damaged(films, SIZE))
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_stopping_does_not_wait_for_all_that_is_left(
