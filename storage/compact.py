@@ -14,7 +14,7 @@ from storage.clip import Coding, film, shown
 from storage.episode import Episode
 from storage.layout import DEPTH, RGB, pictures, plain_dtype, stored_dtype
 from storage.manifest import MANIFEST, check
-from storage.seal import Sealed, lock, unlock
+from storage.seal import Sealed, alone, making_of
 from storage.timeline import Rows
 from storage.writer import EpisodeWriter
 
@@ -55,10 +55,8 @@ def compact(episode: Path, into: Path, how: Coding = STANDARD) -> Compacted:
     whole = Episode(episode)
     if MADE in whole.attributes:
         raise ValueError(f"{episode} is a small copy already; only an original gives a good one")
-    making = into.parent / f".making-{into.name}"
-    making.mkdir(parents=True, exist_ok=True)
-    held = lock(making)
-    try:
+    making = making_of(into)
+    with alone(making):
         if not into.exists():
             if wrong := check(episode):
                 raise ValueError(f"{episode} is not what it was, and a copy would hide that: {wrong[0]}")
@@ -67,9 +65,6 @@ def compact(episode: Path, into: Path, how: Coding = STANDARD) -> Compacted:
             _make(whole, making, how).path.rename(into)
             arrays.sync(into.parent)
         shutil.rmtree(making)
-    finally:
-        if held is not None:
-            unlock(held)
     return _told(into, whole)
 
 

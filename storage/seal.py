@@ -4,8 +4,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,27 @@ def unlock(held: int) -> None:
     os.close(held)
 
 
+@contextmanager
+def alone(folder: Path) -> Generator[None]:
+    """Keep other programs from a folder, which is made when it is not there. Its holder may remove it.
+
+    Whoever waited for it then goes on with a new folder of that name, or waits for the one who was first.
+    """
+    held = None
+    while held is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = _of_that_name(folder)
+    try:
+        yield
+    finally:
+        unlock(held)
+
+
+def making_of(copy: Path) -> Path:
+    """The folder in which a small copy is made before it has its name; who makes or removes one holds it `alone`."""
+    return copy.parent / f".making-{copy.name}"
+
+
 class Logs:
     """What one device left: its log, or for a camera one per picture, of which the shortest says how many rows."""
 
@@ -190,6 +211,20 @@ class Logs:
         before = self._plain.itemsize if field == next(iter(self._logs)) else 0
         places = [(record.offset + before, record.size - before) for record in self._logs[field].index[: len(self)]]
         return arrays.shard_index(places or [(2**64 - 1, 2**64 - 1)])
+
+
+def _of_that_name(folder: Path) -> int | None:
+    """The lock of a folder; None when it was removed while waiting, whatever has its name now."""
+    try:
+        held = lock(folder)
+    except FileNotFoundError:
+        return None
+    with suppress(FileNotFoundError):
+        if held is not None and os.path.samestat(os.fstat(held), folder.stat()):
+            return held
+    if held is not None:
+        unlock(held)
+    return None
 
 
 def _write_arrays(staged: Path, attributes: Mapping[str, Any], known: Mapping[Path, Log]) -> dict[str, Sum]:

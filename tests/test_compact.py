@@ -4,6 +4,9 @@ import hashlib
 import math
 import pickle
 import resource
+import shutil
+import threading
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from storage.clip import Coding, film, told
 from storage.compact import compact
 from storage.images import Image
 from storage.layout import part
+from storage.seal import alone, making_of
 from storage.timeline import Rows
 
 HEIGHT, WIDTH, COUNT = 48, 64, 37
@@ -372,6 +376,27 @@ def test_what_an_interrupted_attempt_left_is_in_nobodys_way(tmp_path: Path) -> N
     made = compact(original.path, tmp_path / "compact" / "copy.zarr")
     assert check(made.path) == []
     assert not left.exists()
+
+
+def test_whoever_waited_for_a_copy_never_removes_what_another_makes(tmp_path: Path) -> None:
+    """The folder it waited for is gone, and one of the same name belongs to somebody who was first."""
+    original, into = recorded(tmp_path, CAMERA), tmp_path / "compact" / "copy.zarr"
+    making = making_of(into)
+    second = threading.Thread(target=lambda: compact(original.path, into), daemon=True)
+    with ExitStack() as third:
+        with alone(making):
+            second.start()
+            second.join(0.3)
+            shutil.rmtree(making)
+            third.enter_context(alone(making))
+            (making / "front.mp4").write_text("half a film")
+        second.join(1)
+        assert (making / "front.mp4").exists()
+        assert not into.exists()
+        shutil.rmtree(making)
+    second.join()
+    assert check(into) == []
+    assert not making.exists()
 
 
 def test_a_disk_that_fills_leaves_no_copy_and_the_next_attempt_makes_it(tmp_path: Path) -> None:
