@@ -54,23 +54,19 @@ def merge(session: Session, said: Merge) -> None:
 
     Raises:
         Unknown: there is no such task.
-        Refused: they do already, or the other task counts as this one.
+        Refused: they do already, or the other task leads back to this one.
     """
     check_names(session, said)
     before = merged(session)
     if said.into == before.get(said.task, said.task):
         raise Refused(f"episodes of {said.task} count as {said.into} already")
-    if said.into != said.task and counts_as(said.into, before) == said.task:
-        raise Refused(
-            f"episodes of {said.into} count as {said.task}, so these cannot count as {said.into}; "
-            f"merge {said.into} into itself first"
-        )
+    after = {name: into for name, into in {**before, said.task: said.into}.items() if name != into}
+    counts_as(said.task, after)
     session.merge(said)
     session.flush()
-    after = merged(session)
     for name in before.keys() | after.keys():
-        if (now := counts_as(name, after)) != counts_as(name, before):
-            session.execute(update(Standing).where(Standing.named == name).values(task=now))
+        now = counts_as(name, after)
+        session.execute(update(Standing).where(Standing.named == name, Standing.task != now).values(task=now))
 
 
 def merged(session: Session) -> dict[str, str]:
@@ -81,7 +77,14 @@ def merged(session: Session) -> dict[str, str]:
 
 
 def counts_as(task: str, merges: Mapping[str, str]) -> str:
-    """Follow the merges from a task to the one its episodes count as."""
-    while task in merges:
-        task = merges[task]
-    return task
+    """Follow the merges from a task to the one its episodes count as.
+
+    Raises:
+        Refused: they lead back to where they were.
+    """
+    way = [task]
+    while (into := merges.get(way[-1])) is not None:
+        if into in way:
+            raise Refused(f"that is a circle: {' counts as '.join([*way, into])}; merge {way[-1]} into itself first")
+        way.append(into)
+    return way[-1]

@@ -21,6 +21,7 @@ from storage import (
     Wanted,
 )
 from storage.models import Base
+from storage.standing import counts_as
 from tests.said import NOON, edit, episode, streams, verdict
 
 COPY: dict[str, Any] = {"path": "compact/x.zarr", "digest": "c", "bytes": 7}
@@ -165,11 +166,31 @@ def test_merges_that_go_nowhere_or_in_a_circle_are_refused(catalog: Catalog) -> 
     catalog.merge(Merge(task="reach", into="grasp", by="ada"))
     with pytest.raises(Refused, match="episodes of reach count as grasp already"):
         catalog.merge(Merge(task="reach", into="grasp", by="bob"))
-    with pytest.raises(Refused, match=r"reach count as grasp, so .* merge reach into itself first"):
+    with pytest.raises(Refused, match="grasp counts as reach counts as grasp; merge reach into itself first"):
         catalog.merge(Merge(task="grasp", into="reach", by="ada"))
     with pytest.raises(Unknown, match="there is no task 'jump'; there are: grasp, reach"):
         catalog.merge(Merge(task="reach", into="jump", by="ada"))
     assert len(catalog.merges()) == 1
+
+
+def test_a_circle_of_three_is_refused_though_the_first_of_them_counts_as_the_last(catalog: Catalog) -> None:
+    catalog.add(*(Task(name=name, instruction=name) for name in ("grab", "grasp", "hold")))
+    catalog.add(episode(1, task="grab"), episode(2, task="grasp"))
+    catalog.merge(Merge(task="grab", into="grasp", by="ada"))
+    catalog.merge(Merge(task="grasp", into="hold", by="ada"))
+    for task, last in (("grasp", "grab"), ("hold", "grasp")):
+        with pytest.raises(Refused, match=f"a circle: {task} counts as grab counts .* merge {last} into itself first"):
+            catalog.merge(Merge(task=task, into="grab", by="bob"))
+    assert len(catalog.merges()) == 2
+    assert catalog.count(Wanted(task="hold")) == 2
+    catalog.merge(Merge(task="grab", into="grab", by="bob"))
+    catalog.merge(Merge(task="grasp", into="grab", by="bob"))
+    assert [catalog.count(Wanted(task=name)) for name in ("grab", "grasp", "hold")] == [2, 0, 0]
+
+
+def test_merges_in_a_circle_are_told_not_followed_for_ever() -> None:
+    with pytest.raises(Refused, match="a counts as b counts as c counts as b; merge c into itself first"):
+        counts_as("a", {"a": "b", "b": "c", "c": "b"})
 
 
 def test_an_episode_and_its_quarantine_may_be_added_twice(catalog: Catalog) -> None:
