@@ -1,8 +1,9 @@
 """Sittings in which somebody shows a task: from a cell to judged episodes."""
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from appliance import station, workers
@@ -12,7 +13,7 @@ from appliance.session import CELL_AT_FAULT, STOPPED, Flag, Session, sitting
 from collectors.scripted import Scripted, Unclear, asked
 from ops import failures
 from ops.rollout import UNSEEN
-from storage import Episode, Outcome, Task, Wanted
+from storage import Catalog, Episode, Outcome, Task, Wanted, WorkOrder
 
 LIMIT = 20.0
 """Seconds until a take ends anyway."""
@@ -47,6 +48,10 @@ class Sitting:
     starts: tuple[int, ...]
     """The seed of every take's scene."""
     limit: float = LIMIT
+    order: int | None = None
+    """The work order that the takes are made for."""
+    condition: Mapping[str, Any] = field(default_factory=dict)
+    """What the order asks of every start, beside its seed."""
 
 
 def starts(home: Home, task: str, station_name: str, episodes: int, seed: int | None) -> tuple[int, ...]:
@@ -62,6 +67,23 @@ def starts(home: Home, task: str, station_name: str, episodes: int, seed: int | 
     else:
         first = seed * APART
     return tuple((first + k) % UNSEEN for k in range(episodes))
+
+
+def ordered(catalog: Catalog, task: str, number: int) -> tuple[WorkOrder, int]:
+    """The work order of that number, and how many good episodes it still asks for.
+
+    Raises:
+        CannotCollect: it is of another task, closed, or there is none.
+    """
+    orders = {order.id: order for order in catalog.orders(closed=None)}
+    order = orders.get(number)
+    if order is None:
+        raise CannotCollect(f"there is no work order {number}; there are: {', '.join(map(str, orders)) or 'none yet'}")
+    if order.task != task:
+        raise CannotCollect(f"work order {number} is of task {order.task!r}, not {task!r}")
+    if order.closed is not None:
+        raise CannotCollect(f"work order {number} was closed; collect without --order, or add another")
+    return order, max(0, order.wanted - catalog.order_progress(number))
 
 
 def collect(sitting_: Sitting, processes: int, tell: Callable[[Took], None]) -> bool:
@@ -95,20 +117,20 @@ def show(sitting_: Sitting, worker: int, of: int, stop: Flag, tell: Callable[[To
     cell = station.load(sitting_.station)
     with (
         sitting_.home.join() as catalog,
-        sitting(cell, catalog, sitting_.home.folder, sitting_.operator, stop) as session,
+        sitting(cell, catalog, sitting_.home.folder, sitting_.operator, stop, order=sitting_.order) as session,
     ):
         task = catalog.task(sitting_.task)
         for start in sitting_.starts[worker::of]:
             if stop.is_set():
                 return
-            tell(take(session, task, start, sitting_.limit))
+            tell(take(session, task, start, sitting_.limit, sitting_.condition))
 
 
-def take(session: Session, task: Task, start: int, limit: float) -> Took:
+def take(session: Session, task: Task, start: int, limit: float, condition: Mapping[str, Any]) -> Took:
     """Make one scripted take, and let the rules judge it."""
     robot = session.loop.robot
     agent = Scripted(robot.kinematics, robot.action, seed=start)
-    episode = session.run(agent, "scripted", task, limit, agent.done, condition={"seed": start})
+    episode = session.run(agent, "scripted", task, limit, agent.done, condition={"seed": start, **condition})
     judgement = judged(session, task, episode)
     say(session, judgement)
     return Took(episode, judgement.outcome, judgement.code, session.catalog.episode(episode).seconds, start)

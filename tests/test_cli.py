@@ -53,6 +53,22 @@ def test_a_sitting_from_collecting_to_verifying(appliance: Type, home: Path) -> 
     assert appliance("verify", "--json").json[0]["kind"] == "changed"
 
 
+def test_takes_for_a_work_order_are_set_as_it_asks_and_counted(appliance: Type) -> None:
+    asked = ("orders", "add", "--task", "pick_place", "--wanted", "2", "--why", "the far corner")
+    assert appliance(*asked, "--condition", '{"red_cube": [0.5, 0.1, 0.3]}').code == 0
+    said = appliance("collect", "--task", "pick_place", "--order", "1", "--seed", "1")
+    assert (said.code, said.out) == (0, "2 of 2 succeeded.\n")
+    listed = appliance("episodes", "list", "--json").json
+    assert [row["condition"] for row in listed] == [{"seed": k, "red_cube": [0.5, 0.1, 0.3]} for k in (1000, 1001)]
+    (order,) = appliance("orders", "list", "--json").json
+    assert (order["done"], order["wanted"]) == (2, 2)
+    assert "there is no work order 7" in appliance("collect", "--task", "pick_place", "--order", "7").err
+    appliance("tasks", "add", "stack", "--instruction", "stack the cubes")
+    assert "is of task 'pick_place'" in appliance("collect", "--task", "stack", "--order", "1").err
+    appliance("orders", "close", "1")
+    assert "was closed" in appliance("collect", "--task", "pick_place", "--order", "1").err
+
+
 def test_how_many_processes_collect_makes_no_difference_to_what_is_collected(appliance: Type) -> None:
     said = appliance("collect", "--task", "pick_place", "--episodes", "3", "--workers", "2", "--seed", "4")
     assert said.code == 0, said.err

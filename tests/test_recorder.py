@@ -90,6 +90,16 @@ def append_all(recorder: Recorder, stream: str, many: Iterable[Rows]) -> None:
         recorder.append(stream, rows)
 
 
+def append_slowly(recorder: RecorderProcess, stream: str, many: Iterable[Rows]) -> None:
+    """Give the recorder time to write, or to fail, before the next row: the backlog stays empty."""
+    for rows in many:
+        before = recorder.written[stream]
+        recorder.append(stream, rows)
+        deadline = time.monotonic() + 0.5
+        while recorder.written[stream] == before and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+
 def pid_of(recorder: RecorderProcess) -> int:
     assert recorder.pid is not None
     return recorder.pid
@@ -321,7 +331,7 @@ def test_a_full_disk_ends_the_take_and_the_next_one_goes_on_when_there_is_room(
     until(lambda: other.written["front"] == 2)
     before = resource.prlimit(pid_of(other), resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
     with pytest.raises(RecordingFailed, match=r"cannot keep the rows of 'front'.* MB are free"):
-        append_all(other, "front", map(front, itertools.count(2)))
+        append_slowly(other, "front", map(front, itertools.count(2)))
     with pytest.raises(RecordingFailed, match="cannot keep the rows of 'front'"):
         other.end({"ended_by": "fault"})
     resource.prlimit(pid_of(other), resource.RLIMIT_FSIZE, before)

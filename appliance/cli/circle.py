@@ -30,7 +30,13 @@ def collect(
     task: TaskName,
     station: StationName = "franka-sim",
     by: Annotated[By, typer.Option("--by", help="Who shows the task.")] = By.SCRIPTED,
-    number: Annotated[int, typer.Option("--episodes", min=1, max=100_000, help="How many takes.")] = 1,
+    number: Annotated[
+        int | None,
+        typer.Option("--episodes", min=1, max=100_000, help="How many takes. Default: 1, or what the order lacks."),
+    ] = None,
+    order: Annotated[
+        int | None, typer.Option("--order", min=1, help="For which work order; `appliance orders list` shows them.")
+    ] = None,
     operator: Annotated[str, typer.Option("--operator", help="Who is responsible. Default: the user's name.")] = "",
     seed: Annotated[
         int | None,
@@ -40,24 +46,28 @@ def collect(
 ) -> None:
     """Record demonstrations of a task. Ctrl-C ends the sitting safely; the take in hand is kept."""
     from appliance import station as stations
-    from appliance.collect import CannotCollect, Sitting, Took, starts, tally
+    from appliance.collect import CannotCollect, Sitting, Took, ordered, starts, tally
     from appliance.collect import collect as run
 
     with opened() as (home, catalog):
         catalog.task(task)
+        wanted, lacking = (None, 1) if order is None else ordered(catalog, task, order)
     name = stations.load(station).name
+    takes = max(1, lacking) if number is None else number
     if by is not By.SCRIPTED:
         raise CannotCollect(f"--by {by} comes with hardware; this station offers: {By.SCRIPTED}")
-    chosen = starts(home, task, name, number, seed)
-    typer.echo(f"Collecting {number} takes of {task} at {name}, starts {chosen[0]} to {chosen[-1]}.", err=True)
+    chosen = starts(home, task, name, takes, seed)
+    typer.echo(f"Collecting {takes} takes of {task} at {name}, starts {chosen[0]} to {chosen[-1]}.", err=True)
     took: list[Took] = []
-    with progress(task, number) as advance:
+    with progress(task, takes) as advance:
 
         def tell(one: Took) -> None:
             took.append(one)
             advance(tally(took))
 
-        whole = run(Sitting(home, task, station, operator or user(), chosen), workers, tell)
+        scene = {} if wanted is None else wanted.condition
+        sitting = Sitting(home, task, station, operator or user(), chosen, order=order, condition=scene)
+        whole = run(sitting, workers, tell)
     typer.echo(tally(took) + "." if whole else f"Stopped. {tally(took)}.")
 
 

@@ -22,6 +22,8 @@ from tests.bench.beside import ROUNDS, Demand, in_turns, seconds, tell, tell_bot
 from tests.bench.content import BUILD, CAMERAS, FPS, FRAMES, frames
 
 STATE_HZ = 1000.0
+TICKS = 10 * FPS
+"""Ten seconds a take: the content, twice."""
 MANY = 10_000
 """Episodes that are there already when a take ends."""
 
@@ -47,7 +49,7 @@ class Side:
         """Record one paced take; return the processor time (s) of every frame that was kept."""
         self.begin()
         before, start = spent(), time.perf_counter()
-        for i in range(FRAMES):
+        for i in range(TICKS):
             time.sleep(max(0.0, start + i / FPS - time.perf_counter()))
             began = time.perf_counter()
             self.hand(i)
@@ -63,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=BUILD) as folder, our_side(Path(folder)) as ours_:
         default, streaming = (peer_side(Path(folder), streaming) for streaming in (False, True))
         figures = in_turns({"ours": ours_, "streaming": streaming, "default": default})
-    whole = FRAMES * len(CAMERAS)
+    whole = TICKS * len(CAMERAS)
     for name, bound in (("streaming", 1 / 15), ("default", 1 / 30)):
         title = f"processor time of recording, beside {name}"
         tell_both(title, "s a frame kept", figures["ours"], figures[name], Demand("ratio", "most", bound))
@@ -92,7 +94,7 @@ def our_side(root: Path, takes: int = 0) -> Generator[Side]:
     from tests.bench.bench_catalog import seed
 
     pictures = {camera: ours.camera_rows(frames(0, camera)) for camera in CAMERAS}
-    states, ticks = ours.arm_rows(0, STATE_HZ), ours.ticks()
+    states, ticks = ours.arm_rows(0, STATE_HZ, TICKS / FPS), ours.ticks(TICKS)
     per_tick = np.searchsorted(states["t"], ticks["t"], side="right")
     with Catalog(root / "catalog.db") as catalog, RecorderProcess(room(ours.STREAMS, FPS)) as recorder:
         if takes:
@@ -107,7 +109,9 @@ def our_side(root: Path, takes: int = 0) -> Generator[Side]:
 
         def hand(i: int) -> None:
             for camera in CAMERAS:
-                recorder.append(camera, pictures[camera][i : i + 1])
+                row = pictures[camera][i % FRAMES :][:1]
+                row["seq"], row["t"], row["received"] = i, ticks["t"][i], ticks["t"][i]
+                recorder.append(camera, row)
             recorder.append("arm", states[per_tick[i - 1] if i else 0 : per_tick[i]])
             recorder.append("ticks", ticks[i : i + 1])
 
@@ -129,7 +133,8 @@ def peer_side(root: Path, streaming: bool) -> Side:
     pictures, numbers = {camera: frames(0, camera) for camera in CAMERAS}, peer.numbers(0)
 
     def hand(i: int) -> None:
-        recording.add({camera: pictures[camera][i] for camera in CAMERAS}, numbers[i], numbers[i + 1])
+        k = i % FRAMES
+        recording.add({camera: pictures[camera][k] for camera in CAMERAS}, numbers[k], numbers[k + 1])
 
     totals = [0]
 
