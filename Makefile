@@ -1,6 +1,6 @@
 # What a person types here. Every target sets up what it needs by itself, and asks nothing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check slow bench lock clean
+.PHONY: help setup demo test check slow kills bench lock clean
 
 # Whatever these tools keep, they keep in the checkout.
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
@@ -39,6 +39,10 @@ check: setup ## format, lint, types and import contracts
 
 slow: setup ## the tests that train real policies or repeat many crashes
 	@mkdir -p build/tests && $(BIN)/python -m pytest -m "slow and not hardware" $(ARGS)
+
+kills: export APPLIANCE_KILLS = 1000
+kills: setup ## a thousand kills at random moments (a quarter of an hour)
+	@$(TEST) -n 2 tests/test_kills.py $(ARGS)
 
 bench: setup ## measure against the usual way, both in one process
 	@for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
