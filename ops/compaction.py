@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ops.purge import refuse_strange, remove, size
+from ops.purge import copy_of, refuse_strange, remove, size
 from storage import Catalog, Edit, EditKind, Episode, Listed, Wanted, check, digest
-
-COPIES = "compact"
-"""The folder of the data folder where the copies are."""
 
 
 class CannotCompact(Exception):
@@ -78,7 +75,7 @@ def compact(
         Refused: somebody else edited the episode meanwhile.
         OSError: the copy could not be written, e.g. the disk is full.
     """
-    original, copy = root / found.row.path, root / COPIES / f"{found.row.id}.zarr"
+    original, copy = root / found.row.path, copy_of(root, found)
     refuse_strange(root, original)
     refuse_strange(root, copy)
     before = size(original)

@@ -15,10 +15,13 @@ from uuid import UUID
 from ops.verify import claims
 from storage import Catalog, Edit, EditKind, Listed, PolicyRow, Snapshot, Wanted
 from storage.pictures import caches, drop
+from storage.seal import MAKING, alone, making_of
 
-HOLDS = ("episodes", "compact")
+COPIES = "compact"
+"""The folder of the data folder where smaller copies are."""
+
+HOLDS = ("episodes", COPIES)
 """The folders of the data folder in which recordings lie, one folder each."""
-
 
 CACHES = Path("cache", "frames")
 """Where training keeps unpacked pictures, in files named after their snapshot."""
@@ -33,8 +36,10 @@ class Doomed:
     """An episode that may go, and what it takes."""
 
     found: Listed
+    copy: str | None
+    """Where the catalog says that its compact copy is."""
     folders: tuple[Path, ...]
-    """The recording and its compact copy, as far as they are on the disk."""
+    """The recording, its compact copy and a copy half made, as far as they are on the disk."""
     bytes: int
 
 
@@ -112,26 +117,41 @@ def purge(
     edits = [Edit(episode=one.found.row.id, kind=EditKind.PURGE, by=by, why=why) for one in planned.episodes]
     catalog.edit(*edits)
     for doomed in planned.episodes:
-        for folder in doomed.folders:
-            remove(root, folder)
+        for place in _places(root, doomed.found, doomed.copy):
+            if os.path.lexists(place):
+                remove(root, place)
         tell(doomed)
 
 
 def leftovers(catalog: Catalog, root: Path) -> list[Path]:
     """What should be gone and is still there: the rest of an interrupted purge, and originals given up for a copy."""
-    return [claim.path for claim in claims(catalog, root) if claim.gone and os.path.lexists(claim.path)]
+    gone = [claim.path for claim in claims(catalog, root) if claim.gone]
+    purged = catalog.find(Wanted(retired=None, purged=True))
+    every = [*gone, *(place for found in purged for place in _places(root, found, None))]
+    return [path for path in dict.fromkeys(every) if os.path.lexists(path)]
 
 
 def remove(root: Path, folder: Path) -> None:
     """Delete one recording's folder. Links in it are deleted, not followed.
+
+    A copy that is being made at the moment is waited for.
 
     Raises:
         CannotPurge: it is not a folder of its own within the data folder.
         OSError: it could not be removed, or not all of it.
     """
     refuse_strange(root, folder)
-    if folder.exists():
+    if not folder.exists():
+        return
+    if folder.parent.name != COPIES:
         shutil.rmtree(folder)
+        return
+    making = folder if folder.name.startswith(MAKING) else making_of(folder)
+    refuse_strange(root, making)
+    with alone(making):
+        for each in (folder, making):
+            if each.exists():
+                shutil.rmtree(each)
 
 
 def refuse_strange(root: Path, folder: Path) -> None:
@@ -148,10 +168,23 @@ def refuse_strange(root: Path, folder: Path) -> None:
         raise CannotPurge(f"{link} is a link to {link.resolve()}; nothing is deleted through links, remove it by hand")
 
 
+def copy_of(root: Path, found: Listed) -> Path:
+    """Where an episode's smaller copy is kept."""
+    return root / COPIES / f"{found.row.id}.zarr"
+
+
+def _places(root: Path, found: Listed, copy: str | None) -> list[Path]:
+    """Wherever an episode may be on the disk; a copy that is catalogued as ``copy`` is usually where copies are.
+
+    In the order in which they are to go: without its original no copy is begun, and one half made may become whole.
+    """
+    usual = copy_of(root, found)
+    return list(dict.fromkeys([root / found.row.path, making_of(usual), usual, *([root / copy] if copy else [])]))
+
+
 def _doomed(found: Listed, copy: str | None, root: Path) -> Doomed:
-    paths = [found.row.path] if copy is None else [found.row.path, copy]
-    folders = tuple(root / path for path in paths if os.path.lexists(root / path))
-    return Doomed(found, folders, sum(size(folder) for folder in folders))
+    folders = tuple(place for place in _places(root, found, copy) if os.path.lexists(place))
+    return Doomed(found, copy, folders, sum(size(folder) for folder in folders))
 
 
 def size(folder: Path) -> int:

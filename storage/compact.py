@@ -57,14 +57,16 @@ def compact(episode: Path, into: Path, how: Coding = STANDARD) -> Compacted:
         raise ValueError(f"{episode} is a small copy already; only an original gives a good one")
     making = making_of(into)
     with alone(making):
-        if not into.exists():
-            if wrong := check(episode):
-                raise ValueError(f"{episode} is not what it was, and a copy would hide that: {wrong[0]}")
-            for left in making.iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-            _make(whole, making, how).path.rename(into)
-            arrays.sync(into.parent)
-        shutil.rmtree(making)
+        try:
+            if not into.exists():
+                if wrong := check(episode):
+                    raise ValueError(f"{episode} is not what it was, and a copy would hide that: {wrong[0]}")
+                for left in making.iterdir():
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                _make(whole, making, how).path.rename(into)
+                arrays.sync(into.parent)
+        finally:
+            shutil.rmtree(making)
     return _told(into, whole)
 
 

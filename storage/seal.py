@@ -20,6 +20,9 @@ from storage.log import Log, Records
 from storage.manifest import LOG, MANIFEST, ROOT, Sum, manifest_of
 from storage.timeline import Rows
 
+MAKING = ".making-"
+"""What the name of a folder begins with in which a small copy is made."""
+
 FORMAT = 2
 """1 had one codec for all cameras, no depth, and no consolidated metadata."""
 
@@ -139,7 +142,7 @@ def alone(folder: Path) -> Generator[None]:
 
 def making_of(copy: Path) -> Path:
     """The folder in which a small copy is made before it has its name; who makes or removes one holds it `alone`."""
-    return copy.parent / f".making-{copy.name}"
+    return copy.parent / f"{MAKING}{copy.name}"
 
 
 class Logs:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from appliance.home import Home
 from ops import purge
 from ops.verify import Kind, verify
 from storage import Catalog, Edit, EditKind, EpisodeRow, PolicyRow, Refused, Wanted
+from storage.seal import alone, making_of
 from tests.takes import Take
 
 STARTED = datetime(2026, 5, 1, 9, tzinfo=UTC)
@@ -223,6 +225,61 @@ def test_the_compact_copy_goes_too(root: Path, catalog: Catalog, record: Callabl
     assert run("purge", "--yes") == 0
     assert not copy.exists()
     assert left_on_disk(root) == set()
+
+
+def copies_of(root: Path, row: EpisodeRow) -> list[Path]:
+    """A copy that the catalog does not know of, and one half made."""
+    whole = root / "compact" / f"{row.id}.zarr"
+    half = making_of(whole)
+    for folder, size in ((whole, 4), (half, 2)):
+        folder.mkdir(parents=True)
+        (folder / "rgb.mp4").write_bytes(b"film"[:size])
+    return [whole, half]
+
+
+def test_copies_go_that_the_catalog_never_heard_of(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    """Compacting was killed before it could say that there is one, or before there was one."""
+    row, other = record(), record()
+    copies, others = copies_of(root, row), copies_of(root, other)
+    retire(catalog, row)
+    (doomed,) = purge.plan(catalog, root).episodes
+    assert {*doomed.folders} == {root / row.path, *copies}
+    assert doomed.bytes == purge.size(root / row.path) + 6
+    assert run("purge", "--yes") == 0
+    assert {*(root / "compact").iterdir()} == {*others}
+    assert left_on_disk(root) == {Path(other.path).name}
+
+
+def test_copies_of_what_was_purged_are_left_over(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    row, other = record(), record()
+    retire(catalog, row)
+    assert run("purge", "--yes") == 0
+    copies, others = copies_of(root, row), copies_of(root, other)
+    assert {*purge.leftovers(catalog, root)} == {*copies}
+    assert run("purge") == 0
+    assert {*(root / "compact").iterdir()} == {*others}
+
+
+def test_a_copy_that_is_being_made_is_waited_for_and_goes_too(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    row = record()
+    retire(catalog, row)
+    whole, half = root / "compact" / f"{row.id}.zarr", root / "compact" / f".making-{row.id}.zarr"
+    with alone(half):
+        planned = purge.plan(catalog, root)
+        purging = threading.Thread(target=lambda: purge.purge(catalog, root, planned, "ada"), daemon=True)
+        purging.start()
+        purging.join(1)
+        assert half.exists()
+        (half / "film").mkdir()
+        (half / "film").rename(whole)
+    purging.join()
+    assert list((root / "compact").iterdir()) == []
 
 
 def test_unpacked_pictures_of_it_go_too_and_others_stay(
