@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import String, cast, func, select
 from sqlalchemy.orm import Session
 
 from storage import edits, standing
@@ -62,6 +62,12 @@ def known(session: Session, episodes: Sequence[UUID]) -> set[UUID]:
     if len(episodes) <= MANY:
         there = there.where(EpisodeRow.id.in_(episodes))
     return set(episodes).intersection(session.scalars(there))
+
+
+def ids(session: Session) -> set[str]:
+    """The 32 digits of every episode's id, without a UUID being made of them."""
+    digits = func.replace(cast(EpisodeRow.id, String), "-", "")
+    return {key for (key,) in session.connection().execute(select(digits)).all()}
 
 
 def _keep_one(session: Session, row: Base) -> None:

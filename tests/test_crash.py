@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import pytest
 
 from storage import Catalog, Episode, EpisodeWriter, Lossless, Task, Wanted, reconcile, recover
 from storage.log import HEADER, Log, Records
+from tests.said import episode
 from tests.victims import SAID, STREAMS, Victim, assert_nothing_lost, take, taken
 
 
@@ -149,3 +150,32 @@ def test_what_cannot_be_added_to_the_catalog_is_told(tmp_path: Path) -> None:
     assert "not named as an episode is" in told[1]
     assert told[2] == "there is no task 'reach'; there are none yet"
     assert catalog.count(Wanted()) == 0
+
+
+def test_of_what_the_catalog_knows_nothing_but_the_name_is_looked_at(
+    tmp_path: Path, catalog: Catalog, where: str
+) -> None:
+    """However many there are: a start asks for their ids at once, and opens only what is new."""
+    known = [episode(minute) for minute in range(3)]
+    catalog.add(*known)
+    for row in known:
+        (tmp_path / row.path).mkdir(parents=True)
+    assert catalog.ids() == {row.id.hex for row in known}
+    assert reconcile(tmp_path, catalog) == []
+    (tmp_path / "episodes" / "holiday").mkdir()
+    with EpisodeWriter(tmp_path, STREAMS, SAID) as writer:
+        take(writer, 0)
+        sealed = writer.seal({"ended_by": "done"})
+    asked = list[UUID]()
+
+    class Heard(Catalog):
+        """Says which episodes it was asked for one by one."""
+
+        def known(self, episodes: Iterable[UUID]) -> set[UUID]:
+            asked.extend(some := list(episodes))
+            return super().known(some)
+
+    with Heard(where) as heard:
+        found = reconcile(tmp_path, heard)
+    assert {done.path for done in found} == {sealed.path, tmp_path / "episodes" / "holiday"}
+    assert asked == [sealed.id]
