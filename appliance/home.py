@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from appliance.refusal import Refusal
-from storage import Catalog, Task, reconcile, recover
+from storage import Catalog, Reconciled, Recovered, Task, reconcile, recover
 
 STARTER = Task(name="pick_place", instruction="put the red cube on the yellow pad")
 """What a new appliance can be asked to learn."""
@@ -40,7 +40,7 @@ class Home:
         return cls(folder, os.environ.get("APPLIANCE_DATABASE") or str(folder / "catalog.db"))
 
     def open(self, tell: Callable[[str], None] = _on_stderr) -> Catalog:
-        """Open the catalog, and bring in what a crash left behind; what cannot be, `appliance verify` tells.
+        """Open the catalog, and bring in what a crash left behind. What became of it is told, and why what stays does.
 
         Raises:
             NoHome: the folder cannot be written to.
@@ -62,13 +62,26 @@ class Home:
         if not catalog.tasks():
             catalog.add(Task(name=STARTER.name, instruction=STARTER.instruction))
         for found in recover(self.folder):
-            if found.sealed is not None:
-                tell(f"recovered {found.id}, a take that was cut short: {sum(found.rows.values())} rows")
+            tell(_of_take(found))
         for added in reconcile(self.folder, catalog):
-            if added.row is not None:
-                tell(f"{added.row.id} was on disk and is now in the catalog")
+            tell(_of_episode(added))
         return catalog
 
     def join(self) -> Catalog:
         """Open the catalog beside another process of this appliance, which has opened the home already."""
         return Catalog(self.database)
+
+
+def _of_take(found: Recovered) -> str:
+    """What became of a take that was never sealed, in a line."""
+    if found.sealed is None:
+        return f"{found.id} in staging could not be recovered, and stays there: {found.why}"
+    cut = f"; {found.dropped} bytes of rows that were half written are gone" if found.dropped else ""
+    return f"recovered {found.id}, a take that was cut short: {sum(found.rows.values())} rows{cut}"
+
+
+def _of_episode(added: Reconciled) -> str:
+    """What became of an episode that the catalog did not know, in a line."""
+    if added.row is None:
+        return f"{added.path} is on disk and could not be added to the catalog: {added.why}"
+    return f"{added.row.id} was on disk and is now in the catalog"
