@@ -66,7 +66,7 @@ def reconcile(root: Path, catalog: Catalog) -> list[Reconciled]:
     Returns what was added and, with the reason, what could not be.
     """
     folder, ids = root / "episodes", catalog.ids()
-    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - 100,000 paths take seconds
+    names = os.listdir(folder) if folder.is_dir() else []  # ruff: ignore[os-listdir] - 100,000 paths take seconds
     strange = sorted(name for name in names if name.removesuffix(".zarr").replace("-", "") not in ids)
     found = {path: _id(path) for path in map(folder.joinpath, strange)}
     known = catalog.known(episode for episode in found.values() if episode is not None)
