@@ -52,7 +52,7 @@ class Imported:
     task: str
     new: list[UUID] = field(default_factory=list)
     known: list[UUID] = field(default_factory=list)
-    """They were here already; nothing was changed."""
+    """They were here already. The dataset's verdict was added where there was none; nothing else was changed."""
     broken: list[str] = field(default_factory=list)
     """Why each of the others could not be read."""
     unnamed: list[UUID] = field(default_factory=list)
@@ -153,14 +153,17 @@ def _so_far(done: Imported) -> str:
 
 
 def _enter(catalog: Catalog, home: Home, adopted: lerobot.Adopted, said: Mapping[str, Any], done: Imported) -> None:
-    """Tell the catalog of an episode, unless it knows, and report it."""
-    if catalog.known([adopted.id]):
-        done.known.append(adopted.id)
-        return
-    verdict = _verdict(catalog, adopted.id, said)
-    catalog.add(*rows_of(Episode(adopted.path), home.folder), *([] if verdict is None else [verdict]))
-    done.new.append(adopted.id)
-    if verdict is None and said.get("success") == 0:
+    """Tell the catalog what it does not know of an episode, and report it.
+
+    One that was sealed when an import was stopped may have been entered since, by whoever opened the home: then all
+    but its verdict is known. A verdict that is there already, whoever gave it, stays the only one.
+    """
+    known, judged = bool(catalog.known([adopted.id])), bool(catalog.verdicts(adopted.id))
+    verdict = None if judged else _verdict(catalog, adopted.id, said)
+    new = [] if known else rows_of(Episode(adopted.path), home.folder)
+    catalog.add(*new, *([] if verdict is None else [verdict]))
+    (done.known if known else done.new).append(adopted.id)
+    if not judged and verdict is None and said.get("success") == 0:
         done.unnamed.append(adopted.id)
 
 

@@ -20,7 +20,7 @@ from appliance.exchange import (
     import_lerobot,
 )
 from appliance.home import Home
-from storage import Edit, EditKind, Outcome, Task, Verdict, Wanted, check, rows_of
+from storage import Edit, EditKind, Outcome, Task, Verdict, Wanted, check, lerobot, rows_of
 from storage.replay_buffer import DIFFUSION_POLICY, Buffer
 from storage.robomimic import Demonstrations
 from tests.driven import drive
@@ -143,6 +143,28 @@ def test_an_episode_that_was_sealed_but_not_entered_is_entered(home: Home, tmp_p
     (tmp_path / "other.db").unlink()
     after = import_lerobot(other, tmp_path / "out", "tidy", "bob", silent)
     assert after.new == before.new
+
+
+def test_an_episode_that_another_command_entered_still_gets_its_verdict(home: Home, tmp_path: Path) -> None:
+    """Stopped between the rename and the transaction; whoever opens the home next enters what is on the disk."""
+    export_lerobot(home, EVERY, tmp_path / "out", "3.0", 10, silent)
+    other = Home(tmp_path / "other", str(tmp_path / "other.db"))
+    other.folder.mkdir()
+    with other.join() as catalog:
+        catalog.add(Task(name="tidy", instruction="tidy up"))
+    dataset = lerobot.open_dataset(tmp_path / "out")
+    said = {"task": "tidy", "operator": "bob"}
+    sealed = [lerobot.adopt(dataset, episode, other.folder, said).id for episode in dataset.episodes]
+    with other.open(lambda _line: None) as catalog:
+        assert catalog.known(sealed) == set(sealed)
+        assert not catalog.last_verdicts(sealed)
+        catalog.add(Verdict(episode=sealed[1], by="ada", outcome=Outcome.SUCCESS))
+    for _ in range(2):
+        done = import_lerobot(other, tmp_path / "out", "tidy", "bob", silent)
+        assert (done.new, done.known) == ([], sealed)
+        with other.join() as catalog:
+            given = [[(each.by, each.outcome) for each in catalog.verdicts(episode)] for episode in sealed]
+        assert given == [[("import", Outcome.SUCCESS)], [("ada", Outcome.SUCCESS)], []]
 
 
 def test_a_broken_episode_stops_the_import_unless_it_may_be_left_out(home: Home, tmp_path: Path) -> None:
