@@ -20,14 +20,17 @@ PATIENCE = 30
 WRITING = 7_205_759
 """The PostgreSQL advisory lock a writer holds until its transaction ends."""
 
+STUCK = f"another program has been writing for {PATIENCE} s: is one of them stuck?"
+
 HELP = {
     sqlite3.SQLITE_FULL: "make room on that disk",
     sqlite3.SQLITE_READONLY: "the file or its disk cannot be written to: mount it writable, or own the file",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be made or opened: its folder has to exist and be yours",
     sqlite3.SQLITE_IOERR: "the disk fails, or is full: look at it before anything else",
-    sqlite3.SQLITE_BUSY: f"another program has been writing for {PATIENCE} s: is one of them stuck?",
+    sqlite3.SQLITE_BUSY: STUCK,
     "53100": "make room on the server's disk",
     "25006": "the server only lets itself be read: is it a replica?",
+    "55P03": STUCK,
     "57014": "the server cancelled it",
 }
 """What a person can do, by SQLite's or PostgreSQL's own code."""
@@ -49,7 +52,7 @@ class Database:
 
     def __init__(self, where: str | Path) -> None:
         self.engine = _engine(where)
-        self._writer = self.engine.execution_options(writing=True)
+        self._reader, self._writer = _reading(self.engine), self.engine.execution_options(writing=True)
         try:
             with self._explained():
                 self._bring_up_to_date()
@@ -64,7 +67,7 @@ class Database:
     @contextmanager
     def read(self) -> Generator[Session]:
         """One transaction that sees one moment."""
-        with self._explained(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._explained(), Session(self._reader, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
@@ -129,10 +132,21 @@ def _engine(where: str | Path) -> Engine:
     return engine
 
 
+def _reading(engine: Engine) -> Engine:
+    """See one moment for a whole transaction, which SQLite does by itself."""
+    postgresql = engine.dialect.name == "postgresql"
+    return engine.execution_options(isolation_level="REPEATABLE READ") if postgresql else engine
+
+
 def _prepare(connection: Any, _record: ConnectionPoolEntry) -> None:
     """SQLite keeps these promises only when each connection asks for them."""
     connection.isolation_level = None
-    for promise in (f"busy_timeout={PATIENCE * 1000}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for promise in (
+        f"busy_timeout={PATIENCE * 1000:.0f}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
         connection.execute(f"PRAGMA {promise}").close()
 
 
@@ -143,6 +157,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _wait_for_writers(connection: Connection) -> None:
-    """Let one writer in at a time, on PostgreSQL too: what a writer has looked up then stays true until it is done."""
+    """Let one writer in at a time, on PostgreSQL too: what a writer has looked up then stays true until it is done.
+
+    A writer that waits in vain fails after as long as SQLite's does.
+    """
     if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": WRITING})

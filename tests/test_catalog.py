@@ -4,19 +4,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from storage import (
     Batch,
     Catalog,
     Edit,
     EditKind,
+    EpisodeRow,
     Listed,
     Outcome,
     Refused,
@@ -26,6 +28,7 @@ from storage import (
     Unknown,
     Verdict,
     Wanted,
+    engine,
     freeze,
 )
 from tests.said import REACH, episode, policy
@@ -149,6 +152,30 @@ def test_programs_that_write_one_catalog_at_once_lose_nothing(where: str, number
         assert catalog.count(Wanted(outcome=Outcome.SUCCESS)) == 30
         assert catalog.count(Wanted(outcome=Outcome.SUCCESS, retired=True)) == 30
         assert [catalog.count(Wanted(device=f"d{turn}", retired=None)) for turn in range(60)] == [1] * 60
+
+
+def test_a_writer_that_waits_in_vain_is_told_so(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = episode()
+    with Catalog(where) as first:
+        first.add(REACH)
+        monkeypatch.setattr(engine, "PATIENCE", 0.2)
+        with Catalog(where) as second, closing(engine.Database(where)) as stuck, stuck.write():
+            with pytest.raises(Unavailable, match=r"\(another program has been writing for 30 s: is one of them stuck"):
+                second.add(row)
+            assert second.tasks() == [REACH]
+        first.add(row)
+
+
+def test_what_is_read_together_is_of_one_moment(where: str) -> None:
+    with Catalog(where) as catalog, closing(engine.Database(where)) as database:
+        catalog.add(REACH, episode(1))
+        count = select(func.count()).select_from(EpisodeRow)
+        with database.read() as session:
+            assert session.scalar(count) == 1
+            catalog.add(episode(2))
+            assert session.scalar(count) == 1
+        with database.read() as session:
+            assert session.scalar(count) == 2
 
 
 @pytest.mark.parametrize("where", ["mysql://host/name", "https://example.org"])
