@@ -90,10 +90,10 @@ def plan(catalog: Catalog, root: Path, only: Sequence[UUID] = (), before: dateti
 
 def purge(
     catalog: Catalog, root: Path, planned: Plan, by: str, why: str = "", tell: Callable[[Doomed], None] = lambda _: None
-) -> None:
+) -> list[Path]:
     """Delete what was planned: mark all of it, or nothing; then remove one recording after the other.
 
-    Unpacked pictures that training keeps of them go first; they can be made again of what stays.
+    Unpacked pictures that training keeps of them go as well; they can be made again of what stays.
 
     Args:
         catalog: where it is marked.
@@ -103,6 +103,9 @@ def purge(
         why: their reason.
         tell: hears of every recording that is gone.
 
+    Returns:
+        Files of unpacked pictures that are being made at this moment, and stay.
+
     Raises:
         CannotPurge: a recording is not a folder of its own within the data folder. Nothing is marked or removed.
         Refused: an episode was restored or purged meanwhile. Nothing is marked or removed.
@@ -110,17 +113,30 @@ def purge(
     for doomed in planned.episodes:
         for folder in doomed.folders:
             refuse_strange(root, folder)
-    names = tuple(row.id for row in planned.snapshots)
-    for cache in caches(root / CACHES):
-        if cache.path.name.startswith(names):
-            drop(cache)
     edits = [Edit(episode=one.found.row.id, kind=EditKind.PURGE, by=by, why=why) for one in planned.episodes]
     catalog.edit(*edits)
+    # Now that they are marked, no further snapshot takes them in; and as long as a recording is there, an interrupted
+    # purge is known.
+    kept = drop_caches(catalog, root, [one.found.row.id for one in planned.episodes])
     for doomed in planned.episodes:
         for place in _places(root, doomed.found, doomed.copy):
             if os.path.lexists(place):
                 remove(root, place)
         tell(doomed)
+    return kept
+
+
+def drop_caches(catalog: Catalog, root: Path, episodes: Sequence[UUID]) -> list[Path]:
+    """Remove unpacked pictures of these episodes. Returns the files that are being made at this moment, and stay."""
+    names = tuple({row.id for one in episodes for row in catalog.recall(episode=one).snapshots})
+    found = [cache for cache in caches(root / CACHES) if cache.path.name.startswith(names)]
+    return [cache.path for cache in found if not drop(cache)]
+
+
+def interrupted(catalog: Catalog, root: Path) -> list[UUID]:
+    """Episodes that were purged and whose recordings, or copies of them, are still there."""
+    purged = catalog.find(Wanted(retired=None, purged=True))
+    return [found.row.id for found in purged if any(map(os.path.lexists, _places(root, found, None)))]
 
 
 def leftovers(catalog: Catalog, root: Path) -> list[Path]:

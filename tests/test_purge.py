@@ -1,5 +1,6 @@
 """Deleting for good: only what was retired, only when a person says yes, and never anything else."""
 
+import fcntl
 import io
 import json
 import threading
@@ -14,7 +15,7 @@ from appliance.cli import main
 from appliance.home import Home
 from ops import purge
 from ops.verify import Kind, verify
-from storage import Catalog, Edit, EditKind, EpisodeRow, PolicyRow, Refused, Wanted
+from storage import Catalog, Edit, EditKind, EpisodeRow, PolicyRow, Refused, Snapshot, Wanted
 from storage.seal import alone, making_of
 from tests.takes import Take
 
@@ -287,13 +288,59 @@ def test_unpacked_pictures_of_it_go_too_and_others_stay(
 ) -> None:
     row, other = record(), record()
     touched, untouched = (catalog.snapshot("pick_place", catalog.among([one.id]).values()) for one in (row, other))
-    folder = root / purge.CACHES
-    folder.mkdir(parents=True)
     for snapshot in (touched, untouched):
-        (folder / f"{snapshot.id}-front-48x64-v1.npy").write_bytes(b"pixels")
+        unpacked(root, snapshot)
     retire(catalog, row)
     assert run("purge", "--yes") == 0
-    assert [path.name[:32] for path in folder.iterdir()] == [untouched.id]
+    assert [path.name[:32] for path in (root / purge.CACHES).iterdir()] == [untouched.id]
+
+
+def unpacked(root: Path, snapshot: Snapshot, rest: str = "-front-48x64-v1.npy") -> Path:
+    path = root / purge.CACHES / f"{snapshot.id}{rest}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"pixels")
+    return path
+
+
+def test_pictures_that_are_being_unpacked_stay_and_are_named(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow], capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = record()
+    frozen = catalog.snapshot("pick_place", catalog.among([row.id]).values())
+    part = unpacked(root, frozen, "-front-48x64-v1.npy.part")
+    retire(catalog, row)
+    with part.open("rb") as training:
+        fcntl.flock(training, fcntl.LOCK_EX)
+        assert run("purge", "--yes") == 0
+    said = capsys.readouterr().out
+    assert f"{part} holds pictures of what was deleted" in said
+    assert "`appliance caches drop`" in said
+    assert left_on_disk(root) == set()
+
+
+def test_pictures_go_that_were_unpacked_since_the_plan(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    """Of a snapshot that was not there when a person was asked."""
+    row, other = record(), record()
+    found = catalog.among([row.id, other.id])
+    retire(catalog, row)
+    planned = purge.plan(catalog, root)
+    cache = unpacked(root, catalog.snapshot("pick_place", found.values()))
+    assert purge.purge(catalog, root, planned, "ada") == []
+    assert not cache.exists()
+
+
+def test_a_purge_that_was_interrupted_before_the_pictures_went_is_finished(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    row = record()
+    cache = unpacked(root, catalog.snapshot("pick_place", catalog.among([row.id]).values()))
+    retire(catalog, row)
+    catalog.edit(Edit(episode=row.id, kind=EditKind.PURGE, by="ada"))
+    assert run("purge") == 0
+    assert not cache.exists()
+    assert left_on_disk(root) == set()
 
 
 def test_no_link_leads_out_of_the_data_folder(

@@ -12,6 +12,8 @@ from appliance.cli.options import AsJson, Operator
 from appliance.cli.shown import megabytes, progress, show, show_one
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from appliance.home import Home
     from ops.purge import Plan
     from storage import Catalog
@@ -59,10 +61,11 @@ def purge(
             if not yes:
                 _ask()
             with progress("purged", len(planned.episodes)) as advance:
-                purging.purge(catalog, home.folder, planned, operator or user(), why, lambda _: advance(""))
+                kept = purging.purge(catalog, home.folder, planned, operator or user(), why, lambda _: advance(""))
         except purging.CannotPurge as error:
             raise Refusal(str(error)) from error
     typer.echo(f"Deleted {len(planned.episodes)} episodes, {megabytes(planned.bytes)}.")
+    _tell_of(kept)
 
 
 @room.command()
@@ -134,9 +137,19 @@ def _finish(home: "Home", catalog: "Catalog") -> None:
     """Remove what an interrupted run was told to remove, and did not."""
     from ops import purge as purging
 
+    _tell_of(purging.drop_caches(catalog, home.folder, purging.interrupted(catalog, home.folder)))
     for left in purging.leftovers(catalog, home.folder):
         purging.remove(home.folder, left)
         typer.echo(f"Removed {left}, which an interrupted run had left.")
+
+
+def _tell_of(kept: "list[Path]") -> None:
+    """Name the unpacked pictures that outlive what was deleted."""
+    for path in kept:
+        typer.echo(
+            f"{path} holds pictures of what was deleted, and stays while training makes it; "
+            "`appliance caches drop` removes it afterwards."
+        )
 
 
 def _plan(planned: "Plan") -> dict[str, Any]:
