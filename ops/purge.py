@@ -13,8 +13,9 @@ from pathlib import Path
 from uuid import UUID
 
 from ops.verify import claims
-from storage import Catalog, Edit, EditKind, Listed, PolicyRow, Snapshot, Wanted
+from storage import Catalog, Edit, EditKind, Listed, PolicyRow, Wanted
 from storage.pictures import caches, drop
+from storage.recall import Holder
 from storage.seal import MAKING, alone, making_of
 
 COPIES = "compact"
@@ -48,7 +49,7 @@ class Plan:
     """What a purge would delete, and who learned from it. Policies stay; they cannot be trained again the same way."""
 
     episodes: tuple[Doomed, ...]
-    snapshots: tuple[Snapshot, ...]
+    snapshots: tuple[Holder, ...]
     policies: tuple[PolicyRow, ...]
 
     @property
@@ -78,14 +79,8 @@ def plan(catalog: Catalog, root: Path, only: Sequence[UUID] = (), before: dateti
     chosen = [one for one in found if before is None or retired[one.row.id] < before]
     copies = {edit.episode: edit.value["path"] for edit in catalog.edits(kind=EditKind.COMPACT)}
     doomed = [_doomed(one, copies.get(one.row.id), root) for one in chosen]
-    touched = [catalog.recall(episode=one.row.id) for one in chosen]
-    snapshots = {row.id: row for recalled in touched for row in recalled.snapshots}
-    policies = {row.id: row for recalled in touched for row in recalled.policies}
-    return Plan(
-        tuple(doomed),
-        tuple(sorted(snapshots.values(), key=lambda row: (row.created, row.id))),
-        tuple(sorted(policies.values(), key=lambda row: (row.created, row.name))),
-    )
+    touched = catalog.learned_from(one.row.id for one in chosen)
+    return Plan(tuple(doomed), tuple(touched.snapshots), tuple(touched.policies))
 
 
 def purge(

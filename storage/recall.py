@@ -1,6 +1,8 @@
 """What a bad calibration, device, operator, station or episode has touched: data, and all that learned from it."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import starmap
 from uuid import UUID
 
@@ -19,6 +21,23 @@ class Recall:
     episodes: list[Listed]
     snapshots: list[Snapshot]
     """They hold one of the episodes."""
+    policies: list[PolicyRow]
+    """They learned from one of the snapshots, or descend from a policy that did."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A snapshot, by its name only: what it lists may be very long."""
+
+    id: str
+    created: datetime
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What holds any of very many episodes, and what learned from that, oldest first."""
+
+    snapshots: list[Holder]
     policies: list[PolicyRow]
     """They learned from one of the snapshots, or descend from a policy that did."""
 
@@ -51,6 +70,37 @@ def recall(session: Session, wanted: Wanted, episode: UUID | str | None = None) 
             )
         ),
     )
+
+
+def learned_from(session: Session, episodes: Iterable[UUID], at_once: int) -> Learned:
+    """Follow very many episodes at once, however they stand: their ids in pieces, the family of policies once."""
+    holding: set[str] = set()
+    for some in _pieces(episodes, at_once):
+        held = SnapshotEpisode.episode.in_(some)
+        holding |= set(session.scalars(select(SnapshotEpisode.snapshot).where(held).distinct()))
+    snapshots: list[Holder] = []
+    newest: set[UUID] = set()
+    for names in _pieces(holding, at_once):
+        found = session.execute(select(Snapshot.id, Snapshot.created).where(Snapshot.id.in_(names)))
+        snapshots += list(starmap(Holder, found))
+        newest |= set(session.scalars(select(PolicyRow.id).where(PolicyRow.snapshot.in_(names))))
+    family = set(newest)
+    while newest:
+        born = (select(PolicyRow.id).where(PolicyRow.parent.in_(some)) for some in _pieces(newest, at_once))
+        newest = {child for query in born for child in session.scalars(query)} - family
+        family |= newest
+    rows = (select(PolicyRow).where(PolicyRow.id.in_(some)) for some in _pieces(family, at_once))
+    policies = [row for query in rows for row in session.scalars(query)]
+    return Learned(
+        sorted(snapshots, key=lambda one: (one.created, one.id)),
+        sorted(policies, key=lambda row: (row.created, row.name)),
+    )
+
+
+def _pieces[K](keys: Iterable[K], at_once: int) -> Iterator[Sequence[K]]:
+    """As many as one query asks for, and the next ones."""
+    every = list(keys)
+    return (every[first : first + at_once] for first in range(0, len(every), at_once))
 
 
 def _check(session: Session, wanted: Wanted) -> None:

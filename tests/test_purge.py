@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from appliance.cli import main
 from appliance.home import Home
@@ -169,6 +170,31 @@ def test_it_says_who_learned_from_what_would_go(
     assert said["policies"] == ["ccol-1", "ccol-2"]
     assert said["snapshots"] == [frozen.id]
     assert len(left_on_disk(root)) == 2
+
+
+def test_planning_asks_no_more_of_the_catalog_for_more_episodes(
+    root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]
+) -> None:
+    asked = list[str]()
+
+    def questions() -> int:
+        asked.clear()
+        purge.plan(catalog, root)
+        return len(asked)
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def hear(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    try:
+        retire(catalog, record())
+        few = questions()
+        retire(catalog, record(), record())
+        catalog.snapshot("pick_place", catalog.find(Wanted(retired=True)))
+        assert questions() <= few + 2
+        assert not [one for one in asked if "snapshot.episodes" in one]
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
 
 
 def test_only_what_was_retired_long_ago_goes(root: Path, catalog: Catalog, record: Callable[[], EpisodeRow]) -> None:

@@ -1,8 +1,13 @@
 """What was calibrated badly, by whom, with which camera: all that learned from it is found, to the last child."""
 
+from contextlib import closing
+from uuid import uuid4
+
 import pytest
 
 from storage import Calibration, Catalog, EditKind, Refused, StationRow, Task, Unknown, Wanted, WorkOrder
+from storage.engine import Database
+from storage.recall import learned_from
 from tests.said import edit, episode, policy, streams, verdict
 
 
@@ -41,6 +46,20 @@ def test_a_recall_goes_by_calibration_device_operator_station_or_episode(family:
     assert [one.query for one in wrist.snapshots] == ["both", "the second"]
     assert [one.name for one in wrist.policies] == ["bc-1", "bc-2", "bc-3", "bc-4"]
     assert len(family.recall(device="front").episodes) == 2
+
+
+def test_very_many_episodes_are_followed_at_once_as_one_by_one(family: Catalog, where: str) -> None:
+    one, two = (found.row.id for found in family.find(Wanted()))
+    for asked in ([one], [two], [one, two, two], [uuid4()], []):
+        single = [family.recall(episode=key) for key in asked if family.known([key])]
+        found = family.learned_from(asked)
+        assert {held.id for held in found.snapshots} == {held.id for touched in single for held in touched.snapshots}
+        assert {row.name for row in found.policies} == {row.name for touched in single for row in touched.policies}
+    found = family.learned_from([one, two])
+    assert found.snapshots == sorted(found.snapshots, key=lambda held: held.created)
+    assert [row.name for row in found.policies] == ["bc-1", "bc-2", "bc-3", "bc-4"]
+    with closing(Database(where)) as database, database.read() as session:
+        assert learned_from(session, [one, two], at_once=1) == found
 
 
 def test_what_was_retired_and_purged_is_still_recalled(family: Catalog) -> None:
