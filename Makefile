@@ -44,6 +44,7 @@ kills: export APPLIANCE_KILLS = 1000
 kills: setup ## a thousand kills at random moments (a quarter of an hour)
 	@$(TEST) -n 2 tests/test_kills.py $(ARGS)
 
+bench: export MUJOCO_GL ?= egl
 bench: setup ## measure against the usual way, both in one process
 	@for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
