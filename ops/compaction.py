@@ -12,7 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from ops.purge import copy_of, refuse_strange, remove, size
-from storage import Catalog, Edit, EditKind, Episode, Listed, Wanted, check, digest
+from storage import Catalog, Edit, EditKind, Episode, Listed, Wanted, check
+
+LEAST = 30.0
+"""How near a copy's images are to the original's at least, in decibels, before the original may go."""
 
 
 class CannotCompact(Exception):
@@ -66,9 +69,18 @@ def candidates(
 
 
 def compact(
-    catalog: Catalog, root: Path, found: Listed, by: str, why: str = "", remove_original: bool = False
+    catalog: Catalog,
+    root: Path,
+    found: Listed,
+    by: str,
+    why: str = "",
+    remove_original: bool = False,
+    least: float = LEAST,
 ) -> Compacted:
     """Make sure that an episode has a smaller copy; and remove the original, if that is asked.
+
+    The original goes only when the copy is whole, has the same rows and depth, and images near to the original's: to
+    ``least`` decibels (PSNR) for each camera.
 
     Raises:
         CannotCompact: the original or the copy is not what it should be. Nothing is removed.
@@ -84,8 +96,10 @@ def compact(
     if not said:
         catalog.edit(Edit(episode=found.row.id, kind=EditKind.COMPACT, value=value, by=by, why=why))
     if remove_original:
-        if wrong := check(copy) or ([] if digest(copy) == value["digest"] else ["it is not what was catalogued"]):
+        if wrong := _damage(copy, value["digest"]):
             raise CannotCompact(f"the copy {copy} is damaged, so the original stays: {'; '.join(wrong)}")
+        if wrong := _loss(original, copy, least):
+            raise CannotCompact(f"the copy {copy} is not good enough, so the original stays: {'; '.join(wrong)}")
         catalog.edit(Edit(episode=found.row.id, kind=EditKind.COOL, by=by, why=why))
         remove(root, original)
     return Compacted(found.row.id, before, value["bytes"], remove_original)
@@ -100,6 +114,21 @@ def _made(original: Path, copy: Path, root: Path) -> dict[str, Any]:
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         raise CannotCompact(str(error)) from error
     return {"path": copy.relative_to(root).as_posix(), "digest": made.digest, "bytes": made.bytes}
+
+
+def _damage(copy: Path, catalogued: str) -> list[str]:
+    """What is wrong with a copy that was catalogued with this digest, in words."""
+    # A whole one has the digest that its manifest says, so it is not read twice.
+    return check(copy) or ([] if Episode(copy).digest == catalogued else ["it is not what was catalogued"])
+
+
+def _loss(original: Path, copy: Path, least: float) -> list[str]:
+    from storage.compact import lost
+
+    try:
+        return lost(original, copy, least)
+    except (ValueError, KeyError, RuntimeError, FileNotFoundError) as error:  # a codec's own errors are of RuntimeError
+        raise CannotCompact(f"{original} cannot be compared with its copy, so it stays: {error!r}") from error
 
 
 def _is_cold(found: Listed) -> bool:

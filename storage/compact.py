@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,41 @@ def compact(episode: Path, into: Path, how: Coding = STANDARD) -> Compacted:
         finally:
             shutil.rmtree(making)
     return _told(into, whole)
+
+
+def lost(original: Path, copy: Path, least: float) -> list[str]:
+    """What a small copy does not hold of its original, in words: rows, depth, or images nearer than ``least`` decibels.
+
+    An empty list is a copy that may stand for its original.
+
+    Raises:
+        OSError, ValueError, KeyError: one of them cannot be read.
+    """
+    whole, small = Episode(original), Episode(copy)
+    if whole.streams != small.streams:
+        return [f"it has {sorted(small.streams)} instead of {sorted(whole.streams)}"]
+    missing = [name for name in whole.streams if not _same_rows(whole, small, name)]
+    told = [f"its rows of {name} are not the original's" for name in missing]
+    for camera in whole.cameras:
+        if RGB not in pictures(whole.dtype(camera)) or camera in missing or not len(whole.frames(camera)):
+            continue
+        near = small.attributes[MADE]["psnr"].get(camera, -math.inf)
+        if near is not None and near < least:
+            told.append(f"its images of {camera} are near the original's to {near:.1f} dB, at least {least:g} dB")
+    return told
+
+
+def _same_rows(whole: Episode, small: Episode, stream: str) -> bool:
+    """Whether all of a stream but its images is the same, to the bit, and there are as many images."""
+    dtype = whole.dtype(stream)
+    if small.dtype(stream) != dtype:
+        return False
+    if RGB in pictures(dtype) and whole.frames(stream).shape != small.frames(stream).shape:
+        return False
+    both = (_rows(episode, stream, stored_dtype(dtype, filmed=True)) for episode in (whole, small))
+    return all(
+        one is not None and other is not None and one.tobytes() == other.tobytes() for one, other in zip_longest(*both)
+    )
 
 
 def _make(whole: Episode, making: Path, how: Coding) -> Sealed:

@@ -1,5 +1,6 @@
 """Smaller copies of what is old: the original stays until its copy is whole, catalogued, and asked to replace it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from appliance.home import Home
 from ops import compaction
 from ops.verify import Kind, verify
 from storage import Catalog, Edit, EditKind, Episode, EpisodeRow
+from storage.arrays import write_array
+from storage.manifest import MANIFEST, manifest_of
 from tests.takes import Take
 from tests.typed import Type
 
@@ -110,6 +113,39 @@ def test_a_damaged_copy_never_replaces_its_original(home: Path, catalog: Catalog
     victim.write_bytes(victim.read_bytes()[:-1] + b" ")
     with pytest.raises(compaction.CannotCompact, match="damaged, so the original stays"):
         compaction.compact(catalog, home, found, "ada", remove_original=True)
+    assert (home / row.path).exists()
+    assert kinds(catalog, row) == ["compact"]
+
+
+def test_an_original_stays_when_its_copy_is_too_coarse(home: Path, catalog: Catalog) -> None:
+    row = record(home, catalog)
+    found = catalog.among([row.id])[row.id]
+    with pytest.raises(
+        compaction.CannotCompact,
+        match=r"not good enough, so the original stays: its images of front are near .* to \d\d\.\d dB, at least 99 dB",
+    ):
+        compaction.compact(catalog, home, found, "ada", remove_original=True, least=99)
+    assert (home / row.path).exists()
+    assert kinds(catalog, row) == ["compact"]
+    assert compaction.compact(catalog, home, found, "ada", remove_original=True).removed
+
+
+def test_an_original_stays_when_its_copy_has_other_rows(home: Path, catalog: Catalog) -> None:
+    """The copy is whole and catalogued; one number in it is another."""
+    from storage.compact import compact as make
+
+    row, other = record(home, catalog), record(home, catalog)
+    changed = home / other.path
+    q = Episode(changed)["arm", "q"].copy()
+    q[3, 2] += 1e-9
+    write_array(changed / "arm" / "q", q)
+    (changed / MANIFEST).write_text(json.dumps(manifest_of(changed, {})))
+    copy = home / "compact" / f"{row.id}.zarr"
+    made = make(changed, copy)
+    value = {"path": f"compact/{copy.name}", "digest": made.digest, "bytes": made.bytes}
+    catalog.edit(Edit(episode=row.id, kind=EditKind.COMPACT, value=value, by="ada"))
+    with pytest.raises(compaction.CannotCompact, match="its rows of arm are not the original's"):
+        compaction.compact(catalog, home, catalog.among([row.id])[row.id], "ada", remove_original=True)
     assert (home / row.path).exists()
     assert kinds(catalog, row) == ["compact"]
 
