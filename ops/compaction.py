@@ -37,7 +37,6 @@ class Compacted:
 
 def candidates(
     catalog: Catalog,
-    root: Path,
     only: Sequence[UUID] = (),
     before: datetime | None = None,
     remove_originals: bool = False,
@@ -45,8 +44,7 @@ def candidates(
     """Episodes with something left to do, oldest first: no copy yet, or an original that is to go.
 
     Args:
-        catalog: what is known of them.
-        root: the data folder.
+        catalog: what is known of them; whether they can be read shows when they are compacted.
         only: these; none means all that have cameras, whatever their quarantine.
         before: only those that began before then.
         remove_originals: whether originals are to go.
@@ -60,12 +58,12 @@ def candidates(
         for one in found:
             if one.standing.retired:
                 raise CannotCompact(f"episode {one.row.id} is retired; restore it first, or purge it")
-            if not _is_cold(one) and not Episode(root / one.row.path).cameras:
+            if not _is_cold(one) and not _has_camera(catalog, one):
                 raise CannotCompact(f"episode {one.row.id} has no camera, so there is nothing to make smaller")
     else:
         found = catalog.find(Wanted(until=before))
     left = [one for one in found if not _is_cold(one) and (remove_originals or one.row.id not in copied)]
-    return [one for one in left if only or Episode(root / one.row.path).cameras]
+    return [one for one in left if only or _has_camera(catalog, one)]
 
 
 def compact(
@@ -111,7 +109,7 @@ def _made(original: Path, copy: Path, root: Path) -> dict[str, Any]:
 
     try:
         made = make(original, copy)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, KeyError, FileNotFoundError, FileExistsError) as error:
         raise CannotCompact(str(error)) from error
     return {"path": copy.relative_to(root).as_posix(), "digest": made.digest, "bytes": made.bytes}
 
@@ -129,6 +127,10 @@ def _loss(original: Path, copy: Path, least: float) -> list[str]:
         return lost(original, copy, least)
     except (ValueError, KeyError, RuntimeError, FileNotFoundError) as error:  # a codec's own errors are of RuntimeError
         raise CannotCompact(f"{original} cannot be compared with its copy, so it stays: {error!r}") from error
+
+
+def _has_camera(catalog: Catalog, found: Listed) -> bool:
+    return any(stream.camera for stream in catalog.streams(found.row.id))
 
 
 def _is_cold(found: Listed) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from appliance.home import Home
 from ops import compaction
 from ops.verify import Kind, verify
-from storage import Catalog, Edit, EditKind, Episode, EpisodeRow
+from storage import Catalog, Edit, EditKind, Episode, EpisodeRow, StreamRow
 from storage.arrays import write_array
 from storage.manifest import MANIFEST, manifest_of
 from tests.takes import Take
@@ -44,7 +44,11 @@ def record(home: Path, catalog: Catalog, camera: bool = True, days: int = 0) -> 
         seconds=sealed.seconds,
         started=STARTED + timedelta(days=days),
     )
-    catalog.add(row)
+    streams = [
+        StreamRow(episode=episode.id, name=name, rows=len(episode[name, "t"]), camera=name in episode.cameras)
+        for name in episode.streams
+    ]
+    catalog.add(row, *streams)
     return row
 
 
@@ -91,17 +95,34 @@ def test_the_command_removes_originals_only_when_asked(home: Path, catalog: Cata
     assert "0 episodes" in compact(home, "--remove-originals").stdout
 
 
+def test_what_cannot_be_compacted_is_in_no_others_way(home: Path, catalog: Catalog) -> None:
+    """Night after night: one is missing, one has rotted, and one cannot even be opened."""
+    missing, rotten, closed, good = (record(home, catalog, days=day) for day in range(4))
+    (home / missing.path).rename(home / "elsewhere.zarr")
+    victim = next((home / rotten.path / "arm" / "q").glob("c*"))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    (home / closed.path / "zarr.json").write_text("{}")
+    said = compact(home, "--remove-originals")
+    assert said.returncode == 1
+    assert "1 episodes: " in said.stdout
+    assert "3 episodes could not be compacted" in said.stderr
+    assert all(f"episode {row.id}: " in said.stderr for row in (missing, rotten, closed))
+    assert "Traceback" not in said.stderr
+    assert kinds(catalog, good) == ["compact", "cool"]
+    assert (home / rotten.path).exists()
+
+
 def test_what_is_young_retired_or_blind_is_left_alone(home: Path, catalog: Catalog) -> None:
     old, young = record(home, catalog), record(home, catalog, days=20)
     retired, blind = record(home, catalog), record(home, catalog, camera=False)
     catalog.edit(Edit(episode=retired.id, kind=EditKind.RETIRE, by="ada"))
-    found = compaction.candidates(catalog, home, before=STARTED + timedelta(days=10))
+    found = compaction.candidates(catalog, before=STARTED + timedelta(days=10))
     assert [one.row.id for one in found] == [old.id]
-    assert {one.row.id for one in compaction.candidates(catalog, home)} == {old.id, young.id}
+    assert {one.row.id for one in compaction.candidates(catalog)} == {old.id, young.id}
     with pytest.raises(compaction.CannotCompact, match="restore it first, or purge it"):
-        compaction.candidates(catalog, home, [retired.id])
+        compaction.candidates(catalog, [retired.id])
     with pytest.raises(compaction.CannotCompact, match="has no camera"):
-        compaction.candidates(catalog, home, [blind.id])
+        compaction.candidates(catalog, [blind.id])
 
 
 @pytest.mark.parametrize("what", ["*/*.mp4", "zarr.json"])

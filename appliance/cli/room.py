@@ -81,30 +81,37 @@ def compact(
     operator: Operator = "",
 ) -> None:
     """Make smaller copies in which pictures are films. Runs at low priority; stopping it loses nothing."""
-    from appliance.refusal import Refusal
+    from appliance.refusal import Refusal, refusal
     from ops import compaction
     from ops.purge import CannotPurge
+    from storage import Refused
 
     os.nice(LAST)
     with opened() as (home, catalog):
         before = None if older_than is None else datetime.now(UTC) - timedelta(days=older_than)
         only = [catalog.episode(one).id for one in ids or ()]
-        done = []
+        done, failed = [], []
         try:
             if remove_originals:
                 _finish(home, catalog)
-            found = compaction.candidates(catalog, home.folder, only, before, remove_originals)
-            with progress("compacted", len(found)) as advance:
-                for one in found:
-                    done.append(
-                        compaction.compact(catalog, home.folder, one, operator or user(), why, remove_originals)
-                    )
-                    advance(f"{megabytes(done[-1].before)} to {megabytes(done[-1].after)}")
+            found = compaction.candidates(catalog, only, before, remove_originals)
         except (compaction.CannotCompact, CannotPurge) as error:
             raise Refusal(str(error)) from error
+        with progress("compacted", len(found)) as advance:
+            for one in found:
+                try:
+                    made = compaction.compact(catalog, home.folder, one, operator or user(), why, remove_originals)
+                except (compaction.CannotCompact, CannotPurge, Refused, OSError) as error:
+                    failed.append(f"episode {one.row.id}: {refusal(error) or error}")
+                    advance("not this one")
+                else:
+                    done.append(made)
+                    advance(f"{megabytes(made.before)} to {megabytes(made.after)}")
     was, became = sum(one.before for one in done), sum(one.after for one in done)
     kept = "the originals are gone" if remove_originals else "the originals stay"
     typer.echo(f"{len(done)} episodes: {megabytes(was)} became {megabytes(became)}; {kept}.")
+    if failed:
+        raise Refusal("\n".join([f"{len(failed)} episodes could not be compacted:", *failed]))
 
 
 @caches.command("list")
