@@ -17,7 +17,7 @@ import pytest
 
 from storage import Episode, EpisodeWriter, Jpeg, Lossless, check, recover
 from storage.clip import Coding, film, told
-from storage.compact import compact
+from storage.compact import compact, lost
 from storage.images import Image
 from storage.layout import part
 from storage.seal import alone, making_of
@@ -293,6 +293,21 @@ def test_how_near_the_images_are_is_measured_on_what_is_read(tmp_path: Path) -> 
     error = np.mean((ours.astype(float) - theirs) ** 2)
     assert made.psnr == {"front": pytest.approx(10 * math.log10(255**2 / error))}
     assert Episode(made.path).attributes["compacted"]["psnr"] == made.psnr
+
+
+@pytest.mark.parametrize("field", ["depth", "exposure", "t"])
+def test_what_a_copy_does_not_hold_is_told(tmp_path: Path, field: str) -> None:
+    original = recorded(tmp_path / "a")
+    given = seen(DEEP)
+    given[field][20] += 1
+    with EpisodeWriter(tmp_path / "b", {name: original.dtype(name) for name in original.streams}, {}) as writer:
+        writer.append("front", given)
+        writer.append("arm", original.rows("arm"))
+        other = writer.seal().path
+    same, changed = (compact(one, tmp_path / "compact" / one.name).path for one in (original.path, other))
+    assert lost(original.path, same, 20) == []
+    assert lost(original.path, same, 99)[0].startswith("its images of front are near the original's to ")
+    assert lost(original.path, changed, 20) == ["its rows of front are not the original's"]
 
 
 def test_less_loss_takes_more_bytes(tmp_path: Path) -> None:
