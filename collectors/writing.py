@@ -6,9 +6,6 @@ import select
 import signal
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,22 +33,21 @@ class Scribe:
     def __init__(self, backlog: Backlog, talk: socket.socket) -> None:
         self._backlog = backlog
         self._talk = talk
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
         self._writer: EpisodeWriter | None = None
         self._streams: list[tuple[str, np.dtype[np.void]]] = []
         self._failed: str | None = None
 
     def work(self) -> bool:
         """Do what is ready; tell whether anything was."""
-        messages = list(self._backlog.take(self._backlog.size // SHARE))
-        for kind, some in groupby(messages, itemgetter(0)):
+        any_ready = False
+        for kind, stream, body in self._backlog.take(self._backlog.size // SHARE):
+            any_ready = True
             if kind == ROWS:
-                self._write([(stream, body) for _, stream, body in some])
+                self._write(stream, body)
             else:
-                for _, _, body in some:
-                    self._answer(kind, json.loads(bytes(body)))
+                self._answer(kind, json.loads(bytes(body)))
         self._backlog.free()
-        return len(messages) > 0
+        return any_ready
 
     def leave(self) -> None:
         """Write down what there is of the take, and leave it in staging."""
@@ -59,28 +55,18 @@ class Scribe:
         if writer is not None:
             writer.__exit__(None, None, None)
 
-    def _write(self, messages: list[tuple[int, Bytes]]) -> None:
-        """Write rows, every stream's in order, and several streams at once: packing pictures takes the most time."""
-        writer = self._writer
-        if writer is None or self._failed is not None:
+    def _write(self, stream: int, body: Bytes) -> None:
+        """Write rows of one stream. In this thread alone: more of them take longer together, and waking them costs."""
+        if self._writer is None or self._failed is not None:
             return
-        by_stream: dict[int, list[Bytes]] = {}
-        for stream, body in messages:
-            by_stream.setdefault(stream, []).append(body)
-        kept = [self._pool.submit(self._keep, writer, *item) for item in by_stream.items()]
-        wait(kept)
+        name, dtype = self._streams[stream]
+        rows = body.view(dtype)
         try:
-            for each in kept:
-                each.result()
+            self._writer.append(name, rows)
         except Exception as error:  # ruff: ignore[blind-except] - told to the loop, which ends the take
             self._failed = str(error) or repr(error)
-            self._say({"take": str(writer.id), "failed": self._failed})
-
-    def _keep(self, writer: EpisodeWriter, stream: int, bodies: list[Bytes]) -> None:
-        name, dtype = self._streams[stream]
-        for body in bodies:
-            rows = body.view(dtype)
-            writer.append(name, rows)
+            self._say({"take": str(self._writer.id), "failed": self._failed})
+        else:
             self._backlog.written[stream] += np.uint64(len(rows))
 
     def _answer(self, kind: int, asked: dict[str, Any]) -> None:
