@@ -1,7 +1,8 @@
 """What a policy looks at, live and in the record.
 
 The live policy and the dataset ask the same functions: they work on the rows of a running cell and on those of a
-sealed episode alike, through `storage.latest`, so training sees exactly what the agent sees.
+sealed episode alike, through `storage.grid.newest`: a row is known from its arrival on, so training sees exactly what
+the agent sees.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from learners.transforms import Floats, axes
-from storage import Observation, latest
+from storage import Observation
+from storage.grid import newest
 from storage.images import Image, bring
+from storage.layout import arrival
 
 ROBOT = "arm"
 TOOL = slice(7, 10)
@@ -50,29 +53,29 @@ class Senses:
         Raises:
             Stale: the robot was silent for longer than ``max_age``.
         """
-        rows = robot[self.past(robot["t"], at)]
+        rows = robot[self.past(robot, at)]
         return felt(rows), {"tool": rows["tool"][:, -1].astype("f8")}
 
-    def past(self, stamps: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Index of the robot's row at each moment and at those before it: (N, history).
+    def past(self, robot: NDArray[np.void], at: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Index of the robot's row that had arrived at each moment and at those before it: (N, history).
 
-        Moments before the first row repeat that row: an episode begins at rest.
+        Moments before the first row's arrival repeat that row: an episode begins at rest.
 
         Raises:
             Stale: the robot was silent for longer than ``max_age``.
         """
         back = np.arange(self.history - 1, -1, -1) * round(self.spacing * 1e9)
-        moments = np.maximum(at[:, None] - back, stamps[0])
-        return latest(stamps, moments.ravel(), round(self.max_age * 1e9)).reshape(moments.shape)
+        moments = np.maximum(at[:, None] - back, arrival(robot)[0])
+        return newest(robot, moments.ravel(), round(self.max_age * 1e9)).reshape(moments.shape)
 
-    def eyes(self, stamps: Mapping[str, NDArray[np.int64]], at: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Index of the frame each camera last gave before each moment: (N, cameras).
+    def eyes(self, rows: Mapping[str, NDArray[np.void]], at: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Index of the newest frame of each camera that had arrived at each moment: (N, cameras).
 
         Raises:
             Stale: a camera was silent for longer than ``max_age``.
         """
         age = round(self.max_age * 1e9)
-        index = [latest(stamps[camera], at, age) for camera in self.cameras]
+        index = [newest(rows[camera], at, age) for camera in self.cameras]
         return np.array(index, dtype=np.intp).reshape(len(index), len(at)).T
 
     def fit(self, frames: Sequence[Image]) -> Image:
@@ -93,7 +96,7 @@ class Senses:
         """The same for one live moment: images (1, cameras, 3, image, image), state (1, ...), pose (1, 7)."""
         at = np.array([seen.t])
         state, now = self.body(seen.streams[ROBOT], at)
-        index = self.eyes({camera: seen.streams[camera]["t"] for camera in self.cameras}, at)[0]
+        index = self.eyes(seen.streams, at)[0]
         frames = [seen.streams[camera]["rgb"][i] for camera, i in zip(self.cameras, index, strict=True)]
         return planes(self.fit(frames)[None] if frames else np.empty((1, 0, 0, 0, 3), np.uint8)), state, now
 

@@ -1,13 +1,17 @@
-"""An episode at even steps, as other programs' formats want it: what was known of every stream at each step."""
+"""An episode at even steps, as other programs' formats want it: what was known of every stream at each step.
 
-from collections.abc import Collection, Mapping
+What was known at a moment is `newest`'s to say, here as in training and in a running cell.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from storage.episode import Episode
-from storage.timeline import Stale, latest
+from storage.layout import arrival
+from storage.timeline import Rows, Stale
 
 LOG = frozenset({"action", "ticks"})
 """What the loop wrote down. It measures nothing, so it cannot be too old: the last word stays in force."""
@@ -17,17 +21,42 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Grid:
-    """Moments one step apart, and for each stream the newest row that was known at each of them."""
+    """Moments one step apart, and for each stream the newest row that had arrived at each of them."""
 
     at: NDArray[np.int64]
     """(n,) nanoseconds."""
     index: Mapping[str, Index]
     """Per stream (n,); -1 where the loop had said nothing yet."""
     after: Mapping[str, Index]
-    """The same one step later, or at the end: the targets in force then were the answer to what was seen now."""
+    """The last row measured by one step later, or by the end, whenever it arrived: the targets in force then were the
+    answer to what was seen now."""
 
     def __len__(self) -> int:
         return len(self.at)
+
+
+def newest(rows: Rows, at: NDArray[np.int64], max_age: int) -> Index:
+    """Index of the newest row that this machine had at each moment in ``at``.
+
+    A row is known from its arrival on, so a picture that took 60 ms to get here is not shown before; its age counts
+    from when it was measured.
+
+    Raises:
+        Stale: at some moment there was no row yet, or the newest was older than ``max_age`` nanoseconds.
+    """
+    if not len(rows) and len(at):
+        raise Stale(f"nothing at all before t={at[0]}")
+    index = np.searchsorted(arrival(rows), at, side="right") - 1
+    age = np.where(index < 0, np.iinfo(np.int64).max, at - rows["t"][np.maximum(index, 0)])
+    if (age > max_age).any():
+        raise Stale(f"nothing within {max_age} ns before t={at[int(age.argmax())]}")
+    return index
+
+
+def stamped(episode: Episode, stream: str, fields: Sequence[str] = ()) -> Rows:
+    """The rows of one device with these fields, and with the stamps that `newest` asks for."""
+    received = [field for field in ("received",) if field in (episode.dtype(stream).names or ())]
+    return episode.columns(stream, [*received, *(field for field in fields if field not in received)])
 
 
 def robot_of(episode: Episode) -> str | None:
@@ -38,8 +67,8 @@ def robot_of(episode: Episode) -> str | None:
 def grid(episode: Episode, fps: float, streams: Collection[str], max_age: float) -> Grid:
     """Lay steps over an episode, from the first moment every stream has spoken to the robot's last row.
 
-    Without a robot, it goes on to the last row of any stream. Rows are taken as `latest` takes them: never from the
-    future.
+    Without a robot, it goes on to the last row of any stream. Rows are taken as `newest` takes them: never before they
+    arrived. Only `Grid.after` goes by when they were measured.
 
     Args:
         episode: what was recorded.
@@ -50,15 +79,16 @@ def grid(episode: Episode, fps: float, streams: Collection[str], max_age: float)
     Raises:
         Stale: a stream has no row, or was silent for too long; the message names episode, stream and moment.
     """
-    stamps = {stream: episode[stream, "t"] for stream in streams}
+    rows = {stream: stamped(episode, stream) for stream in streams}
+    stamps = {stream: each["t"] for stream, each in rows.items()}
     sensors = [stream for stream in streams if stream not in LOG] or list(streams)
     for stream in sensors:
         if not len(stamps[stream]):
             raise Stale(f"episode {episode.id}: stream {stream!r} has no rows; leave its columns out, or this episode")
     robot = robot_of(episode)
     first = min(int(stamps[stream][0]) for stream in sensors)
-    begin = max(int(stamps[stream][0]) for stream in sensors)
-    last = int(stamps[robot][-1]) if robot in sensors else max(int(stamps[stream][-1]) for stream in sensors)
+    begin = max(int(arrival(rows[stream])[0]) for stream in sensors)
+    last = int(stamps[robot][-1]) if robot in sensors else max(int(arrival(rows[stream])[-1]) for stream in sensors)
     at = begin + steps(last - begin, fps)
     age = round(max_age * 1e9)
     late = {stream: int(stamps[stream][0]) - first for stream in sensors}
@@ -68,7 +98,7 @@ def grid(episode: Episode, fps: float, streams: Collection[str], max_age: float)
                 f"episode {episode.id}: stream {stream!r} says nothing for the first {waited / 1e9:.3f} s, "
                 f"at most {max_age} s are allowed"
             )
-    index = {stream: _index(episode, stream, stamps[stream], at, first, age) for stream in streams}
+    index = {stream: _index(episode, stream, rows[stream], at, first, age) for stream in streams}
     ends = np.append(at[1:], last)
     return Grid(at, index, {stream: np.searchsorted(stamps[stream], ends, side="right") - 1 for stream in streams})
 
@@ -80,17 +110,16 @@ def steps(nanoseconds: int, fps: float) -> NDArray[np.int64]:
     return after
 
 
-def _index(
-    episode: Episode, stream: str, stamps: NDArray[np.int64], at: NDArray[np.int64], first: int, age: int
-) -> Index:
+def _index(episode: Episode, stream: str, rows: Rows, at: NDArray[np.int64], first: int, age: int) -> Index:
+    index: Index = np.searchsorted(arrival(rows), at, side="right") - 1
     if stream in LOG:
-        return np.searchsorted(stamps, at, side="right") - 1
+        return index
     try:
-        return latest(stamps, at, age)
+        return newest(rows, at, age)
     except Stale as stale:
-        index = np.searchsorted(stamps, at, side="right") - 1
-        worst = int((at - stamps[index]).argmax())
-        silent = (int(at[worst]) - int(stamps[index[worst]])) / 1e9
+        silences = at - rows["t"][index]
+        worst = int(silences.argmax())
+        silent = int(silences[worst]) / 1e9
         raise Stale(
             f"episode {episode.id}: stream {stream!r} was silent for {silent:.3f} s at "
             f"{(at[worst] - first) / 1e9:.3f} s of the take, at most {age / 1e9} s are allowed; "

@@ -82,7 +82,7 @@ def record(
     rows: Rows = np.zeros(0 if ticks is None else len(ticks), TICKS)
     if ticks is not None:
         rows["t"] = ticks
-    streams = {"arm": ARM, "ticks": TICKS} | {name: each.dtype for name, each in cameras.items()}
+    streams = {"arm": arm.dtype, "ticks": TICKS} | {name: each.dtype for name, each in cameras.items()}
     with EpisodeWriter(root, streams, {"instruction": INSTRUCTION}, codec or Lossless()) as writer:
         for name, each in {"arm": arm, "ticks": rows, **cameras}.items():
             writer.append(name, each)

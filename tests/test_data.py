@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from drivers import Rows, row_type
+from drivers import Rows, row_type, sensed
 from learners import NoData, Senses, Windows
 from learners.data import Batch, next_keys
 from learners.loading import fetched, loader
@@ -38,6 +38,16 @@ def devices(seconds: float = 2.0, seed: int = 0) -> tuple[Rows, dict[str, Rows]]
     arm = arm_rows(stamps(1.0, 1.0 + seconds, 100), seed)
     front = camera_rows(stamps(1.013, 1.0 + seconds, 30), seed + 1)
     return arm, {"front": front, "wrist": camera_rows(stamps(1.031, 1.0 + seconds, 17), seed + 2)}
+
+
+def delayed(rows: Rows, nanoseconds: int) -> Rows:
+    """The same rows, each received so long after it was measured."""
+    kind, names = rows.dtype, rows.dtype.names or ()
+    later: Rows = np.zeros(len(rows), sensed(*((name, kind[name].base, kind[name].shape) for name in names[1:])))
+    for name in names:
+        later[name] = rows[name]
+    later["received"] = rows["t"] + nanoseconds
+    return later
 
 
 def first_moment(arm: Rows, cameras: dict[str, Rows]) -> int:
@@ -70,6 +80,40 @@ def test_a_window_is_bit_for_bit_what_the_agent_saw_at_that_tick(tmp_path: Path)
         assert torch.equal(inputs(data, number)[0], images)
         np.testing.assert_array_equal(inputs(data, number)[1].numpy(), state)
         np.testing.assert_array_equal(now["tool"][0], arm["tool"][arm["t"] <= seen.t][-1])
+
+
+def test_a_row_that_took_its_time_is_unknown_until_it_arrives_in_training_as_live(tmp_path: Path) -> None:
+    """Pictures that come 60 ms after they were taken, and rows of the arm that come after 5 ms."""
+    arm, cameras = devices()
+    arm, cameras = delayed(arm, 5 * MS), {name: delayed(rows, 60 * MS) for name, rows in cameras.items()}
+    start = max(int(rows["received"][0]) for rows in (arm, *cameras.values()))
+    ticks = np.arange(start, 3 * SECOND, SECOND // 50)
+    episode = Episode(record(tmp_path, arm, cameras, ticks).path)
+    tool, joint = cut([episode.path]), cut([episode.path], view="joint")
+    assert len(tool) > 80
+    places = {name: {int(t): place for place, t in enumerate(rows["t"])} for name, rows in cameras.items()}
+    firsts = [places[name][int(next(episode.replay(memory=64)).streams[name]["t"][-1])] for name in SENSES.cameras]
+    for number, seen in enumerate(islice(episode.replay(memory=64), len(tool))):
+        shown = [places[name][int(seen.streams[name]["t"][-1])] for name in SENSES.cameras]
+        assert (tool.frame[number] - tool.frame[0] + firsts).tolist() == shown
+        images, state, now = SENSES.live(seen)
+        assert torch.equal(inputs(tool, number)[0], images)
+        np.testing.assert_array_equal(inputs(tool, number)[1].numpy(), state)
+        np.testing.assert_array_equal(now["tool"][0], seen.streams["arm"]["tool"][-1])
+        # The plan begins where the tool was known to be, and holds what was in force, by when it was.
+        ahead = np.minimum(seen.t + np.arange(1, STEPS + 1) * (SECOND // 50), arm["t"][-1])
+        rows = arm[np.searchsorted(arm["t"], ahead, side="right") - 1]
+        whole = number < len(tool) - STEPS
+        np.testing.assert_allclose(joint.plan[[number]][0, :, :7][: STEPS * whole], rows["q_target"][: STEPS * whole])
+        travel = rows["tool_target"][:, :3] - now["tool"][0][:3]
+        np.testing.assert_allclose(tool.plan[[number]][0, :, :3][: STEPS * whole], travel[: STEPS * whole], atol=1e-6)
+
+
+def test_the_age_of_a_picture_counts_from_when_it_was_taken(tmp_path: Path) -> None:
+    arm, cameras = devices()
+    cameras["front"] = delayed(cameras["front"], 240 * MS)
+    with pytest.raises(NoData, match="nothing within 250000000 ns"):
+        cut([record(tmp_path, arm, cameras).path])
 
 
 def test_a_state_is_what_was_felt_at_the_moments_before_newest_last() -> None:
