@@ -194,6 +194,7 @@ def test_a_take_of_the_table_needs_nothing_but_its_rows(tmp_path: Path) -> None:
 def test_a_film_is_shown_picture_by_picture(episode: Episode, tmp_path: Path) -> None:
     """A compact copy has the same pictures, nearly, at the same times."""
     from PIL import Image
+
     from storage.compact import compact
 
     small = compact(episode.path, tmp_path / "compact" / f"{episode.id}.zarr")
