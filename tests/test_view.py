@@ -274,7 +274,7 @@ def test_the_window_listens_to_this_machine_only_and_its_files_go_with_it(
 ) -> None:
     """A program of our own stands in for Rerun's, which needs a screen: it writes down how it was called."""
     stand_in = tmp_path / "viewer"
-    stand_in.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/said\ntest "$1" = analytics || test -s "$1"\n')
+    stand_in.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/said"\ntest "$1" = analytics || test -s "$1"\n')
     stand_in.chmod(0o755)
     monkeypatch.setenv("RERUN_CLI_PATH", str(stand_in))
     monkeypatch.setenv("DISPLAY", ":9")
