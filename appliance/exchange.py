@@ -24,7 +24,7 @@ from storage import (
     rows_of,
 )
 from storage import robomimic as hdf5
-from storage.export import CannotWrite, Take
+from storage.export import CannotWrite, Take, Written
 from storage.lerobot.adopt import sweep
 
 BY = "import"
@@ -68,7 +68,7 @@ def export_lerobot(
     tell: Tell,
     columns: Collection[str] | None = None,
     coding: lerobot.Coding | None = None,
-) -> lerobot.Written:
+) -> Written:
     """Write episodes as a LeRobot dataset: "3.0", or "2.1" for openpi and GR00T.
 
     Episodes in quarantine stay out unless ``wanted`` says otherwise; each one's verdict is in the column ``success``.
@@ -82,9 +82,7 @@ def export_lerobot(
         return lerobot.write(_takes(home, wanted), folder, how, tell)
 
 
-def export_replay_buffer(
-    home: Home, wanted: Wanted, path: Path, how: replay_buffer.Buffer, tell: Tell
-) -> replay_buffer.Written:
+def export_replay_buffer(home: Home, wanted: Wanted, path: Path, how: replay_buffer.Buffer, tell: Tell) -> Written:
     """Write episodes as a zarr ReplayBuffer for UMI or diffusion_policy: a folder, or a file when it ends with .zip.
 
     Raises:
@@ -95,7 +93,7 @@ def export_replay_buffer(
         return replay_buffer.write(_takes(home, wanted), path, how, tell)
 
 
-def export_robomimic(home: Home, wanted: Wanted, path: Path, how: hdf5.Demonstrations, tell: Tell) -> hdf5.Written:
+def export_robomimic(home: Home, wanted: Wanted, path: Path, how: hdf5.Demonstrations, tell: Tell) -> Written:
     """Write episodes as one HDF5 file of robomimic's.
 
     Raises:

@@ -36,6 +36,17 @@ class Take:
     said: Mapping[str, int | float | str | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Written:
+    """What an export holds."""
+
+    path: Path
+    episodes: int
+    steps: int
+    names: tuple[str, ...]
+    """What every step has."""
+
+
 def robot(take: Take) -> str:
     """The stream of the robot, which says where its joints, tool and fingers are and where they are to be.
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]  # it ships no types
 
 from storage import export
-from storage.export import CannotWrite, Take, aside
+from storage.export import CannotWrite, Take, Written, aside
 from storage.grid import Grid
 from storage.images import Image
 
@@ -101,16 +101,6 @@ class Buffer:
     size: int | None = 224
     images: Codec = field(default_factory=JpegXl)
     max_age: float = 0.25
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a buffer holds."""
-
-    path: Path
-    episodes: int
-    steps: int
-    keys: tuple[str, ...]
 
 
 def write(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage import export
-from storage.export import CannotWrite, Take, aside
+from storage.export import CannotWrite, Take, Written, aside
 from storage.grid import Grid
 
 GYM = 2
@@ -37,16 +37,6 @@ class Demonstrations:
     valid: float = 0.1
     seed: int = 0
     max_age: float = 0.25
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a file holds."""
-
-    path: Path
-    episodes: int
-    steps: int
-    keys: tuple[str, ...]
 
 
 def write(

@@ -63,7 +63,7 @@ def test_an_episode_is_read_by_lerobot_as_it_was_recorded(tmp_path: Path, lerobo
     written = write([Take(episode)], tmp_path / "out", Export(FPS))
     read = lerobot.open(tmp_path / "out")
     columns, arm = table(read), episode.rows("arm")
-    assert written.frames == len(read) == 12
+    assert written.steps == len(read) == 12
     assert read.fps == FPS
     assert read.meta.robot_type == "franka-1"
     at = 1_020_000_000 + np.arange(12) * 100_000_000

@@ -1,6 +1,7 @@
 """``appliance export`` and ``appliance import``: datasets in other programs' forms."""
 
 import enum
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from appliance.cli.shown import progress, show_one
 
 if TYPE_CHECKING:
     from storage import Catalog, Wanted
+    from storage.export import Written
 
 export = typer.Typer(help="Write episodes in other programs' forms.", no_args_is_help=True)
 bring = typer.Typer(help="Bring in what others recorded.", no_args_is_help=True)
@@ -56,7 +58,7 @@ def export_lerobot(
     with opened() as (home, catalog), progress("episodes", None) as advance:
         wanted = _wanted(catalog, task, outcome, since)
         done = exchange.export_lerobot(home, wanted, folder, version, fps, lambda n, of: advance("", n, of), columns)
-    _say(done.folder, done.episodes, done.frames, done.features, as_json)
+    _say(done, as_json)
 
 
 @export.command("replay-buffer")
@@ -80,7 +82,7 @@ def export_replay_buffer(
     with opened() as (home, catalog), progress("episodes", None) as advance:
         wanted = _wanted(catalog, task, outcome, since)
         done = exchange.export_replay_buffer(home, wanted, file, how, lambda n, of: advance("", n, of))
-    _say(done.path, done.episodes, done.steps, done.keys, as_json)
+    _say(done, as_json)
 
 
 @export.command("robomimic")
@@ -102,7 +104,7 @@ def export_robomimic(
     with opened() as (home, catalog), progress("episodes", None) as advance:
         wanted = _wanted(catalog, task, outcome, since)
         done = exchange.export_robomimic(home, wanted, file, how, lambda n, of: advance("", n, of))
-    _say(done.path, done.episodes, done.steps, done.keys, as_json)
+    _say(done, as_json)
 
 
 @bring.command("lerobot")
@@ -155,8 +157,8 @@ def _wanted(catalog: "Catalog", task: str | None, outcome: Said | None, since: d
     )
 
 
-def _say(path: Path, episodes: int, steps: int, names: tuple[str, ...], as_json: bool) -> None:
+def _say(done: "Written", as_json: bool) -> None:
     if as_json:
-        show_one({"path": str(path), "episodes": episodes, "steps": steps, "names": list(names)}, as_json)
+        show_one(asdict(done) | {"path": str(done.path)}, as_json)
     else:
-        typer.echo(f"Wrote {episodes} episodes, {steps} steps, to {path}: {', '.join(names)}")
+        typer.echo(f"Wrote {done.episodes} episodes, {done.steps} steps, to {done.path}: {', '.join(done.names)}")

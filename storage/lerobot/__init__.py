@@ -3,7 +3,7 @@
 from storage.lerobot.adopt import Adopted, adopt
 from storage.lerobot.read import CannotRead, Dataset, Foreign, open_dataset
 from storage.lerobot.video import Coding
-from storage.lerobot.write import Export, Written, write
+from storage.lerobot.write import Export, write
 
 __all__ = [
     "Adopted",
@@ -12,7 +12,6 @@ __all__ = [
     "Dataset",
     "Export",
     "Foreign",
-    "Written",
     "adopt",
     "open_dataset",
     "write",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from storage.episode import Episode
-from storage.export import CannotWrite, Take, aside, pictures
+from storage.export import CannotWrite, Take, Written, aside, pictures
 from storage.frames import Frames
 from storage.grid import Grid, Index, grid
 from storage.layout import DEPTH
@@ -40,16 +40,6 @@ class Export:
     coding: video.Coding = field(default_factory=video.Coding)
 
 
-@dataclass(frozen=True)
-class Written:
-    """What a dataset holds."""
-
-    folder: Path
-    episodes: int
-    frames: int
-    features: tuple[str, ...]
-
-
 def write(
     takes: Sequence[Take], folder: Path, how: Export, tell: Callable[[int, int], None] = lambda _done, _of: None
 ) -> Written:
@@ -74,7 +64,7 @@ def write(
     with aside(folder) as unfinished:
         unfinished.mkdir()
         written = _Dataset(unfinished, how, takes).write(tell)
-    return replace(written, folder=folder)
+    return replace(written, path=folder)
 
 
 class _Dataset:
