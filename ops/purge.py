@@ -123,7 +123,7 @@ def purge(
 
 def drop_caches(catalog: Catalog, root: Path, episodes: Sequence[UUID]) -> list[Path]:
     """Remove unpacked pictures of these episodes. Returns the files that are being made at this moment, and stay."""
-    names = tuple({row.id for one in episodes for row in catalog.recall(episode=one).snapshots})
+    names = tuple(row.id for row in catalog.learned_from(episodes).snapshots)
     found = [cache for cache in caches(root / CACHES) if cache.path.name.startswith(names)]
     return [cache.path for cache in found if not drop(cache)]
 

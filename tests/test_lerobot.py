@@ -20,6 +20,7 @@ from storage import Episode, EpisodeWriter, Stale, check
 from storage.export import CannotWrite, Take
 from storage.lerobot import CannotRead, Coding, Export, adopt, open_dataset, video, write
 from storage.lerobot.adopt import sweep
+from storage.lerobot.stats import QUANTILES, of_pictures
 from storage.seal import lock, unlock
 from tests import takes
 from tests.driven import CAMERA, drive
@@ -715,3 +716,20 @@ def test_our_episodes_as_version_2_pass_through_lerobots_converter(tmp_path: Pat
         assert (new[step]["observation.images.front"] == old[step]["observation.images.front"]).all()
         assert new[step]["task"] == old[step]["task"]
     assert new.meta.stats["action"]["q99"] == pytest.approx(old.meta.stats["action"]["q99"])
+
+
+@pytest.mark.parametrize(("kind", "channels", "scale"), [("u1", 3, 255.0), ("u2", 1, 1.0)])
+def test_counting_values_says_of_pictures_what_looking_at_them_all_would(
+    kind: str, channels: int, scale: float
+) -> None:
+    shape = (7, 24, 32, channels) if channels > 1 else (7, 24, 32)
+    pictures = np.random.default_rng(3).gamma(2, 30, shape).clip(0, np.iinfo(kind).max).astype(kind)
+    told = of_pictures(iter(pictures), scale)
+    whole = pictures.reshape(-1, channels) / scale
+    for name, q in QUANTILES.items():
+        expected = np.quantile(whole, q, axis=0, method="inverted_cdf")
+        assert told[name].ravel().tolist() == expected.tolist(), name
+    assert told["min"].shape == (channels, 1, 1)
+    for name, found in (("min", whole.min(0)), ("max", whole.max(0)), ("mean", whole.mean(0)), ("std", whole.std(0))):
+        np.testing.assert_allclose(told[name].ravel(), found, rtol=1e-12)
+    assert told["count"].tolist() == [7]

@@ -21,13 +21,25 @@ def of_numbers(values: NDArray[Any]) -> Stats:
 
 
 def of_pictures(pictures: Iterable[NDArray[Any]], scale: float) -> Stats:
-    """Statistics of pictures (height, width[, channels]) per channel: (channels, 1, 1), in units of ``scale``."""
-    seen = []
+    """Statistics of pictures (height, width[, channels]) per channel: (channels, 1, 1), in units of ``scale``.
+
+    Only how often each value occurs is kept, however many pictures there are.
+    """
+    often: NDArray[np.int64] | None = None
+    number = 0
     for picture in pictures:
         step = max(1, max(picture.shape[:2]) // SIDE) if max(picture.shape[:2]) >= 2 * SIDE else 1
-        seen.append(picture[::step, ::step].reshape(-1, 1 if picture.ndim == 2 else picture.shape[2]))
-    of = _of(np.concatenate(seen).astype("f8") / scale)
-    return {name: value.reshape(-1, 1, 1) for name, value in of.items()} | {"count": np.array([len(seen)])}
+        seen = picture[::step, ::step].reshape(-1, 1 if picture.ndim == 2 else picture.shape[2])
+        values = np.iinfo(picture.dtype).max + 1
+        counted = np.stack([np.bincount(channel, minlength=values) for channel in seen.T])
+        often = counted if often is None else often + counted
+        number += 1
+    if often is None:
+        raise ValueError("there are no pictures to tell anything of")
+    of = [_of_counts(channel, scale) for channel in often]
+    return {name: np.array([one[name] for one in of]).reshape(-1, 1, 1) for name in of[0]} | {
+        "count": np.array([number])
+    }
 
 
 def sample(frames: int) -> NDArray[np.intp]:
@@ -58,6 +70,20 @@ def together(episodes: list[Stats]) -> Stats:
 def as_json(stats: Mapping[str, Stats]) -> dict[str, Any]:
     """The same as lists of numbers."""
     return {feature: {name: value.tolist() for name, value in of.items()} for feature, of in stats.items()}
+
+
+def _of_counts(often: NDArray[np.int64], scale: float) -> dict[str, float]:
+    """Of whole numbers from 0 on, by how often each occurs: what `_of` says of them all."""
+    values, total = np.arange(len(often)) / scale, int(often.sum())
+    up_to, there = np.cumsum(often), np.flatnonzero(often)
+    mean = float(often @ values) / total
+    return {
+        "min": values[there[0]],
+        "max": values[there[-1]],
+        "mean": mean,
+        "std": float(np.sqrt(often @ (values - mean) ** 2 / total)),
+        **{name: values[np.searchsorted(up_to, max(1, np.ceil(q * total)))] for name, q in QUANTILES.items()},
+    }
 
 
 def _of(rows: NDArray[np.float64]) -> Stats:

@@ -107,7 +107,7 @@ class _Dataset:
                 values[column.name] = numbers(column, episode, over)
                 continue
             frames, index = episode.frames(column.stream, column.field), over.index[column.stream]
-            some = frames[index[stats.sample(len(index))]]
+            some = pictures(frames, index[stats.sample(len(index))])
             of[column.name] = stats.of_pictures(some, 1.0 if column.field == DEPTH else 255.0)
             if self._features[column.name]["dtype"] == "image":
                 values[column.name] = _packed(frames, index)
