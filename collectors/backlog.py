@@ -52,6 +52,13 @@ class Backlog:
         self.waiting = 0
         """Bytes that are known to be ready and have not been taken."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether more than a quarter of it waits to be written, as its writer can tell."""
+        if self._room < self.size * 3 // 4:
+            self._room += _count(self._freed)
+        return self._room < self.size * 3 // 4
+
     def put(self, kind: int, stream: int, body: Bytes, spare: int = 0) -> bool:
         """Hand a message over, unless fewer than ``spare`` bytes would be free after it; never wait.
 

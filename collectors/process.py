@@ -1,6 +1,7 @@
 """A recorder that is a program of its own: the loop copies rows into shared memory, and that is all it does."""
 
 # ruff: file-ignore[suspicious-subprocess-import, subprocess-without-shell-equals-true] - it starts this program's own other half
+import contextlib
 import dataclasses
 import json
 import logging
@@ -53,7 +54,7 @@ class RecorderProcess:
     """Keeps takes in another program, which is started once.
 
     What `append` was given is safe from the end of this program; what `written` counts is safe from the end of the
-    other one too, and half a second later from a power cut. When the recorder dies, the take in hand ends, and the
+    other one too, and a second later from a power cut. When the recorder dies, the take in hand ends, and the
     next one starts another recorder. When this program dies, the recorder writes what waits, leaves the take to
     `recover`, and ends.
 
@@ -136,6 +137,8 @@ class RecorderProcess:
                     "the disk is too slow, or the recorder stands still"
                 )
                 raise RecordingFailed(self._failed)
+        if self._other.backlog.crowded:
+            self._other.nudge()
 
     def end(self, attributes: Mapping[str, Any]) -> Sealed:
         if self._take is None:
@@ -165,6 +168,7 @@ class RecorderProcess:
         deadline = time.monotonic() + self.patience
         while not (told := self._other.backlog.put(kind, 0, body)) and time.monotonic() < deadline:
             self._other.hear(0.01)
+        self._other.nudge()
         while told and (left := deadline - time.monotonic()) > 0:
             said = self._other.hear(left)
             if said is not None and said.get("number") == self._asked:
@@ -247,6 +251,11 @@ class _Other:
             )
         said: dict[str, Any] = json.loads(heard)
         return said
+
+    def nudge(self) -> None:
+        """Have it look at the backlog now: it waits a while for more when only rows have come."""
+        with contextlib.suppress(OSError):  # it is awake already, or gone, which `hear` tells
+            self._talk.send(b"!", socket.MSG_DONTWAIT)
 
     def end(self) -> str:
         """How it ended."""

@@ -23,6 +23,13 @@ SHARE = 8
 """At most one part in so many of the backlog is written before its room is free again."""
 
 
+GATHER = 250
+"""Milliseconds that rows wait for more of them: packing many at once takes less work than packing each as it comes."""
+
+NUDGE = 1
+"""Bytes of the word that calls for a look at the backlog without waiting."""
+
+
 class Scribe:
     """Does as the messages say: begins a take, writes rows, seals it or leaves it.
 
@@ -119,13 +126,16 @@ def main(memory: int, ready: int, freed: int, talk: int, size: int, parent: int)
     with Backlog(size, (memory, ready, freed)) as backlog, socket.socket(fileno=talk) as line:
         scribe = Scribe(backlog, line)
         life = os.pidfd_open(os.getppid())
-        watch = select.poll()
+        rows, words = select.poll(), select.poll()
         for file in (ready, talk, life):
-            watch.register(file, select.POLLIN)
+            rows.register(file, select.POLLIN)
+        for file in (talk, life):
+            words.register(file, select.POLLIN)
         over = os.getppid() != parent
         while scribe.work() or not over:
-            if not backlog.waiting:
-                over = over or any(file != ready for file, _ in watch.poll())
+            if not backlog.waiting and not over:
+                rows.poll()
+                over = any(file == life or not line.recv(NUDGE) for file, _ in words.poll(GATHER))
         scribe.leave()
 
 

@@ -18,6 +18,7 @@ from collectors import Recorder, RecorderProcess, RecorderThread, RecordingFaile
 from collectors.backlog import STREAMS as MOST
 from collectors.backlog import Backlog, takes
 from collectors.process import room
+from collectors.writing import GATHER
 from drivers import Rows, sensed
 from storage import Episode, Jpeg, Lossless, check, recover
 
@@ -128,6 +129,16 @@ def test_more_rows_at_once_than_the_backlog_holds_in_one_piece(other: RecorderPr
     many = arm(0, SMALL // 2 // ARM.itemsize)
     other.append("arm", many)
     assert np.array_equal(Episode(other.end({}).path).rows("arm"), many)
+
+
+def test_a_crowded_backlog_does_not_wait_for_more_rows(other: RecorderProcess, tmp_path: Path) -> None:
+    other.begin(tmp_path, STREAMS, SAID, Lossless())
+    count = SMALL // 3 // ARM.itemsize
+    began = time.monotonic()
+    for number in range(1, 17):
+        other.append("arm", arm(0, count))
+        until(lambda all_of_it=count * number: other.written["arm"] == all_of_it)  # type: ignore[misc]
+    assert time.monotonic() - began < 16 * GATHER / 1000 / 2
 
 
 def test_each_camera_is_kept_in_its_own_way(recorder: Recorder, tmp_path: Path) -> None:
