@@ -16,7 +16,7 @@ from drivers.dynamixel import registers as at
 from drivers.dynamixel.bus import Bus, Plug, serial
 from drivers.dynamixel.kinematics import Chain
 from drivers.dynamixel.layout import FOLLOWER, Calibration, Floats
-from drivers.dynamixel.pump import Pump
+from drivers.dynamixel.line import Line
 from drivers.dynamixel.sense import Sensed, sense
 
 SERVOS = len(FOLLOWER.ids)
@@ -106,9 +106,8 @@ class Follower:
         if not (0 < self.speed <= 2 * np.pi and 0 < self.pwm <= 1 and 0 < self.grip <= 3.2):
             raise ValueError("speed is at most 6.28 rad/s, pwm at most 1, and grip at most 3.2 A")
         self._lock = threading.Lock()
-        self._bus: Bus | None = None
-        self._pump = Pump(self.name, ROWS, self.clock, self.hz)
-        self._turn = 0
+        self._line = Line(self, FOLLOWER, ROWS)
+        self._pump = self._line.pump
         # Where the arm is, where its servos are aimed, where they come from and go to: six angles and a width.
         self._now: Floats = np.zeros(7)
         self._goal: Floats = self._now
@@ -164,34 +163,18 @@ class Follower:
         return np.append(np.clip(target[:6], limits.low, limits.high), np.clip(target[6], 0, self.widest))
 
     def __enter__(self) -> Self:
-        bus = Bus(self.name, self.port, self.plug, self.baud, self.retries)
-        try:
-            self._look(bus)
-            self._switch_on(bus)
-        except BaseException:
-            bus.close()
-            raise
-        self._bus, self._turn = bus, 0
-        self._pump.start(self._cycle)
+        self._line.open(self._prepare, self._cycle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        bus = self._bus
-        if bus is None:
-            return
         self.hold()
-        self._pump.stop()
-        self._bus = None
-        try:
-            failed = check.let_go(bus, FOLLOWER, self.clock, self.sink)
-        finally:
-            bus.close()
-        for reason in failed:
-            log.error("not safe: %s", reason)
-        if failed and kind is None and not self._pump.told:
-            raise DeviceError("; ".join(failed))
+        self._line.close(self.sink, failing=kind is not None)
+
+    def _prepare(self, bus: Bus) -> None:
+        self._look(bus)
+        self._switch_on(bus)
 
     def _look(self, bus: Bus) -> None:
         """See whether this arm may be switched on, and bring its permanent registers in order."""
@@ -242,18 +225,13 @@ class Follower:
         low, high = bus.get(id_, at.MIN_POSITION), bus.get(id_, at.MAX_POSITION)
         bus.put(id_, at.GOAL_POSITION, min(max(position, low), high))
 
-    def _cycle(self) -> tuple[int, tuple[Any, ...]]:
-        bus = self._bus
-        if bus is None:
-            raise DeviceError(f"{self.name} has not been entered; use it as a context manager")
-        sensed = sense(bus, FOLLOWER, self.clock, self._turn)
-        self._turn += 1
+    def _cycle(self, bus: Bus, sensed: Sensed) -> tuple[Any, ...]:
         self._mind(sensed)
         with self._lock:
             self._feel(sensed)
             goal, target = self._advance(), self._target
             bus.write_all(at.GOAL_POSITION, self._goals(goal))
-        return sensed.t, self._row(sensed, target)
+        return self._row(sensed, target)
 
     def _mind(self, sensed: Sensed) -> None:
         """Notice a servo that has stopped obeying without an error: nothing that is written to it is answered."""

@@ -1,6 +1,5 @@
 """An arm that a hand moves: torque off, and everything it feels written down."""
 
-import logging
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -13,8 +12,8 @@ from drivers.dynamixel import check
 from drivers.dynamixel import registers as at
 from drivers.dynamixel.bus import Bus, Plug, serial
 from drivers.dynamixel.layout import BY_HAND, LAYOUTS, LEADER, Calibration, Layout
-from drivers.dynamixel.pump import Pump
-from drivers.dynamixel.sense import sense
+from drivers.dynamixel.line import Line
+from drivers.dynamixel.sense import Sensed
 
 ROWS = sensed(
     ("q", "<f8", (6,)),
@@ -28,8 +27,6 @@ ROWS = sensed(
 )
 """Radians, radians per second, metres of the follower's fingers; ``voltage`` and ``temperature`` are those of the
 servo ``polled`` in this cycle; ``retries`` is how often something was asked again in it."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -77,9 +74,7 @@ class Leader:
         self._counts = round(self.spring / (ampere or 1.0)) * (
             1 if self.calibration.open > self.calibration.closed else -1
         )
-        self._bus: Bus | None = None
-        self._pump = Pump(self.name, ROWS, self.clock, self.hz)
-        self._turn = 0
+        self._line = Line(self, self.layout, ROWS)
         self._masters = [self.layout.ids.index(id_) for id_ in self.layout.masters]
 
     @property
@@ -93,42 +88,26 @@ class Leader:
             Overrun: some of them are already gone.
             DeviceLost: a servo fell silent, or the cable is out. The message says which.
         """
-        return self._pump.read(since)
+        return self._line.pump.read(since)
 
     def __enter__(self) -> Self:
-        bus = Bus(self.name, self.port, self.plug, self.baud, self.retries)
-        try:
-            memory = check.inspect(bus, self.layout)
-            if found := check.problems(memory, self.layout, self.calibration):
-                raise DeviceError(f"{self.name} cannot be used: {'; '.join(found)}")
-            if failed := check.let_go(bus, self.layout, self.clock, self.sink):
-                raise DeviceError(f"{self.name} cannot be moved by hand: {'; '.join(failed)}")
-            bus.fast = bus.knows_fast_reads(self.layout.ids)
-            if self._counts:
-                self._wind(bus)
-        except BaseException:
-            bus.close()
-            raise
-        self._bus, self._turn = bus, 0
-        self._pump.start(self._cycle)
+        self._line.open(self._prepare, self._cycle)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        bus = self._bus
-        if bus is None:
-            return
-        self._pump.stop()
-        self._bus = None
-        try:
-            failed = check.let_go(bus, self.layout, self.clock, 0.0)
-        finally:
-            bus.close()
-        for reason in failed:
-            log.error("not safe: %s", reason)
-        if failed and kind is None and not self._pump.told:
-            raise DeviceError("; ".join(failed))
+        self._line.close(0.0, failing=kind is not None)
+
+    def _prepare(self, bus: Bus) -> None:
+        memory = check.inspect(bus, self.layout)
+        if found := check.problems(memory, self.layout, self.calibration):
+            raise DeviceError(f"{self.name} cannot be used: {'; '.join(found)}")
+        if failed := check.let_go(bus, self.layout, self.clock, self.sink):
+            raise DeviceError(f"{self.name} cannot be moved by hand: {'; '.join(failed)}")
+        bus.fast = bus.knows_fast_reads(self.layout.ids)
+        if self._counts:
+            self._wind(bus)
 
     def _wind(self, bus: Bus) -> None:
         """Let the gripper push open, and only the gripper."""
@@ -137,14 +116,9 @@ class Leader:
         bus.put(gripper, at.TORQUE, 1)
         bus.put(gripper, at.GOAL_CURRENT, self._counts)
 
-    def _cycle(self) -> tuple[int, tuple[Any, ...]]:
-        bus = self._bus
-        if bus is None:
-            raise DeviceError(f"{self.name} has not been entered; use it as a context manager")
-        felt = sense(bus, self.layout, self.clock, self._turn)
-        self._turn += 1
+    def _cycle(self, _bus: Bus, felt: Sensed) -> tuple[Any, ...]:
         positions = felt.positions[self._masters]
-        return felt.t, (
+        return (
             self.calibration.angles(positions[:6]),
             felt.velocities[self._masters][:6] * np.array(self.calibration.sign),
             self.calibration.width(float(positions[6]), self.widest),
