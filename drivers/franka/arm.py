@@ -31,7 +31,7 @@ class Franka:
 
     What it cannot do: it does not open brakes or FCI (Desk does), it does not plan around anything, it keeps no
     tool box (wrap it in a ``Guard``, as a station does), and it cannot force a stop while the process is stalled
-    (the robot does). Connecting makes the control thread real-time where the system allows it.
+    (the robot does). Connecting gives the control thread real-time priority, or says how the system would allow it.
     """
 
     name: str
@@ -163,16 +163,24 @@ class Franka:
         """
         self._entered().recover()
 
-    @contextmanager
-    def guiding(self) -> Generator[None]:
-        """Let a person lead the arm by hand while the context lasts; afterwards it stays where it was left.
+    def guide(self) -> None:
+        """Let a person lead the arm by hand, from now until the next ``hold``, ``rest`` or command.
 
-        The joints have no stiffness, gravity is compensated for ``load``, and friction in part. A command ends it.
+        The joints have no stiffness, gravity is compensated for ``load``, and friction in part.
 
         Raises:
             DeviceLost: the robot does not obey any more.
         """
         self._entered().guide()
+
+    @contextmanager
+    def guiding(self) -> Generator[None]:
+        """``guide`` while the context lasts; afterwards the arm stays where it was left. A command ends it, too.
+
+        Raises:
+            DeviceLost: the robot does not obey any more.
+        """
+        self.guide()
         try:
             yield
         finally:
@@ -190,10 +198,12 @@ class Franka:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._link is not None:
-            self._link.hold()
-            self._link.close()
-            self._link = None
+        link, self._link = self._link, None
+        if link is not None:
+            try:
+                link.hold()
+            finally:
+                link.close()
 
     def _entered(self) -> Link:
         if self._link is None:

@@ -5,6 +5,7 @@ does. Everything here that a caller may touch is behind one lock, and nothing a 
 """
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -22,7 +23,7 @@ from drivers.device import DeviceError, DeviceLost, Row, Rows
 from drivers.franka.hand import Hand
 from drivers.franka.reference import Reference
 from drivers.franka.rows import ARM, Stamps, pose, row
-from drivers.franka.words import explain_connection, explain_state
+from drivers.franka.words import explain_connection, explain_priority, explain_state
 from drivers.kinematics import HIGH, LOW, Chain
 from drivers.ring import Ring
 
@@ -227,6 +228,8 @@ class Link:
 
             config = franky.RealtimeConfig.Enforce if settings.realtime == "enforce" else franky.RealtimeConfig.Ignore
             self._robot = franky.Robot(settings.host, realtime_config=config)
+            if os.sched_getscheduler(0) not in {os.SCHED_FIFO, os.SCHED_RR}:
+                log.warning("%s: %s", settings.name, explain_priority())
             state = self._robot.state
             if state.robot_mode == franky.RobotMode.Idle:
                 self._prepare()

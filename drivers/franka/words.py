@@ -49,5 +49,13 @@ def explain_connection(host: str, error: Exception) -> str:
     return f"the robot at {host} does not do as told ({said}): look at Desk, then recover"
 
 
+def explain_priority() -> str:
+    """Say what it means that this thread was not given real-time priority, which franky asks for, and how to get it."""
+    return (
+        "this system allows no real-time priority, so commands come late whenever the computer is busy: put "
+        "'* - rtprio 99' into /etc/security/limits.conf, and log in again"
+    )
+
+
 def _plain(said: str) -> str:
     return said.strip().splitlines()[0].removeprefix("libfranka: ").rstrip("!. ") if said.strip() else "no reason given"
