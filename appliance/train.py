@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from learners.train import Diverged
 from ops.purge import CACHES
 from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Wanted, digest
 from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
+from storage.reading import reading
 
 QUERY = "last judged a success, neither retired nor quarantined, not driven by a policy"
 """Which episodes of a task are learned from."""
@@ -91,9 +93,12 @@ def train(
         CannotTrain: the task has no successful demonstration, or its loss became infinite.
         Unknown: there is no such task.
     """
-    with home.join() as catalog:
+    with home.join() as catalog, ExitStack() as held:
         instruction = catalog.task(task).instruction
-        shown = demonstrations(catalog, task)
+        there = {one.row.id for one in demonstrations(catalog, task)}
+        held.enter_context(reading(home.folder, f"training {method} on {task}", there))
+        # Nobody takes these away from here on; where they are now is what counts.
+        shown = [one for one in demonstrations(catalog, task) if one.row.id in there]
         frozen = catalog.snapshot(task, shown, QUERY)
         began = time.monotonic()
         name = uuid4()
@@ -108,6 +113,8 @@ def train(
                 lambda done, of: prepare("reading episodes", done, of),
                 _unpacking(home.folder / CACHES, frozen.id, how, prepare),
             )
+            if not any(isinstance(pixels, Pictures) for pixels in data.frames):
+                held.close()
             policy = how.fit(data, run, tell, None if parent is None else learners.load(home.folder / parent.path))
         except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:
             raise CannotTrain(f"{method}: {error}") from error

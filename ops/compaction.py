@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ops.purge import copy_of, refuse_strange, remove, size
+from ops.purge import copy_of, give_up, refuse_strange, remove, size
 from storage import Catalog, Edit, EditKind, Episode, Listed, Wanted, check
 
 LEAST = 30.0
@@ -82,6 +82,7 @@ def compact(
 
     Raises:
         CannotCompact: the original or the copy is not what it should be. Nothing is removed.
+        CannotPurge: the original is being read, or lies where nothing is removed; it stays.
         Refused: somebody else edited the episode meanwhile.
         OSError: the copy could not be written, e.g. the disk is full.
     """
@@ -98,7 +99,7 @@ def compact(
             raise CannotCompact(f"the copy {copy} is damaged, so the original stays: {'; '.join(wrong)}")
         if wrong := _loss(original, copy, least):
             raise CannotCompact(f"the copy {copy} is not good enough, so the original stays: {'; '.join(wrong)}")
-        catalog.edit(Edit(episode=found.row.id, kind=EditKind.COOL, by=by, why=why))
+        give_up(catalog, root, [Edit(episode=found.row.id, kind=EditKind.COOL, by=by, why=why)])
         remove(root, original)
     return Compacted(found.row.id, before, value["bytes"], remove_original)
 

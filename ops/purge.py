@@ -15,6 +15,7 @@ from uuid import UUID
 from ops.verify import claims
 from storage import Catalog, Edit, EditKind, Listed, PolicyRow, Wanted
 from storage.pictures import caches, drop
+from storage.reading import BeingRead, unread
 from storage.recall import Holder
 from storage.seal import MAKING, alone, making_of
 
@@ -102,23 +103,38 @@ def purge(
         Files of unpacked pictures that are being made at this moment, and stay.
 
     Raises:
-        CannotPurge: a recording is not a folder of its own within the data folder. Nothing is marked or removed.
+        CannotPurge: a recording is not a folder of its own within the data folder, or is being read. Nothing is marked
+            or removed.
         Refused: an episode was restored or purged meanwhile. Nothing is marked or removed.
     """
     for doomed in planned.episodes:
         for folder in doomed.folders:
             refuse_strange(root, folder)
-    edits = [Edit(episode=one.found.row.id, kind=EditKind.PURGE, by=by, why=why) for one in planned.episodes]
-    catalog.edit(*edits)
+    episodes = [one.found.row.id for one in planned.episodes]
+    give_up(catalog, root, [Edit(episode=one, kind=EditKind.PURGE, by=by, why=why) for one in episodes])
     # Now that they are marked, no further snapshot takes them in; and as long as a recording is there, an interrupted
     # purge is known.
-    kept = drop_caches(catalog, root, [one.found.row.id for one in planned.episodes])
+    kept = drop_caches(catalog, root, episodes)
     for doomed in planned.episodes:
         for place in _places(root, doomed.found, doomed.copy):
             if os.path.lexists(place):
                 remove(root, place)
         tell(doomed)
     return kept
+
+
+def give_up(catalog: Catalog, root: Path, edits: Sequence[Edit]) -> None:
+    """Say in the catalog that recordings are no longer there to be read; only then may they be removed.
+
+    Raises:
+        CannotPurge: somebody reads one of them.
+        Refused: an edit contradicts how its episode stands.
+    """
+    try:
+        with unread(root, [edit.episode for edit in edits]):
+            catalog.edit(*edits)
+    except BeingRead as error:
+        raise CannotPurge(str(error)) from error
 
 
 def drop_caches(catalog: Catalog, root: Path, episodes: Sequence[UUID]) -> list[Path]:
