@@ -20,11 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from learners.backbones import KeyPoints, Pretrained, PretrainedText, Words, is_name, mean_word, sinusoids, stretch
+from learners.body import Body
 from learners.checkpoint import Stored
 from learners.data import KEY, Batch, Windows
 from learners.ode import Flow, Solver, curvature, discrepancy, encoder_discrepancy, trajectory
 from learners.policy import ChunkPolicy, Scales, go_on
-from learners.senses import TOOL, Senses
+from learners.senses import Senses
 from learners.train import Tell, Training, silent, train
 from learners.transforms import VIEWS, View
 
@@ -165,15 +166,15 @@ class CCoL:
         A ``parent`` gives its weights, scales and vocabulary to start from.
 
         Raises:
-            CannotGoOn: the parent is not a CCoL policy of the same sizes.
+            CannotGoOn: the parent is not a CCoL policy of the same sizes for the same robot.
         """
         torch.manual_seed(self.training.seed)
         if parent is None:
-            net = Net(self, {"vocabulary": Words.vocabulary(list(data.instructions))})
+            net = Net(self, data.body.facts | {"vocabulary": Words.vocabulary(list(data.instructions))})
             net.scales.fit(data)
         else:
             net = Net(self, parent.facts)
-            go_on(net, parent)
+            go_on(net, parent, data.body)
         measured = train(net, data, self.training, run, tell)
         return ChunkPolicy("ccol", self, net, net.facts, measured)
 
@@ -188,12 +189,13 @@ class Net(nn.Module):
     """CCoL's network; it computes its own training losses."""
 
     def __init__(self, how: CCoL, facts: dict[str, Any]) -> None:
-        """Build from settings and, beside the vocabulary, the facts of pre-trained parts when it was built before."""
+        """Build from settings, vocabulary and robot, and the facts of pre-trained parts when it was built before."""
         super().__init__()
         self.how = how
         self.facts = dict(facts)
-        h, body, d = how.width, how.senses.width, how.view.width
-        self.scales = Scales(body, how.k, d)
+        self.body = Body.said(facts)
+        h, body, d = how.width, self.body.width, how.view.of(self.body).width
+        self.scales = Scales(self.body, how.k, d)
         self.vision: Any = KeyPoints(len(how.cameras), how.points, how.channels)
         if "vision" in facts or is_name(how.vision):
             self.vision = Pretrained(facts.get("vision", how.vision), how.freeze_vision)
@@ -217,8 +219,9 @@ class Net(nn.Module):
         self.head = nn.Sequential(nn.Linear(h, h), nn.SiLU(), nn.Linear(h, d))
         if how.keyframe:
             noticed = self.vision.summary_width + self.text.width + body
-            self.key = nn.Sequential(nn.Linear(noticed, 256), nn.SiLU(), nn.Linear(256, KEY))
-            self.from_key = nn.Sequential(nn.Linear(KEY + 3 + body, h), nn.SiLU(), nn.Linear(h, h))
+            arms = self.body.arms
+            self.key = nn.Sequential(nn.Linear(noticed, 256), nn.SiLU(), nn.Linear(256, KEY * arms))
+            self.from_key = nn.Sequential(nn.Linear((KEY + 3) * arms + body, h), nn.SiLU(), nn.Linear(h, h))
 
     def forward(
         self, images: Tensor, state: Tensor, instructions: list[str], plan: Tensor | None = None
@@ -291,8 +294,9 @@ class Net(nn.Module):
         return pixels
 
     def _hint(self, key: Tensor, felt: Tensor, state: Tensor) -> Tensor:
-        """Where the hand will act, said as such and as the way (decimetres) from where the tool is."""
-        way = 10 * (self.scales.undo("key", key)[:, :3] - state[:, TOOL])
+        """Where each hand will act, said as such and as the way (decimetres) from where its tool is."""
+        there = self.scales.undo("key", key).unflatten(-1, (-1, KEY))[..., :3].flatten(-2)
+        way = 10 * (there - state[:, self.body.tools])
         hint: Tensor = self.from_key(torch.cat([key, way, felt], dim=-1))
         return hint
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from learners import checkpoint
+from learners.body import Body
 from learners.data import KEY, Windows
 from learners.senses import ROBOT, Senses
 from learners.transforms import Affine, View
@@ -26,9 +27,9 @@ class Scales(nn.Module):
     Plans are scaled per step as well as per number, so that the first, small steps count as much as the far ones.
     """
 
-    def __init__(self, state: int, steps: int, width: int) -> None:
+    def __init__(self, body: Body, steps: int, width: int) -> None:
         super().__init__()
-        for name, shape in (("state", (state,)), ("plan", (steps, width)), ("key", (KEY,))):
+        for name, shape in (("state", (body.width,)), ("plan", (steps, width)), ("key", (KEY * body.arms,))):
             self.register_buffer(f"{name}_mean", torch.zeros(shape))
             self.register_buffer(f"{name}_scale", torch.ones(shape))
 
@@ -78,13 +79,23 @@ class ChunkPolicy:
     net: Any
     """A module whose ``steps(images, state, instructions)`` gives chunks (B, k, d) in the view's own units."""
     facts: dict[str, Any]
-    """What the settings do not say and the network needs to be built again."""
+    """What the settings do not say and is needed to build it again, `Body.facts` among it."""
     measured: dict[str, float] = field(default_factory=dict)
     """The last losses of its training, also on windows held out from it."""
 
     @property
     def name(self) -> str:
         return self.method
+
+    @property
+    def body(self) -> Body:
+        """The robot that it moves."""
+        return Body.said(self.facts)
+
+    @property
+    def memory(self) -> float:
+        """Seconds that it looks back."""
+        return self.how.senses.memory
 
     @property
     def horizon(self) -> int:
@@ -105,7 +116,7 @@ class ChunkPolicy:
         """Targets from now on: first where the robot is already sent, then ``k`` steps at ``hz``."""
         images, state, now = self.how.senses.live(seen)
         steps = self.net.steps(images.to(self._device), torch.from_numpy(state).to(self._device), [instruction])
-        targets = self.how.view.decode(steps.double().cpu().numpy(), now)
+        targets = self.how.view.of(self.body).decode(steps.double().cpu().numpy(), now)
         return timed(seen, targets, self.how.hz)
 
     def save(self, folder: Path) -> None:
@@ -132,12 +143,14 @@ class CannotGoOn(Exception):
     """A policy cannot be the start of another. The message says what differs."""
 
 
-def go_on(net: nn.Module, parent: ChunkPolicy) -> None:
-    """Give ``net`` the parent's weights.
+def go_on(net: nn.Module, parent: ChunkPolicy, body: Body) -> None:
+    """Give ``net``, which moves this robot, the parent's weights.
 
     Raises:
-        CannotGoOn: they do not fit, because the method or a size is another.
+        CannotGoOn: they do not fit, because the robot, the method or a size is another.
     """
+    if parent.body != body:
+        raise CannotGoOn(f"the parent moves {parent.body}, and the demonstrations are of {body}")
     try:
         net.load_state_dict(parent.net.state_dict())
     except RuntimeError as error:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from learners.body import Body, by_arm, openings, side_by_side
 from learners.transforms import Floats, axes
 from storage import Observation
 from storage.grid import newest
@@ -20,8 +21,6 @@ from storage.images import Image, bring
 from storage.layout import arrival
 
 ROBOT = "arm"
-TOOL = slice(7, 10)
-"""Where the tool's position (m) stands in a state."""
 FELT = ("q", "tool", "width")
 """Fields of the robot's rows that a state is read from."""
 
@@ -43,12 +42,12 @@ class Senses:
     """Seconds until the frame that training shows beside each; None shows none. A live policy never sees it."""
 
     @property
-    def width(self) -> int:
-        """Numbers per state: 7 joints, tool position, tool axes, opening."""
-        return 7 + 3 + 6 + 1
+    def memory(self) -> float:
+        """Seconds that it looks back at most."""
+        return max(0, self.history - 1) * self.spacing + self.max_age
 
     def body(self, robot: NDArray[np.void], at: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, Floats]]:
-        """States (N, history, width) before each moment, and the tool pose (N, 7) at it.
+        """States (N, history, `Body.width`) before each moment, and the tools' poses (N, 7 * arms) at it.
 
         Raises:
             Stale: the robot was silent for longer than ``max_age``.
@@ -93,7 +92,7 @@ class Senses:
         return images
 
     def live(self, seen: Observation) -> tuple[Tensor, NDArray[np.float32], dict[str, Floats]]:
-        """The same for one live moment: images (1, cameras, 3, image, image), state (1, ...), pose (1, 7)."""
+        """The same for one live moment: images (1, cameras, 3, image, image), state (1, ...), poses (1, 7 * arms)."""
         at = np.array([seen.t])
         state, now = self.body(seen.streams[ROBOT], at)
         index = self.eyes(seen.streams, at)[0]
@@ -102,10 +101,15 @@ class Senses:
 
 
 def felt(rows: NDArray[np.void]) -> NDArray[np.float32]:
-    """What the robot's rows say, as states (..., 17): joints, tool position, tool axes, opening."""
-    tool = rows["tool"]
-    parts = [rows["q"], tool[..., :3], axes(tool[..., 3:]), rows["width"][..., None]]
-    return np.concatenate(parts, axis=-1).astype("f4")
+    """What the robot's rows say, as states (..., `Body.width`): of each arm joints, tool position, tool axes, opening.
+
+    Raises:
+        ValueError: they are no robot's rows.
+    """
+    arms = Body.of(rows.dtype).arms
+    tool = by_arm(rows["tool"], arms)
+    parts = [by_arm(rows["q"], arms), tool[..., :3], axes(tool[..., 3:]), openings(rows["width"], arms)]
+    return side_by_side(np.concatenate(parts, axis=-1).astype("f4"))
 
 
 def planes(images: Image) -> Tensor:

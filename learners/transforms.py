@@ -2,13 +2,16 @@
 
 Poses are seven numbers, ``x y z`` in metres and a unit quaternion ``qw qx qy qz``. A *view* turns the targets
 that followed a moment into what a method predicts, and its inverse turns a prediction back into timed targets.
+What two arms are asked for stands side by side, each arm's opening last, the left arm's numbers before the right's.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from learners.body import Body, by_arm, openings, side_by_side, widths
 
 Floats = NDArray[np.floating[Any]]
 
@@ -70,6 +73,10 @@ class View(Protocol):
         """Fields of the robot's rows that the targets are read from."""
         ...
 
+    def of(self, body: Body) -> Self:
+        """The same view of the targets of this robot."""
+        ...
+
     def encode(self, targets: dict[str, Floats], now: dict[str, Floats]) -> Floats:
         """Targets (N, k, ...) that followed a moment, seen from it (N, ...), as (N, k, width)."""
         ...
@@ -84,46 +91,79 @@ class JointView:
     """Absolute joint targets and gripper opening, as CCoL and ACT predict them (radians, metres)."""
 
     joints: int = 7
+    """Of all arms together."""
+    arms: int = 1
 
     @property
     def width(self) -> int:
-        return self.joints + 1
+        return self.joints + self.arms
 
     @property
     def needs(self) -> tuple[str, ...]:
         return ("q_target", "width_target")
 
+    def of(self, body: Body) -> Self:
+        return replace(self, joints=body.joints, arms=body.arms)
+
     def encode(self, targets: dict[str, Floats], now: dict[str, Floats]) -> Floats:
-        return np.concatenate([targets["q_target"], targets["width_target"][..., None]], axis=-1)
+        q, opening = by_arm(targets["q_target"], self.arms), openings(targets["width_target"], self.arms)
+        return side_by_side(np.concatenate([q, opening], axis=-1))
 
     def decode(self, steps: Floats, now: dict[str, Floats]) -> dict[str, Floats]:
-        return {"q": steps[..., :-1], "width": steps[..., -1]}
+        each = by_arm(steps, self.arms)
+        return {"q": side_by_side(each[..., :-1]), "width": widths(each[..., -1:])}
 
 
 @dataclass(frozen=True)
 class ToolView:
     """Tool pose relative to where the tool is at the first step, in the base frame, and gripper opening.
 
-    Seven numbers: translation (m), rotation vector of ``R[t+i] R[t]^T`` (rad), opening (m).
+    Seven numbers an arm: translation (m), rotation vector of ``R[t+i] R[t]^T`` (rad), opening (m).
     """
+
+    arms: int = 1
 
     @property
     def width(self) -> int:
-        return 7
+        return STEP * self.arms
 
     @property
     def needs(self) -> tuple[str, ...]:
         return ("tool_target", "width_target")
 
+    def of(self, body: Body) -> Self:
+        return replace(self, arms=body.arms)
+
     def encode(self, targets: dict[str, Floats], now: dict[str, Floats]) -> Floats:
-        there, here = targets["tool_target"], now["tool"][:, None]
+        there, here = by_arm(targets["tool_target"], self.arms), by_arm(now["tool"], self.arms)[:, None]
         turn = rotation_vector(quaternion_product(there[..., 3:], conjugate(here[..., 3:])))
-        return np.concatenate([there[..., :3] - here[..., :3], turn, targets["width_target"][..., None]], axis=-1)
+        way = there[..., :3] - here[..., :3]
+        return side_by_side(np.concatenate([way, turn, openings(targets["width_target"], self.arms)], axis=-1))
 
     def decode(self, steps: Floats, now: dict[str, Floats]) -> dict[str, Floats]:
-        here = now["tool"][:, None]
-        turned = quaternion_product(quaternion(steps[..., 3:6]), here[..., 3:])
-        return {"tool": np.concatenate([here[..., :3] + steps[..., :3], turned], axis=-1), "width": steps[..., 6]}
+        each, here = by_arm(steps, self.arms), by_arm(now["tool"], self.arms)[:, None]
+        turned = quaternion_product(quaternion(each[..., 3:6]), here[..., 3:])
+        tool = np.concatenate([here[..., :3] + each[..., :3], turned], axis=-1)
+        return {"tool": side_by_side(tool), "width": widths(each[..., 6:])}
+
+
+STEP = 7
+"""Numbers that `ToolView` has of each arm and step."""
+
+
+def slots(steps: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Steps of a `ToolView` in the places of a pair (..., 14), and which of the two arms (2,) they tell of.
+
+    A single arm takes the right one's place; the left one's is zero and counts for nothing.
+    """
+    if steps.shape[-1] == 2 * STEP:
+        return steps, np.array([True, True])
+    return np.concatenate([np.zeros_like(steps), steps], axis=-1), np.array([False, True])
+
+
+def out_of_slots(steps: Floats, arms: NDArray[np.bool_]) -> Floats:
+    """What `slots` was given: the steps of the arms (2,) that count."""
+    return side_by_side(by_arm(steps, 2)[..., arms, :])
 
 
 @dataclass(frozen=True)
@@ -150,4 +190,4 @@ class Affine:
 
 
 VIEWS: dict[str, View] = {"joint": JointView(), "tool": ToolView()}
-"""The action views a method may name."""
+"""The action views a method may name; `View.of` fits one to a robot."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from drivers import Rows, row_type
 from learners import Training, Windows
+from learners.body import ONE_ARM
 from learners.ccol import CCoL
 from storage import EpisodeWriter, ImageCodec, Lossless, Sealed
 from storage.pictures import Unpacked
@@ -39,7 +40,7 @@ def squares(episodes: int = 10, each: int = 20, seed: int = 0, instructions: tup
     return Windows(
         frames=(Unpacked(frames),),
         frame=np.arange(count)[:, None],
-        state=random.normal(size=(count, TINY.senses.history, TINY.senses.width)).astype("f4"),
+        state=random.normal(size=(count, TINY.senses.history, ONE_ARM.width)).astype("f4"),
         plan=(np.linspace(1 / k, 1, k)[None, :, None] * goal[:, None]).astype("f4"),
         left=np.full(count, k),
         key=np.concatenate([place, np.zeros((count, 7))], axis=-1).astype("f4"),

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from learners import Batch
 from learners.backbones import Words, stretch
+from learners.body import ONE_ARM
 from learners.ccol import CCoL, CoAttention, Discrepancy, Latent, Net, PositionAttention, divergence
 from learners.train import held_out_loss
 from tests.lessons import INSTRUCTION, TINY, squares
@@ -235,8 +236,8 @@ def test_the_flows_points_become_tokens() -> None:
 def test_the_latent_is_read_from_the_newest_states_and_the_state_before_is_for_the_encoders_reading() -> None:
     """Of history + 1 states, the oldest counts for ``mu_before`` alone, the newest for ``mu`` alone."""
     torch.manual_seed(0)
-    latent = Latent(replace(TINY, disc_mode="encoder"), TINY.senses.width, 8).train()
-    felt = torch.randn(2, TINY.history + 1, TINY.senses.width)
+    latent = Latent(replace(TINY, disc_mode="encoder"), ONE_ARM.width, 8).train()
+    felt = torch.randn(2, TINY.history + 1, ONE_ARM.width)
     older, newer = felt.clone(), felt.clone()
     older[:, 0] += 1
     newer[:, -1] += 1
@@ -251,8 +252,8 @@ def test_the_latent_is_read_from_the_newest_states_and_the_state_before_is_for_t
 @pytest.mark.parametrize("encoder", ["transformer", "tcn"])
 def test_both_encoders_read_every_state(encoder: Any) -> None:
     torch.manual_seed(0)
-    latent = Latent(replace(TINY, encoder=encoder), TINY.senses.width, 8).eval()
-    felt = torch.randn(1, TINY.history + 1, TINY.senses.width)
+    latent = Latent(replace(TINY, encoder=encoder), ONE_ARM.width, 8).eval()
+    felt = torch.randn(1, TINY.history + 1, ONE_ARM.width)
     with torch.no_grad():
         plain = latent(felt, None)["mu"]
         for i in range(1, TINY.history + 1):

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from drivers import Rows, row_type, sensed
 from learners import NoData, Senses, Windows
+from learners.body import ONE_ARM
 from learners.data import Batch, next_keys
 from learners.loading import fetched, loader
-from learners.senses import TOOL
 from learners.transforms import VIEWS, axes
 from storage import Episode, Jpeg, Observation, Stale
 from storage.pictures import Pictures, cached
@@ -120,13 +120,13 @@ def test_a_state_is_what_was_felt_at_the_moments_before_newest_last() -> None:
     arm, _ = devices()
     at = np.array([2 * SECOND, 2 * SECOND + 7 * MS])
     state, now = SENSES.body(arm, at)
-    assert state.shape == (2, 4, SENSES.width)
+    assert state.shape == (2, 4, ONE_ARM.width)
     for moment, states in zip(at, state, strict=True):
         for back, felt in zip((150, 100, 50, 0), states, strict=True):
             row = arm[arm["t"] <= moment - back * MS][-1]
             expected = [*row["q"], *row["tool"][:3], *axes(row["tool"][3:]), row["width"]]
             np.testing.assert_allclose(felt, expected, atol=1e-6)
-            np.testing.assert_allclose(felt[TOOL], row["tool"][:3], atol=1e-6)
+            np.testing.assert_allclose(felt[ONE_ARM.tools], row["tool"][:3], atol=1e-6)
     np.testing.assert_array_equal(now["tool"][1], arm[arm["t"] <= at[1]][-1]["tool"])
 
 
@@ -264,7 +264,7 @@ def test_without_cameras_there_are_states_alone(tmp_path: Path) -> None:
     data = cut([record(tmp_path, *devices()).path], replace(SENSES, cameras=()))
     images, state = inputs(data, np.arange(4))
     assert images.shape[:2] == (4, 0)
-    assert state.shape == (4, 4, SENSES.width)
+    assert state.shape == (4, 4, ONE_ARM.width)
 
 
 def test_no_episodes_are_no_data() -> None:
@@ -315,7 +315,7 @@ def test_a_short_silence_is_bridged() -> None:
     now = int(arm["t"][-1]) + 200 * MS
     images, state, pose = SENSES.live(Observation(now, {"arm": arm, **cameras}))
     assert images.shape == (1, 2, 3, 16, 16)
-    assert state.shape == (1, 4, SENSES.width)
+    assert state.shape == (1, 4, ONE_ARM.width)
     np.testing.assert_array_equal(pose["tool"][0], arm["tool"][-1])
 
 
