@@ -114,6 +114,7 @@ class Follower:
         self._start: Floats = self._now
         self._target: Floats = self._now
         self._commanded = self._arrives = self._moved = 0
+        self._resting = False
 
     @cached_property
     def kinematics(self) -> Kinematics:
@@ -142,6 +143,8 @@ class Follower:
             raise DeviceError(f"{self.name}: a target is 6 joint angles and a width, all finite, not {target}")
         with self._lock:
             now = self.clock.now()
+            if self._resting:
+                self._wake()
             took = min(max(round(1e9 / self.hz), now - self._commanded), LONGEST)
             self._start, self._target = self._goal, self._reachable(wanted)
             self._commanded = now
@@ -150,10 +153,22 @@ class Follower:
     def hold(self) -> None:
         """Stop the arm where it can stop. The fingers finish their move: what is held stays held."""
         with self._lock:
-            if self._pump.running:
-                self._rest()
+            if self._pump.running and not self._resting:
+                self._stop()
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Send the servos nowhere any more, as before the first command: they hold by themselves where they are aimed.
+
+        The next command goes on from where the arm is then.
+
+        Raises:
+            DeviceLost: the arm is lost.
+        """
+        self._pump.check()
+        with self._lock:
+            self._resting = True
+
+    def _stop(self) -> None:
         q = self._now[:6] + np.clip(self._goal[:6] - self._now[:6], -SLACK, SLACK)
         self._start = self._goal = self._target = self._reachable(np.append(q, self._target[6]))
         self._commanded = self._arrives = self.clock.now() - LONGEST
@@ -214,9 +229,14 @@ class Follower:
                 log.exception("not safe: %s", reason)
             raise
         self._feel(sensed)
-        self._goal = self._target = self._now
         with self._lock:
-            self._rest()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Aim where the arm is."""
+        self._resting = False
+        self._goal = self._target = self._now
+        self._stop()
         self._moved = self.clock.now()
 
     @staticmethod
@@ -229,6 +249,8 @@ class Follower:
         self._mind(sensed)
         with self._lock:
             self._feel(sensed)
+            if self._resting:
+                return self._row(sensed, self._now)
             goal, target = self._advance(), self._target
             bus.write_all(at.GOAL_POSITION, self._goals(goal))
         return self._row(sensed, target)

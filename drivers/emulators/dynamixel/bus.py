@@ -1,5 +1,6 @@
 """A line with servos on it: bytes in, bytes out, at a given moment. Faults are injected here."""
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -43,6 +44,8 @@ class Bus:
     """Whether a program has opened it as a port in memory."""
     ear: Ear = field(default_factory=Ear)
     _looked: int = -1
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
+    """On the host's clock, whoever serves the line and whoever looks after watchdogs are two threads."""
 
     def __getitem__(self, id_: int) -> Servo:
         """Return the servo of that id."""
@@ -53,25 +56,32 @@ class Bus:
 
     def kill(self, *ids: int) -> None:
         """Let servos die: they answer nothing, and no longer hold their joints."""
-        self.pass_time()
-        for id_ in ids:
-            self[id_].dead = True
-            self[id_].act()
+        with self._lock:
+            self.pass_time()
+            for id_ in ids:
+                self[id_].dead = True
+                self[id_].act()
 
     def revive(self) -> None:
         """Mend every dead servo; each begins as after a reboot."""
-        for servo in self.servos:
-            if servo.dead:
-                servo.dead = False
-                servo.reboot()
+        with self._lock:
+            for servo in self.servos:
+                if servo.dead:
+                    servo.dead = False
+                    servo.reboot()
 
     def ail(self, id_: int, bits: int) -> None:
         """Give a servo a hardware error, e.g. 0x20 for overload."""
-        self.pass_time()
-        self[id_].ail(bits)
+        with self._lock:
+            self.pass_time()
+            self[id_].ail(bits)
 
     def pass_time(self) -> None:
         """Let joints move up to now. A watchdog trips at its own moment, whenever somebody looks."""
+        with self._lock:
+            self._pass_time()
+
+    def _pass_time(self) -> None:
         now = self.clock.now()
         trips = sorted(
             (self.last + servo.patience, i) for i, servo in enumerate(self.servos) if servo.patience is not None
@@ -89,6 +99,10 @@ class Bus:
 
         Who listens at another baud rate hears nothing. What an answer costs in time is kept in ``took``.
         """
+        with self._lock:
+            return self._exchange(data, baud)
+
+    def _exchange(self, data: bytes, baud: int) -> list[bytes]:
         if self._looked != self.clock.now():  # on a stepped clock, a whole cycle is one moment
             self.pass_time()
             self._looked = self.clock.now()

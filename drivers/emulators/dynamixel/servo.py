@@ -97,7 +97,7 @@ class Servo:
         """Stop where the joint is, at ``t``, and take no goals until the watchdog is cleared."""
         self.tripped = t
         self.put(at.BUS_WATCHDOG, at.TRIPPED)
-        self._stay()
+        self.stay()
         self.act()
 
     def ail(self, bits: int) -> None:
@@ -134,7 +134,7 @@ class Servo:
         was_on = self.get(at.TORQUE)
         self._memory[address : address + len(data)] = data
         if self.get(at.TORQUE) and not was_on and self.get(at.OPERATING_MODE) != at.CURRENT:
-            self._stay()
+            self.stay()
         if address < at.EEPROM_ENDS:
             self.sense()  # e.g. a homing offset moves what is read at once
         self.act()
@@ -166,7 +166,8 @@ class Servo:
         self.put(at.PRESENT_CURRENT, round(feel.current) if self._measures_current else 0)
         self._memory[122] = int(abs(feel.velocity) > 20)
 
-    def _stay(self) -> None:
+    def stay(self) -> None:
+        """Aim where it stands: after torque comes on, or when somebody has put the joint elsewhere."""
         self.sense()
         self.put(at.GOAL_POSITION, self.get(at.PRESENT_POSITION))
 

@@ -4,7 +4,8 @@ import argparse
 import signal
 import sys
 
-from drivers.emulators.fci.emulator import Emulator, urgently
+from drivers.emulators.fci.emulator import Emulator
+from drivers.emulators.urgent import urgently
 
 
 def main() -> None:

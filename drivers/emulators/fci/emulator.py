@@ -1,11 +1,9 @@
 """One emulated Franka: its clock, and everything that can be done to it from outside."""
 
-import os
 import select
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,15 +30,6 @@ PATIENCE = 0.3
 
 BEHIND = 0.02
 """Seconds that the robot's time may lag before it stops catching up; in lockstep it never catches up."""
-
-
-def urgently() -> None:
-    """Let this thread and those it starts go first on a busy machine, where the system allows it.
-
-    The emulator stands for a machine of its own, which would not wait for this one's other work.
-    """
-    with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(20))
 
 
 class Emulator:

@@ -16,8 +16,9 @@ import numpy as np
 from drivers.clock import Clock, HostClock
 from drivers.device import Device, DeviceError, DeviceLost, Kinematics, Row, Rows
 from drivers.emulators.fci.admin import ask
-from drivers.emulators.fci.emulator import Emulator, urgently
+from drivers.emulators.fci.emulator import Emulator
 from drivers.emulators.fci.watched import Camera, Truth
+from drivers.emulators.urgent import urgently
 from drivers.franka import Franka
 from drivers.twin.scene import places
 from drivers.twin.world import CAMERAS
