@@ -150,7 +150,7 @@ class Headset:
     def _load(self) -> None:
         os.environ.setdefault("XR_LOADER_DEBUG", "none")  # its lines would cross the screen; ours say more
         try:
-            import drivers.openxr.link  # ruff: ignore[F401]  # slow, so here and not in the thread
+            import drivers.openxr.link  # ruff: ignore[unused-import]  # slow, so here and not in the thread
         except (ImportError, NotImplementedError, OSError) as error:
             raise DeviceError(
                 f"{self.name}: pyopenxr cannot be used ({error}): install the extra [hardware]"

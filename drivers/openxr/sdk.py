@@ -9,7 +9,7 @@ import sys
 _before = sys.modules.get("OpenGL.platform")
 _platform = getattr(_before, "PLATFORM", None)
 
-import xr  # ruff: ignore[E402]  # what PyOpenGL was has to be known first
+import xr  # ruff: ignore[module-import-not-at-top-of-file]  # what PyOpenGL was has to be known first
 
 if _before is not None:
     _before.PLATFORM = _platform  # type: ignore[attr-defined]  # PyOpenGL has no types

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from drivers.emulators.openxr.controllers import NEEDS, PROFILES, Kind, value, whole
-from drivers.emulators.openxr.state import Action, Fail, Pulse, R, State, Value, give, number
+from drivers.emulators.openxr.state import Action, Fail, Pulse, R, State, Value, give, number, raw
 from drivers.openxr.sdk import xr
 
 KINDS: dict[Any, Kind] = {
@@ -60,8 +60,8 @@ class Actions:
         if owner not in client.sets:
             return R.ERROR_HANDLE_INVALID
         handle = self._state.handle()
-        sub = [asked._subaction_paths[index] for index in range(asked.count_subaction_paths)]
-        client.actions[handle] = Action(owner, KINDS[xr.ActionType(asked._action_type)], sub)
+        sub = [raw(asked, "subaction_paths")[index] for index in range(asked.count_subaction_paths)]
+        client.actions[handle] = Action(owner, KINDS[xr.ActionType(raw(asked, "action_type"))], sub)
         give(out, handle)
         return R.SUCCESS
 
@@ -78,7 +78,7 @@ class Actions:
             return R.ERROR_PATH_UNSUPPORTED
         found = []
         for index in range(asked.count_suggested_bindings):
-            binding = asked._suggested_bindings[index]
+            binding = raw(asked, "suggested_bindings")[index]
             _, user, hand, side, part = client.paths[binding.binding].split("/", 4)
             if (user, hand) != ("user", "hand") or side not in {"left", "right"}:
                 return R.ERROR_PATH_UNSUPPORTED
@@ -95,7 +95,7 @@ class Actions:
         client, asked = self._state.client, info.contents
         if client.attached is not None:
             return R.ERROR_ACTIONSETS_ALREADY_ATTACHED
-        client.attached = {number(asked._action_sets[index]) for index in range(asked.count_action_sets)}
+        client.attached = {number(raw(asked, "action_sets")[index]) for index in range(asked.count_action_sets)}
         self._state.say(xr.EventDataInteractionProfileChanged(session=self._state.session()))
         return R.SUCCESS
 
@@ -109,7 +109,10 @@ class Actions:
 
     def sync(self, session: Any, info: Any) -> Any:
         attached, client, asked = self._attached(session), self._state.client, info.contents
-        active = {number(asked._active_action_sets[index].action_set) for index in range(asked.count_active_action_sets)}
+        active = {
+            number(raw(asked, "active_action_sets")[index].action_set)
+            for index in range(asked.count_active_action_sets)
+        }
         if not active <= attached:
             return R.ERROR_ACTIONSET_NOT_ATTACHED
         now = time.monotonic_ns()

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from drivers.emulators.openxr.state import Client, R, State, give
+from drivers.emulators.openxr.state import Client, R, State, give, raw
 from drivers.openxr.sdk import xr
 
 NS = 1_000_000_000
@@ -51,7 +51,9 @@ class Instance:
 
     def create(self, info: Any, out: Any) -> Any:
         asked = info.contents
-        names = {asked._enabled_extension_names[index].decode() for index in range(asked.enabled_extension_count)}
+        names = {
+            raw(asked, "enabled_extension_names")[index].decode() for index in range(asked.enabled_extension_count)
+        }
         if not names.issubset(self._state.extensions):
             return R.ERROR_EXTENSION_NOT_PRESENT
         if self._state.client.instance:
@@ -101,7 +103,7 @@ class Instance:
         return R.SUCCESS
 
     def system(self, instance: Any, info: Any, out: Any) -> Any:
-        if info.contents._form_factor != xr.FormFactor.HEAD_MOUNTED_DISPLAY:
+        if raw(info.contents, "form_factor") != xr.FormFactor.HEAD_MOUNTED_DISPLAY:
             return R.ERROR_FORM_FACTOR_UNSUPPORTED
         if not self._state.headset:
             return R.ERROR_FORM_FACTOR_UNAVAILABLE

@@ -17,7 +17,7 @@ SIDES = ("left", "right")
 
 @dataclass(frozen=True)
 class Pose:
-    """A place in metres and a turn as a quaternion x y z w. ``a @ b`` is ``b``, which is told in ``a``, told outside."""
+    """A place in metres and a turn as a quaternion x y z w. ``a @ b`` is the pose ``b`` in ``a``, seen from outside."""
 
     p: Three = (0.0, 0.0, 0.0)
     q: Four = (0.0, 0.0, 0.0, 1.0)
@@ -124,7 +124,8 @@ def _moved(hand: Hand, said: Mapping[str, Any]) -> Hand:
     known = [entry.name for entry in fields(Hand)]
     if unknown := sorted(said.keys() - set(known)):
         raise ValueError(f"a hand has no {unknown[0]!r}; it has {', '.join(known)}")
-    return replace(hand, **{name: pose(value) if name in {"grip", "aim"} else value for name, value in said.items()})
+    new: dict[str, Any] = {name: pose(value) if name in {"grip", "aim"} else value for name, value in said.items()}
+    return replace(hand, **new)
 
 
 def pose(numbers: Any) -> Pose:

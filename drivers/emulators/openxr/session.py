@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from drivers.emulators.openxr.person import Person, Pose
-from drivers.emulators.openxr.state import ALL, Fail, R, State, States, give, number
+from drivers.emulators.openxr.state import ALL, Fail, R, State, States, give, number, raw
 from drivers.openxr.sdk import xr
 
 PERIOD = 1_000_000_000 // 72
@@ -48,7 +48,7 @@ class Session:
             "xrLocateSpace": self.locate,
         }
 
-    def create(self, info: Any, out: Any) -> Any:
+    def create(self, instance: Any, info: Any, out: Any) -> Any:
         client = self._state.client
         if client.session:
             return R.ERROR_LIMIT_REACHED
@@ -144,7 +144,7 @@ class Session:
         return R.SUCCESS
 
     def reference_space(self, session: Any, info: Any, out: Any) -> Any:
-        kind = xr.ReferenceSpaceType(info.contents._reference_space_type)
+        kind = xr.ReferenceSpaceType(raw(info.contents, "reference_space_type"))
         return self._space(session, {"kind": kind}, info.contents.pose_in_reference_space, out)
 
     def action_space(self, session: Any, info: Any, out: Any) -> Any:
@@ -183,7 +183,7 @@ class Session:
         person = self._state.person(t)
         (pose, flags), (origin, seen) = self._where(one, person), self._where(other, person)
         location = out.contents
-        location._location_flags = flags & seen
+        location.location_flags = xr.SpaceLocationFlags(flags & seen)
         if flags & seen & 3:
             found = origin.inverse() @ pose
             place, turn = location.pose.position, location.pose.orientation

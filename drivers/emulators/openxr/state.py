@@ -136,9 +136,7 @@ class State:
         """Go through session states, and tell the client of each."""
         for state in states:
             self.client.state = state
-            self.say(
-                xr.EventDataSessionStateChanged(session=self.session(), state=state, time=time.monotonic_ns())
-            )
+            self.say(xr.EventDataSessionStateChanged(session=self.session(), state=state, time=time.monotonic_ns()))
 
     def focused(self) -> bool:
         """Whether the client may have the input."""
@@ -168,6 +166,11 @@ class State:
 def number(handle: Any) -> int:
     """Return a handle as a number."""
     return ctypes.cast(handle, ctypes.c_void_p).value or 0
+
+
+def raw(struct: Any, field: str) -> Any:
+    """Return a field as it lies in memory; by its public name pyopenxr would make new objects of it."""
+    return getattr(struct, f"_{field}")
 
 
 def give(out: Any, handle: int) -> None:
