@@ -7,7 +7,7 @@ from itertools import starmap
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from storage.models import Calibration, EpisodeRow, Kit, Outcome, PolicyRow, Standing, Task
 from storage.rows import one
@@ -61,8 +61,7 @@ def find(session: Session, wanted: Wanted, last: int | None = None) -> list[List
         Unknown: there is no such task, policy or calibration.
     """
     check(session, wanted)
-    found = list(starmap(Listed, session.execute(listing(wanted, last))))
-    return found if last is None else found[::-1]
+    return list(starmap(Listed, session.execute(listing(wanted, last))))
 
 
 def count(session: Session, wanted: Wanted) -> int:
@@ -94,11 +93,15 @@ def check(session: Session, wanted: Wanted) -> None:
 
 
 def listing(wanted: Wanted, last: int | None) -> Select[EpisodeRow, Standing]:
-    """The question that `find` asks: newest first when only some are asked for, so that the rest is never looked at."""
-    both = select(EpisodeRow, Standing).join(Standing, Standing.episode == EpisodeRow.id).where(*narrowing(wanted))
+    """The question that `find` asks. When only some are asked for, the rest is never looked at."""
     if last is None:
+        both = select(EpisodeRow, Standing).join(Standing, Standing.episode == EpisodeRow.id).where(*narrowing(wanted))
         return both.order_by(Standing.started, Standing.episode)
-    return both.order_by(Standing.started.desc(), Standing.episode.desc()).limit(last)
+    # Chosen before their rows are looked up: PostgreSQL, while it has no statistics, would look up every one's.
+    held = select(Standing).where(*narrowing(wanted)).order_by(Standing.started.desc(), Standing.episode.desc())
+    newest = aliased(Standing, held.limit(last).subquery("newest"))
+    both = select(EpisodeRow, newest).join(newest, newest.episode == EpisodeRow.id)
+    return both.order_by(newest.started, newest.episode)
 
 
 def counting(wanted: Wanted) -> Select[int]:

@@ -101,12 +101,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
 
 
 def test_no_question_about_many_episodes_sorts_them_or_reads_the_whole_table(many: Catalog) -> None:
-    """One index holds all that is asked for, in the order of the list."""
+    """One index holds all that is asked for, in the order of the list; only what was chosen is turned round."""
     for question, wanted in questions(many).items():
         for query in (listing(wanted, 50), listing(wanted, None), counting(wanted)):
             plan = _plan(many, query)
             assert any("standing USING" in step and "INDEX" in step for step in plan), (question, plan)
-            assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN episode")], plan
+            choosing = plan[: plan.index("SCAN newest")] if "SCAN newest" in plan else plan
+            assert not [step for step in choosing if "TEMP B-TREE" in step], plan
+            assert not [step for step in plan if step.startswith("SCAN episode")], plan
         assert any("standing USING COVERING INDEX" in step for step in _plan(many, counting(wanted))), question
 
 

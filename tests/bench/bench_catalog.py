@@ -109,7 +109,10 @@ def main() -> None:
 
 
 def measure(where: str, name: str) -> None:
-    """Print every question's time, and tell what is demanded of the slowest."""
+    """Print every question's time, and tell what is demanded of the slowest.
+
+    PostgreSQL is asked at its worst: right after loading it has no statistics, for up to a minute.
+    """
     with Catalog(where) as catalog:
         seed(catalog)
         took = {}
