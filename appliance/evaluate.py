@@ -94,9 +94,11 @@ def attempt_trial(
         raise _Stopped
     if trial.policy not in loaded:
         loaded[trial.policy] = load(session.root, session.catalog.policy(trial.policy))
+    policy = loaded[trial.policy]
     task = session.catalog.task(trial.task)
+    session.loop = session.loop.remembering(policy.memory)
     robot = session.loop.robot
-    agent = PolicyAgent(loaded[trial.policy], robot.kinematics, robot.action)
+    agent = PolicyAgent(policy, robot.kinematics, robot.action)
     over = functools.partial(failures.finished, instruction=task.instruction)
     episode = session.run(agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition)
     judgement = judged(session, task, episode)

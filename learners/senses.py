@@ -15,7 +15,7 @@ from torch import Tensor
 
 from learners.body import Body, by_arm, openings, side_by_side
 from learners.transforms import Floats, axes
-from storage import Observation
+from storage import Observation, Stale
 from storage.grid import newest
 from storage.images import Image, bring
 from storage.layout import arrival
@@ -43,8 +43,8 @@ class Senses:
 
     @property
     def memory(self) -> float:
-        """Seconds that it looks back at most."""
-        return max(0, self.history - 1) * self.spacing + self.max_age
+        """Seconds that it looks back."""
+        return (self.history - 1) * self.spacing
 
     def body(self, robot: NDArray[np.void], at: NDArray[np.int64]) -> tuple[NDArray[np.float32], dict[str, Floats]]:
         """States (N, history, `Body.width`) before each moment, and the tools' poses (N, 7 * arms) at it.
@@ -92,7 +92,14 @@ class Senses:
         return images
 
     def live(self, seen: Observation) -> tuple[Tensor, NDArray[np.float32], dict[str, Floats]]:
-        """The same for one live moment: images (1, cameras, 3, image, image), state (1, ...), poses (1, 7 * arms)."""
+        """The same for one live moment: images (1, cameras, 3, image, image), state (1, ...), poses (1, 7 * arms).
+
+        Raises:
+            Stale: a device was silent for too long, or less is shown than a policy looks back on.
+        """
+        if seen.t - round(self.memory * 1e9) < seen.since:
+            shown = (seen.t - seen.since) / 1e9
+            raise Stale(f"a policy that looks back {self.memory:g} s is shown {shown:g} s; use Loop.remembering")
         at = np.array([seen.t])
         state, now = self.body(seen.streams[ROBOT], at)
         index = self.eyes(seen.streams, at)[0]

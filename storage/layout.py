@@ -62,6 +62,11 @@ def arrival(rows: Rows) -> NDArray[np.int64]:
     return stamps
 
 
+def in_force(rows: Rows, at: int | NDArray[np.int64]) -> NDArray[np.intp]:
+    """Index of the newest row that had arrived at each moment; the first row's where none had."""
+    return np.maximum(np.searchsorted(arrival(rows), at, side="right") - 1, 0)
+
+
 def checked(name: str, dtype: np.dtype[np.void]) -> np.dtype[np.void]:
     """A layout that can be kept: stamped rows of numbers, one after the other."""
     if not name or not all(letter.isalnum() or letter in "_-" for letter in name):

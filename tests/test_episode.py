@@ -156,7 +156,7 @@ def test_what_the_agent_was_shown_can_be_replayed(tmp_path: Path) -> None:
         writer.append("arm", arm)
         writer.append("ticks", ticks)
         sealed = writer.seal()
-    shown = list(Episode(sealed.path).replay(memory=8))
+    shown = list(Episode(sealed.path).replay(memory=0.007))
     assert [seen.t for seen in shown] == (ticks["t"] + 300).tolist()
     assert [seen.streams["arm"]["t"][-1] for seen in shown] == ticks["t"].tolist()
     assert [len(seen.streams["arm"]) for seen in shown] == [1, 6, *[8] * 8]
