@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,15 @@ HOVER = 0.12
 
 GRASP = 0.02
 """Height of the tool point when it grasps: the middle of a 40 mm cube, in metres."""
+
+NEAR = 0.005
+"""The hand has arrived when its tool point is this close to where it was sent, in metres."""
+
+PATIENCE = 1.0
+"""How much longer than planned arm and fingers may take to follow, in seconds, before the next move begins anyway."""
+
+STILL = 0.1
+"""Fingers that met something have stood still for this long, in seconds."""
 
 ON_GOAL = 0.04
 """A cube lies where it was asked for when it is this close to the goal's centre, in metres."""
@@ -88,6 +98,25 @@ class _Move:
         return _Pose(position, turn, self.start.width + down * (self.end.width - self.start.width))
 
 
+@dataclass(frozen=True)
+class _Fingers:
+    """How far the fingers are apart, in metres, and since when."""
+
+    before: float = OPEN
+    """When the move began."""
+    width: float = OPEN
+    since: int = 0
+
+    def seen(self, width: float, t: int) -> Self:
+        """The same at a later moment; fingers that moved less than a millimetre have not."""
+        return self if abs(width - self.width) <= 0.001 else replace(self, width=width, since=t)
+
+    def rest(self, sent: float, t: int) -> bool:
+        """Whether they are where they were sent, or met something on the way."""
+        met = abs(self.width - self.before) > NEAR and t - self.since >= STILL * 1e9
+        return met or abs(self.width - sent) < NEAR
+
+
 def _smooth(share: float) -> float:
     """Minimum jerk: from 0 to 1, starting and stopping without a jolt."""
     return share**3 * (10 - 15 * share + 6 * share**2)
@@ -96,9 +125,10 @@ def _smooth(share: float) -> float:
 class Scripted:
     """Picks a cube up and places it, the way a person does: a little off, then looking again, then right.
 
-    It reads the truth, so it works in the twin only. The same seed and the same scene give the same motion. It
-    tries again when a grasp fails, ``attempts`` times in all; ``succeeded`` says whether the object ended up where
-    it was asked for, and ``done`` ends the episode shortly after the hand has retreated.
+    It reads the truth, so it works where a scene is simulated. The same seed and the same scene give the same
+    motion. A hand that is slow to follow is waited for. It tries again when a grasp fails, ``attempts`` times in
+    all; ``succeeded`` says whether the object ended up where it was asked for, and ``done`` ends the episode shortly
+    after the hand has retreated.
     """
 
     def __init__(
@@ -117,7 +147,8 @@ class Scripted:
         self._random = np.random.default_rng([self._seed, 1])
         self._plan: Iterator[_Move] | None = None
         self._move: _Move | None = None
-        self._began = 0
+        self._began = self._ends = self._latest = 0
+        self._fingers = _Fingers()
         self._q: Floats | None = None
         self._seen: Observation | None = None
         self.finished = False
@@ -139,10 +170,13 @@ class Scripted:
         self._seen = seen
         if self._plan is None or self._q is None:
             self._plan, self._q = self._work(_pose_of(arm)), np.array(arm["q"])
-            self._move, self._began = next(self._plan), seen.t
-        while self._move is not None and seen.t - self._began >= self._move.seconds * 1e9:
-            self._began += round(self._move.seconds * 1e9)
-            self._move = next(self._plan, None)
+            self._begin(next(self._plan), seen.t, float(arm["width"]))
+        self._fingers = self._fingers.seen(float(arm["width"]), seen.t)
+        while self._move is not None and seen.t >= self._ends:
+            if seen.t < self._latest and not self._followed(self._move, arm, seen.t):
+                self._ends = seen.t
+                break
+            self._begin(next(self._plan, None), self._ends, float(arm["width"]))
         if self._move is None:
             self.finished = True
             return None
@@ -151,6 +185,18 @@ class Scripted:
         target = np.zeros(1, self._action)
         target["t"], target["q"], target["width"] = seen.t, self._q, pose.width
         return newest(target)
+
+    def _begin(self, move: _Move | None, t: int, width: float) -> None:
+        """Begin a move, at a moment that may have just passed."""
+        self._move, self._began = move, t
+        self._ends = t + (0 if move is None else round(move.seconds * 1e9))
+        self._latest = self._ends + round(PATIENCE * 1e9)
+        self._fingers = replace(self._fingers, before=width)
+
+    def _followed(self, move: _Move, arm: Row, t: int) -> bool:
+        """Whether the hand is where a move ends: a wire takes its time, and fingers more of it."""
+        arrived = bool(np.linalg.norm(arm["tool"][:3] - move.end.at) < NEAR)
+        return arrived and (move.start.width == move.end.width or self._fingers.rest(move.end.width, t))
 
     def _work(self, here: _Pose) -> Iterator[_Move]:
         """One move after the other; every look happens when the move before it is over."""

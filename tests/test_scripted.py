@@ -1,13 +1,14 @@
 """The scripted operator does what was asked, errs like a person, and puts it right."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Self, cast
 
 import numpy as np
 import pytest
 
 from collectors import Ended, Loop, Scripted, Unclear, asked
-from drivers import Guard, Limits, Row, Rows
+from drivers import Guard, Limits, Robot, Row, Rows
 from drivers.kinematics import HIGH, LOW, SPEED
 from drivers.twin import FrankaTable
 from storage import Observation
@@ -143,17 +144,75 @@ class Clumsy(Scripted):
 
     def act(self, seen: Observation) -> Row | None:
         target = super().act(seen)
-        if target is not None and seen.t < 4_000_000_000:
+        if target is not None and seen.t < 5_000_000_000:
             target["width"] = 0.08
         return target
 
 
-def test_after_a_failed_grasp_it_tries_again(table: FrankaTable) -> None:
-    operator = Clumsy(table.robot.kinematics, table.robot.action, seed=2)
-    kept, _ = perform(table, 2, operator)
-    assert off(kept, 2) < 0.04
-    assert operator.succeeded
-    assert 8.5 < kept["arm"]["t"][-1] / 1e9 < 12, "it carried nothing to the pad before it noticed"
+@dataclass
+class Distant:
+    """The twin's arm at the end of long wires: it obeys late, its fingers too, and they are slow."""
+
+    robot: Robot
+    late: int
+    """Nanoseconds until the arm hears a target."""
+    deaf: int
+    """Nanoseconds until the fingers do."""
+    fingers: float
+    """Metres per second."""
+
+    def __post_init__(self) -> None:
+        self.name, self.dtype, self.action = self.robot.name, self.robot.dtype, self.robot.action
+        self.kinematics = self.robot.kinematics
+        self.told: list[Row] = []
+        self.width, self.then = 0.08, 0
+
+    def read(self, since: int) -> Rows:
+        return self.robot.read(since)
+
+    def command(self, target: Row) -> None:
+        now = int(target["t"])
+        self.told.append(target.copy())
+        reach = self.fingers * (now - self.then) / 1e9
+        self.width += float(np.clip(self._heard(now - self.deaf)["width"] - self.width, -reach, reach))
+        self.then, obeyed = now, self._heard(now - self.late).copy()
+        obeyed["width"] = self.width
+        self.robot.command(obeyed)
+
+    def _heard(self, then: int) -> Row:
+        return next((row for row in reversed(self.told) if row["t"] <= then), self.told[0])
+
+    def hold(self) -> None:
+        self.robot.hold()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("late", "deaf", "fingers"), [(200, 200, 0.05), (350, 0, 1.0), (0, 700, 0.2)], ids=["both", "arm", "fingers"]
+)
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_hand_that_is_slow_to_follow_is_waited_for(
+    table: FrankaTable, seed: int, late: int, deaf: int, fingers: float
+) -> None:
+    cube, pad = JOBS[seed % len(JOBS)]
+    table.arrange({"seed": seed})
+    robot, kept = Distant(table.robot, late * 1_000_000, deaf * 1_000_000, fingers), Kept()
+    operator = Scripted(robot.kinematics, robot.action, seed, attempts=1)
+    ended = Loop(robot, [table.watching[2]], table.clock, 50).run(
+        operator, f"put the {cube} cube on the {pad} pad", kept, 25, operator.done
+    )
+    assert (ended, operator.succeeded) == (Ended.DONE, True)
+    assert off(kept, seed) < 0.04
+    assert not kept["truth"]["collided"].any()
+    assert kept["arm"]["t"][-1] / 1e9 < 12
+    closes = kept["action"][int(np.argmax(kept["action"]["width"] < 0.079))]
+    then = kept["arm"][np.searchsorted(kept["arm"]["t"], closes["t"], side="right") - 1]
+    away = robot.kinematics.tool(closes["q"])[:3] - then["tool"][:3]
+    assert np.linalg.norm(away) < 0.006, "its fingers close before it is there"
 
 
 def test_when_it_cannot_it_gives_up_and_says_so(table: FrankaTable) -> None:
