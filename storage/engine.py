@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -101,6 +101,25 @@ class Database:
                 migrate.upgrade(connection)
 
 
+def version_at(where: str | Path) -> str | None:
+    """Return the version of the catalog that is there, or None when there is none yet. Changes nothing.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    url = _url(where)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        return None
+    engine = _engine(where)
+    try:
+        with engine.connect() as connection:
+            return migrate.version(connection)
+    except DBAPIError as error:
+        raise Unavailable(f"the catalog at {url} failed: {error.orig}{_help(error)}") from error
+    finally:
+        engine.dispose()
+
+
 def _help(error: DBAPIError) -> str:
     """What to do about it; empty when nobody knows."""
     code = getattr(error.orig, "sqlite_errorcode", None)
@@ -108,8 +127,8 @@ def _help(error: DBAPIError) -> str:
     return f" ({known})" if known else ""
 
 
-def _engine(where: str | Path) -> Engine:
-    """Connect to a file or a URL; nothing is opened yet."""
+def _url(where: str | Path) -> URL:
+    """The address of a file or a server."""
     given = str(where)
     try:
         url = make_url(given) if "://" in given else make_url("sqlite://").set(database=str(Path(given).absolute()))
@@ -119,6 +138,12 @@ def _engine(where: str | Path) -> Engine:
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         raise Unavailable(f"{url} is neither a file, nor sqlite:///file, nor postgresql://user@host/name")
+    return url
+
+
+def _engine(where: str | Path) -> Engine:
+    """Connect to a file or a URL; nothing is opened yet."""
+    url = _url(where)
     if url.get_backend_name() == "postgresql":
         return create_engine(url, pool_pre_ping=True)
     if url.database and not url.database.startswith("file:"):
