@@ -7,6 +7,7 @@ import typer
 
 from appliance.cli.cell import calibrations, orders
 from appliance.cli.circle import circle
+from appliance.cli.doctor import clinic
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.interchange import bring, export
@@ -27,6 +28,7 @@ episodes.add_typer(editing)
 app.add_typer(circle)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
+app.add_typer(clinic)
 app.add_typer(room)
 app.add_typer(tasks, name="tasks")
 app.add_typer(episodes, name="episodes")

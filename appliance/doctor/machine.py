@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.doctor.finding import Finding, bad, fine, warn
+from appliance.doctor.kernel import text
 
 PRIORITY = 99
 """The real-time priority that a Franka's control thread takes."""
@@ -35,7 +36,7 @@ LIMITS = (
 def kernel(root: Path, wanted: bool, enforced: bool = False) -> list[Finding]:
     """See whether the kernel is a real-time one, which only a Franka wants."""
     about = "real-time kernel"
-    told = _text(root / "sys/kernel/realtime")
+    told = text(root / "sys/kernel/realtime")
     if told == "1":
         return [fine(about, "is running")]
     if not wanted:
@@ -66,7 +67,7 @@ def governor(root: Path) -> list[Finding]:
     """See whether the processor slows down between the ticks of a control loop."""
     about = "processor's speed"
     found = sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"))
-    governors = {_text(path) for path in found}
+    governors = {text(path) for path in found}
     if not governors:
         return [fine(about, "this system does not manage it")]
     slow = sorted(governors - {"performance"})
@@ -112,15 +113,7 @@ def _kernel_status() -> int:
     return int(ctypes.c_int.from_address(ctypes.addressof(said) + 5 * ctypes.sizeof(ctypes.c_long)).value)
 
 
-def _text(path: Path) -> str:
-    """What a file of the kernel's says; empty when there is none."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
 def _after(path: Path, words: str) -> str:
     """What stands behind these words in such a file."""
-    lines = _text(path).splitlines()
+    lines = text(path).splitlines()
     return next((line.removeprefix(words).strip() for line in lines if line.startswith(words)), "")
