@@ -211,6 +211,16 @@ class Watcher:
         """
         return self._well().since(since)
 
+    @property
+    def gone(self) -> bool:
+        """Whether the program that publishes it has ended."""
+        return bool(self._over.poll(0))
+
+    @property
+    def said(self) -> str:
+        """What that program last said went wrong, if anything."""
+        return "" if self._memory is None else self._memory.said()
+
     def check(self) -> None:
         """See whether the device is still there.
 
@@ -225,7 +235,7 @@ class Watcher:
             raise DeviceLost(f"{self.name} has not been entered; use it as a context manager")
         if why := memory.said():
             raise DeviceLost(why)
-        if self._over.poll(0):
+        if self.gone:
             raise DeviceLost(f"{self.name}: the program that ran it is gone")
         if self.silence is not None and memory.still > self.silence:
             raise DeviceLost(f"{self.name}: the program that runs it has stood still for {memory.still:.1f} s")

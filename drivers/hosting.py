@@ -1,0 +1,205 @@
+"""The program that runs one device for another program. `Hosted` starts it."""
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from drivers.device import DeviceError, DeviceLost, Overrun
+from drivers.hosted import ASK, COMMAND, CONNECTED, EPOCH, MESSAGE, REFUSED
+from drivers.settings import made
+from drivers.shared import Publisher, room
+
+LOOK = 0.002
+"""Seconds between two looks for new rows of the device."""
+
+TURN = 0.05
+"""Seconds after which the thread that minds commands looks up, though nothing was said."""
+
+LEAVING = 1.0
+"""Seconds that a look for rows may take before the device is left without waiting for it."""
+
+OVER = select.POLLHUP | select.POLLRDHUP | select.POLLERR
+"""What a line says when the other end has shut it, or is dead."""
+
+log = logging.getLogger("drivers.hosting")
+
+
+class Line:
+    """What leads to the program that started this one. It never waits for it: what it cannot take is dropped."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def say(self, **said: Any) -> None:
+        with contextlib.suppress(OSError):  # it is gone, or stands still
+            self._line.send(json.dumps(said).encode(), socket.MSG_DONTWAIT)
+
+    def refuse(self, number: int, error: Exception) -> None:
+        """Tell an error in its own words; one that is no device's is a mistake in the driver, and is named."""
+        text = str(error) if isinstance(error, DeviceError) else f"{type(error).__name__}: {error}"
+        self.say(number=number, failed=text, lost=isinstance(error, DeviceLost))
+
+
+class Telling(logging.Handler):
+    """Has the other program write down what this one would."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self._to = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._to.say(log=[record.name, record.levelno, self.format(record)])
+
+
+class Host:
+    """Minds a connected device: rows out, commands and questions in; three threads, so that none waits for another."""
+
+    def __init__(self, device: Any, publisher: Publisher, line: Line, watchdog: float) -> None:
+        self._device, self._publisher, self._line = device, publisher, line
+        self._watchdog = watchdog
+        self._commanded: float | None = None
+        self._held = 0
+        self._turned = time.monotonic_ns()
+        self._leaving = threading.Event()
+        self._questions: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def run(self, line: socket.socket, holding: int, life: int) -> None:
+        """Do as the other program says until it has enough of the device, or is dead; then hold."""
+        rows = threading.Thread(target=self._pump, name="rows", daemon=True)
+        rows.start()
+        threading.Thread(target=self._answer, name="questions", daemon=True).start()
+        words = select.poll()
+        words.register(line, select.POLLIN | OVER)
+        words.register(holding, select.POLLIN)
+        words.register(life, select.POLLIN)
+        try:
+            while not self._leaving.is_set():
+                self._turned = time.monotonic_ns()
+                ready = dict(words.poll(1e3 * min(TURN, self._left())))
+                if life in ready or ready.get(line.fileno(), 0) & OVER:
+                    break
+                self._mind(holding)
+                if line.fileno() in ready:
+                    self._hear(line.recv(MESSAGE), holding)
+                if self._left() <= 0:
+                    log.warning("%s: no command for %g s: it holds", self._publisher.name, self._watchdog)
+                    self._hold()
+        finally:
+            self._hold()
+            self._leaving.set()
+            rows.join(LEAVING)
+
+    def _left(self) -> float:
+        """Seconds until the robot must have been commanded again."""
+        return TURN if self._commanded is None else max(0.0, self._commanded + self._watchdog - time.monotonic())
+
+    def _mind(self, holding: int) -> None:
+        """Hold, if that was said."""
+        with contextlib.suppress(BlockingIOError):
+            self._held += os.eventfd_read(holding)
+            self._hold()
+
+    def _hear(self, message: bytes, holding: int) -> None:
+        if message[:1] == ASK:
+            self._questions.put(json.loads(message[1:]))
+        elif message[:1] == COMMAND:
+            self._mind(holding)
+            (epoch,) = EPOCH.unpack_from(message, 1)
+            if epoch < self._held:
+                return  # it was given before the last hold
+            target = np.frombuffer(message, self._device.action, 1, 1 + EPOCH.size).copy()[0]
+            self._commanded = time.monotonic()
+            try:
+                self._device.command(target)
+            except Exception as error:  # ruff: ignore[blind-except] - told to whoever gave the command
+                self._hold()
+                self._line.refuse(REFUSED, error)
+
+    def _hold(self) -> None:
+        self._commanded = None
+        if hasattr(self._device, "hold"):
+            try:
+                self._device.hold()
+            except DeviceError as error:
+                log.warning("%s cannot hold: %s", self._publisher.name, error)
+
+    def _pump(self) -> None:
+        """Publish the device's rows, and whether it and this program are well."""
+        since, lost = time.monotonic_ns(), False
+        while not self._leaving.wait(LOOK):
+            looked = time.monotonic_ns()
+            try:
+                rows = self._device.read(since)
+            except Overrun as error:
+                log.warning("%s: rows are missing: %s", self._publisher.name, error)
+                self._publisher.skip(looked)
+                since = looked
+            except DeviceError as error:
+                if not lost:
+                    self._publisher.fail(str(error))
+                lost = True
+            except Exception as error:
+                self._publisher.fail(f"{self._publisher.name}: its driver failed: {type(error).__name__}: {error}")
+                self._leaving.set()
+                raise
+            else:
+                if lost:
+                    self._publisher.fail("")
+                lost = False
+                if len(rows):
+                    since = int(rows["t"][-1])
+                    self._publisher.push(rows)
+            self._publisher.beat(min(looked, self._turned))
+
+    def _answer(self) -> None:
+        """Do what is asked, one after the other."""
+        while True:
+            asked = self._questions.get()
+            try:
+                what = getattr(self._device, asked["what"])
+                self._line.say(number=asked["number"], said=what() if callable(what) else what)
+            except Exception as error:  # ruff: ignore[blind-except] - told to whoever asked
+                self._line.refuse(asked["number"], error)
+
+
+def main(talk: int, holding: int, parent: int) -> None:
+    """Connect the device, run it, and leave it safe when the program that started this one is done with it, or dead.
+
+    Signals that are meant for that program are not for this one, which ends when it does.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    life = os.pidfd_open(os.getppid())
+    with socket.socket(fileno=talk) as sock:
+        entry = json.loads(sock.recv(MESSAGE) or b"null")
+        if entry is None or os.getppid() != parent:
+            return
+        line = Line(sock)
+        where, watchdog, level = entry.pop("address"), entry.pop("watchdog"), entry.pop("level")
+        logging.basicConfig(level=level, handlers=[Telling(line)])
+        try:
+            device = made(entry)
+            with Publisher(device.name, device.dtype, room(device.dtype, getattr(device, "hz", None))) as publisher:
+                publisher.serve(where)
+                with device:
+                    host = Host(device, publisher, line, watchdog)
+                    publisher.beat()
+                    line.say(number=CONNECTED, said=None)
+                    host.run(sock, holding, life)
+        except Exception as error:  # ruff: ignore[blind-except] - told to whoever wanted the device
+            line.refuse(CONNECTED, error)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
