@@ -115,9 +115,6 @@ class Clip:
         if len(places):
             yield from _pictures(self.clip, self._moments, places, self.shape[1:])
 
-    def __reduce__(self) -> tuple[type["Clip"], tuple[Path, tuple[int, ...], str]]:
-        return Clip, (self._folder, self.shape, self.codec)
-
 
 def film(frames: Frames, path: Path, fps: float, how: Coding) -> None:
     """Make a film of colour pictures, shown at ``fps``.

@@ -13,7 +13,7 @@ from storage.images import Image, Picture, bring, decoder
 
 
 class Source(Protocol):
-    """Pictures as they lie on the disk, by their place in the take. It can be pickled, and keeps no file open."""
+    """Pictures as they lie on the disk, by their place in the take. It keeps no file open."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,7 +39,7 @@ class Source(Protocol):
 class Frames:
     """The pictures of one camera: ``frames[3]`` is one, ``frames[[3, 5]]`` and ``frames[3:9]`` are several, stacked.
 
-    No file is kept open, so thousands of episodes can be in use at once, and another process opens it for itself.
+    No file is kept open, so thousands of episodes can be in use at once.
     """
 
     def __init__(self, source: Source, kept: range | None = None) -> None:
@@ -125,7 +125,6 @@ class Shard:
     clip = None
 
     def __init__(self, folder: Path, known: arrays.About | None = None) -> None:
-        self._folder = folder
         self._about = about = arrays.read_about(folder) if known is None else known
         self.shape = about.shape
         self.dtype = np.dtype(about.kind)
@@ -155,6 +154,3 @@ class Shard:
 
     def decoded(self, places: Sequence[int], least: int = 0) -> Iterator[Picture]:
         return (self._decode(stored, least) for stored in self.stored(places))
-
-    def __reduce__(self) -> tuple[type["Shard"], tuple[Path, arrays.About]]:
-        return Shard, (self._folder, self._about)

@@ -57,7 +57,7 @@ class Pictures:
     """Frames of one camera of many episodes, one after the other: ``pictures[[7, 3000]]`` unpacks two of them.
 
     With a ``size`` they are brought to ``size`` by ``size`` as `Frames.small` does; without, they stay as they are.
-    Nothing is open between calls, one call opens each file once, and another process may be given a copy.
+    Nothing is open between calls, and one call opens each file once.
 
     Args:
         frames: of each episode, in order.

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import pickle
 import resource
 import shutil
 import threading
@@ -139,12 +138,11 @@ def test_a_film_is_kept_as_it_is_beside_what_else_the_camera_said(tmp_path: Path
         frames.stored([0])
 
 
-def test_films_travel_are_trimmed_and_made_small_like_other_images(tmp_path: Path) -> None:
+def test_films_are_trimmed_and_made_small_like_other_images(tmp_path: Path) -> None:
     source = clip(tmp_path / "film.mp4")
     path, whole = filmed(tmp_path, source).path, unpacked(source)
     frames = Episode(path, (0.33, 0.67)).frames("front")
     assert np.array_equal(frames[:], whole[10:21])
-    assert np.array_equal(pickle.loads(pickle.dumps(frames))[4], whole[14])
     assert frames.small([0, 4], 24).shape == (2, 24, 24, 3)
     assert np.array_equal(frames.small([4], 24), Episode(path).frames("front").small([14], 24))
 

@@ -188,6 +188,7 @@ def test_an_interruption_between_copy_and_catalog_is_gone_on_from(home: Path, ca
     found = catalog.among([row.id])[row.id]
     copy = home / "compact" / f"{row.id}.zarr"
     make(home / row.path, copy)
+    os.utime(copy, (0, 0))
     assert {finding.kind for finding in verify(catalog, home)} == {Kind.ORPHAN}
     made = copy.stat().st_ino
     compaction.compact(catalog, home, found, "ada")

@@ -1,7 +1,6 @@
 """Frames come back as they were kept, one by one, and zarr sees the same."""
 
 import json
-import pickle
 import resource
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from storage import Episode, EpisodeWriter, Frames, ImageCodec, Jpeg, Lossless, Sealed, check, layout, recover
+from storage import Episode, EpisodeWriter, ImageCodec, Jpeg, Lossless, Sealed, check, layout, recover
 from storage.images import Image, Millimetres, decoder
 from storage.timeline import Rows
 
@@ -164,11 +163,6 @@ def test_frames_are_found_in_any_order(tmp_path: Path) -> None:
     assert frames[[]].shape == (0, 48, 64, 3)
     with pytest.raises(IndexError):
         frames[20]
-
-
-def test_frames_travel_to_another_process(tmp_path: Path) -> None:
-    frames: Frames = pickle.loads(pickle.dumps(Episode(record(tmp_path, Lossless()).path).frames("front")))
-    assert np.array_equal(frames[5], scene(5))
 
 
 def test_a_camera_that_saw_nothing_has_no_frames(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Pictures of many episodes are one sequence; unpacked once for all, they are the same, whatever happens meanwhile."""
 
 import os
-import pickle
 import shutil
 import signal
 import subprocess
@@ -102,10 +101,6 @@ def test_a_batch_opens_each_file_once_and_leaves_none_open(pictures: Pictures, m
     assert len(pictures[[14, 0, 6, 3, 8, 0, 12]]) == 7
     assert len(opened) == len(set(opened)) == 2
     assert sorted(Path("/proc/self/fd").iterdir()) == before
-
-
-def test_another_process_may_be_given_them(pictures: Pictures) -> None:
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(pictures))[[7, 0]], pictures[[7, 0]])
 
 
 def test_a_cache_holds_the_same_pictures_and_is_made_once(pictures: Pictures, tmp_path: Path) -> None:
