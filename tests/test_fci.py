@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from drivers import DeviceError
 from drivers.emulators.fci import wire
-from drivers.emulators.fci.admin import Unwilling, ask, watch
+from drivers.emulators.fci.admin import Unwilling, ask
 from drivers.emulators.fci.arm import LOSABLE
 from drivers.emulators.fci.emulator import Emulator
 from drivers.emulators.fci.model import POSITION_HIGH, Shape
+from drivers.emulators.fci.watched import Camera, truth
 from drivers.emulators.fci.wire import Controller, Generator, HandRequest, Mode, MoveStatus, Request
 from drivers.kinematics import Chain
 from drivers.twin.scene import HOME
@@ -407,7 +409,7 @@ def test_nobody_outside_this_machine_can_reach_it() -> None:
         Emulator("0.0.0.0")
 
 
-def test_faults_and_the_truth_go_over_the_admin_channel() -> None:
+def test_faults_and_questions_go_over_the_admin_channel() -> None:
     with Emulator(HOST, table=True) as emulator:
         ask(HOST, "restart", condition={"red_cube": [0.5, 0.1, 0.0]})
         ask(HOST, "reflex", error="power_limit_violation")
@@ -418,18 +420,37 @@ def test_faults_and_the_truth_go_over_the_admin_channel() -> None:
             ask(HOST, "dance")
         with pytest.raises(Unwilling, match="has no \\['purple_cube'\\]"):
             ask(HOST, "restart", condition={"purple_cube": [0.5, 0.1, 0.0]})
-        seen: list[Any] = []
-        for rows in watch(HOST, "truth", 100.0):
-            seen.extend(rows)
-            if len(seen) >= 5:
-                break
-        assert [row["seq"] for row in seen[:5]] == [0, 1, 2, 3, 4]
-        assert seen[0]["red_cube"][:2] == pytest.approx([0.5, 0.1], abs=0.01)
         trace = ask(HOST, "trace", milliseconds=20)
         assert (np.diff(trace["clock"]) == 1).all()
         assert emulator.status()["connected"] is False
     with pytest.raises(Unwilling, match="no emulated robot answers"):
         ask(HOST, "status")
+
+
+def test_what_the_surroundings_show_is_there_for_any_program() -> None:
+    emulator = Emulator(HOST, table=True, lockstep=False)
+    try:
+        emulator.restart({"red_cube": [0.5, 0.1, 0.0]})
+        with truth(HOST) as seen:
+            for _ in range(200):
+                emulator.step()
+            rows = seen.read(0)
+        assert (np.diff(rows["seq"]) == 1).all()
+        assert len(rows) == 10, "one in 20 ms"
+        assert rows["red_cube"][-1, :2] == pytest.approx([0.5, 0.1], abs=0.01)
+        with Camera("front", HOST, (12, 16), hz=20) as camera:
+            for _ in range(200):
+                emulator.step()
+            pictures = camera.read(int(rows["t"][-1]))
+        assert (np.diff(pictures["seq"]) == 1).all()
+        assert len(pictures) == 4
+        assert np.ptp(pictures["rgb"][-1]) > 20
+    finally:
+        emulator.close()
+    with pytest.raises(DeviceError, match="nobody publishes it"):
+        seen.__enter__()
+    with pytest.raises(ValueError, match="at most 100"):
+        Camera("front", HOST, hz=200)
 
 
 def test_in_lockstep_the_robots_time_waits_for_its_client() -> None:

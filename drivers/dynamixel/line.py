@@ -6,13 +6,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from drivers.clock import Clock
+from drivers.clock import Clock, HostClock
 from drivers.device import DeviceError
 from drivers.dynamixel import check
 from drivers.dynamixel.bus import Bus, Plug
 from drivers.dynamixel.layout import Layout
 from drivers.dynamixel.pump import Pump
 from drivers.dynamixel.sense import Sensed, sense
+from drivers.urgent import BUS, urgently
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class Line:
         self._bus, self._turn = bus, 0
 
         def turn() -> tuple[int, tuple[Any, ...]]:
+            if self._turn == 0 and isinstance(arm.clock, HostClock):
+                urgently(BUS)
             sensed = sense(bus, self._layout, arm.clock, self._turn)
             self._turn += 1
             return sensed.t, cycle(bus, sensed)

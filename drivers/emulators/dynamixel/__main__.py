@@ -16,7 +16,7 @@ from drivers.device import DeviceError
 from drivers.emulators.dynamixel.arm import follower, leader, swing
 from drivers.emulators.dynamixel.port import served
 from drivers.emulators.program import obey, say
-from drivers.emulators.urgent import urgently
+from drivers.urgent import EMULATED, urgently
 
 
 def main(arguments: list[str]) -> None:
@@ -42,7 +42,7 @@ def stand(folder: Path, settings: dict[str, Any]) -> None:
     """Have ALOHA's table, with its lines in a folder, do what standard input asks, until there is no more."""
     from drivers.emulators.dynamixel.pair import Pair  # it brings the physics
 
-    urgently()
+    urgently(EMULATED)
     try:
         folder.mkdir(exist_ok=True)
         with Pair(folder, **settings) as pair:

@@ -17,11 +17,11 @@ from drivers.emulators.dynamixel.arm import leader, swing
 from drivers.emulators.dynamixel.bus import Bus, Faults
 from drivers.emulators.dynamixel.port import served
 from drivers.emulators.dynamixel.turned import followers
-from drivers.emulators.urgent import calmly
 from drivers.shared import Publisher, room
 from drivers.twin.aloha.body import SIDES
 from drivers.twin.aloha.table import Camera, Part
 from drivers.twin.aloha.world import ROBOT, World
+from drivers.urgent import DRAWN, urgently
 
 WATCH, SHOW = 20_000_000, 10_000_000
 """How often somebody looks whether a bus watchdog has tripped, and whether a camera has a picture, in nanoseconds."""
@@ -90,11 +90,14 @@ class Pair:
         """Publish a camera or the truth; what is returned ends it."""
         device = Part(self._world, name) if name == "truth" else Camera(self._world, name, self._image)
         publisher = Publisher(name, device.dtype, room(device.dtype, 50.0 if name == "truth" else self.camera_hz))
-        seen, leaving = self._clock.now(), threading.Event()
+        seen, leaving, ready = self._clock.now(), threading.Event(), threading.Event()
 
         def show() -> None:
             nonlocal seen
-            calmly()  # drawing takes longer than an answer on a line may
+            urgently(DRAWN)
+            with contextlib.suppress(DeviceLost):  # as the first row will say
+                device.read(seen)  # opening a drawing context takes a third of a second; real time does not wait
+            ready.set()
             while not leaving.wait(SHOW / 1e9):
                 try:
                     rows = device.read(seen)
@@ -111,6 +114,7 @@ class Pair:
         thread = threading.Thread(target=show, name=f"{name} shown", daemon=True)
         publisher.serve(where)
         thread.start()
+        ready.wait()
 
         def end() -> None:
             leaving.set()

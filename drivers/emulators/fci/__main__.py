@@ -4,8 +4,10 @@ import argparse
 import signal
 import sys
 
+from drivers.device import DeviceError
 from drivers.emulators.fci.emulator import Emulator
-from drivers.emulators.urgent import urgently
+from drivers.emulators.program import obey, say
+from drivers.urgent import EMULATED, urgently
 
 
 def main() -> None:
@@ -15,10 +17,19 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="only the arm; otherwise it stands at the twin's table")
     parser.add_argument("--no-lockstep", action="store_true", help="wait for no client, as a real robot")
     parser.add_argument("--urgent", action="store_true", help="go first on a busy machine, where the system allows it")
+    parser.add_argument("--lines", action="store_true", help="talk in lines of JSON, and end when they do")
     chosen = parser.parse_args()
     if chosen.urgent:
-        urgently()
-    emulator = Emulator(chosen.host, table=not chosen.alone, lockstep=not chosen.no_lockstep)
+        urgently(EMULATED)
+    try:
+        emulator = Emulator(chosen.host, table=not chosen.alone, lockstep=not chosen.no_lockstep)
+    except (OSError, DeviceError) as error:
+        if not chosen.lines:
+            raise
+        return say({"refused": str(error)})
+    if chosen.lines:
+        with emulator:
+            return obey({}, chosen.host)
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: emulator.stop())
     sys.stdout.write(f"an emulated Franka listens at {chosen.host}\n")
@@ -27,6 +38,7 @@ def main() -> None:
         emulator.run()
     finally:
         emulator.close()
+    return None
 
 
 if __name__ == "__main__":

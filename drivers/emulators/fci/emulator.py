@@ -15,6 +15,7 @@ from drivers.emulators.fci.arm import Arm
 from drivers.emulators.fci.hand import Hand
 from drivers.emulators.fci.plant import Plant
 from drivers.emulators.fci.robot import Robot
+from drivers.emulators.fci.shown import Shown
 from drivers.emulators.fci.wire import ERRORS
 from drivers.ring import Ring
 from drivers.twin.world import Body
@@ -50,6 +51,7 @@ class Emulator:
         self.robot = Robot(host, self.arm)
         self.hand = Hand(host, self.plant)
         self._admin = Admin(host, self)
+        self._shown = Shown(host, self.plant.body) if self.plant.body is not None else None
         self._trace = Ring(TRACE, KEPT)
         self._patient = True
         self._lock = threading.RLock()
@@ -69,6 +71,8 @@ class Emulator:
             self.robot.tell()
             self.hand.tell()
             self._keep()
+            if self._shown is not None:
+                self._shown.show(self.arm.clock)
 
     def _wait_for_answer(self) -> None:
         end = time.monotonic() + PATIENCE
@@ -130,6 +134,8 @@ class Emulator:
     def close(self) -> None:
         """Free the addresses."""
         self._admin.close()
+        if self._shown is not None:
+            self._shown.close()
         self.robot.close()
         self.hand.close()
 

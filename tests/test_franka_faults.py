@@ -1,0 +1,151 @@
+"""Whatever goes wrong with a Franka: what the operator reads, and that nothing moves unguarded."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from drivers import DeviceLost
+from drivers.emulators.fci.admin import ask
+from drivers.franka import Franka
+from drivers.twin.scene import HOME
+from tests.franka import MS, NOBODY, after, alone, at_rest, healthy, newest, start_moving, target, tell, wait
+
+pytest.importorskip("franky", reason="the extra [hardware] is not installed")
+
+
+@pytest.fixture(scope="module")
+def robot() -> Iterator[str]:
+    """An emulated arm, for all tests of this file."""
+    with alone() as host:
+        yield host
+
+
+@pytest.fixture
+def home(robot: str) -> str:
+    return healthy(robot)
+
+
+FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "reflex": ({"error": "cartesian_reflex"}, "felt a collision and braked .*look what it touched.*then recover"),
+    "limit": ({"error": "joint_position_limits_violation"}, "pushed beyond its limit.*lead it back by hand"),
+    "user_stop": ({"pressed": True}, "user stop is pressed, and the arm holds: release it.*then recover"),
+    "guide": ({"pressed": True}, "a person leads the arm by hand: let go"),
+    "lose": ({"commands": 60}, "too many commands in a row came too late, and the arm braked"),
+    "silence": ({"milliseconds": 2500}, "no word from 127[.0-9]+ any more.*check the cable"),
+    "hang_up": ({}, "no word from 127[.0-9]+ any more.*check the cable"),
+    "push": ({"wrench": [0, 80, 0, 0, 0, 0]}, "felt a collision and braked"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_goes_wrong_the_operator_reads_what_to_do_and_nothing_moves_until_asked(home: str, fault: str) -> None:
+    values, sentence = FAULTS[fault]
+    with Franka("arm", home) as arm:
+        start_moving(arm)
+        happened = ask(home, "status")["clock"]
+        ask(home, "reflex" if fault == "limit" else fault, **values)
+
+        def lost() -> str:
+            try:
+                newest(arm)
+            except DeviceLost as error:
+                return str(error)
+            return ""
+
+        said = wait(lost)
+        assert said.startswith("arm: ")
+        with pytest.raises(DeviceLost, match=sentence):
+            arm.read(time.monotonic_ns())
+        ask(home, "push", wrench=[0] * 6)
+        with pytest.raises(DeviceLost, match=sentence):
+            arm.command(target(HOME))
+        arm.hold()
+        wait(lambda: ask(home, "status")["clock"] > happened + 500)
+        at_rest(home, happened)
+
+        for undo in ("user_stop", "guide"):
+            if fault == undo:
+                with pytest.raises(DeviceLost, match=r"pressed|by hand"):
+                    arm.recover()
+                ask(home, undo, pressed=False)
+        wait(lambda: ask(home, "status")["clock"] > happened + 2600 or fault != "silence")
+        arm.recover()
+        recovered = newest(arm)
+        assert after(arm, 200)["q"][-1] == pytest.approx(recovered["q"], abs=2e-3), "recovering moved it"
+        assert ask(home, "status")["mode"] == "IDLE"
+        arm.command(target(recovered["q"] + 0.05, int(recovered["t"]) + 200 * MS))
+        wait(lambda: np.abs(newest(arm)["q"] - recovered["q"]).max() > 0.03)
+
+
+def test_a_robot_that_falls_silent_is_missed_as_soon_as_was_asked_for(home: str) -> None:
+    """The vendor's client takes two seconds to notice."""
+    with Franka("arm", home, silence=0.5) as arm:
+        start_moving(arm)
+        ask(home, "hang_up")
+        with pytest.raises(DeviceLost, match=r"no word .* \(silent\)"):
+            wait(lambda: newest(arm)["seq"] < 0)
+
+
+def test_a_process_killed_while_the_arm_moves_leaves_it_at_rest_within_100_ms(home: str) -> None:
+    fresh = multiprocessing.get_context("spawn")
+    here, there = fresh.Pipe()
+    process = fresh.Process(target=_move_for_ever, args=(home, there), daemon=True)
+    process.start()
+    assert here.recv() == "moving"
+    wait(lambda: np.abs(ask(home, "trace", milliseconds=1)["dq"]).max() > 0.3)
+    os.kill(cast("int", process.pid), signal.SIGKILL)
+    process.join()
+    wait(lambda: ask(home, "status")["mode"] == "REFLEX")
+    braked = ask(home, "status")["clock"]
+    wait(lambda: ask(home, "status")["clock"] > braked + 300)
+    trace = ask(home, "trace", milliseconds=2000)
+    last = int(trace["clock"][(trace["mode"] == 2) & (trace["lost"] == 0)][-1])
+    stopped = at_rest(home, last)
+    tell(f"killed while moving: at rest {stopped} ms after its last command, in the robot's time")
+    assert stopped < 100
+    assert ask(home, "status")["errors"] == ["communication_constraints_violation"]
+
+
+def _move_for_ever(host: str, line: Connection) -> None:
+    with Franka("arm", host, silence=60.0) as arm:
+        begin = newest(arm)
+        line.send("moving")
+        while True:
+            now = int(newest(arm)["t"])
+            swing = 0.4 * np.sin((now - int(begin["t"])) / 1e9 * 1.5)
+            arm.command(target(begin["q"] + [swing, 0, 0, 0, swing, 0, swing], now + 40 * MS))
+            time.sleep(0.01)
+
+
+def test_nobody_there_another_version_and_another_program_are_told_apart(home: str) -> None:
+    with pytest.raises(DeviceLost, match=r"nobody answers at 127[.0-9]+: switch the controller on"):
+        Franka("arm", NOBODY).__enter__()
+    ask(home, "version", robot=9)
+    with pytest.raises(DeviceLost, match=r"speaks another version of its interface .*install the franky-control"):
+        Franka("arm", home).__enter__()
+    ask(home, "restart")
+    with Franka("arm", home), pytest.raises(DeviceLost, match="no other program is connected"):
+        Franka("arm", home).__enter__()
+
+
+def test_a_robot_that_is_stopped_when_we_come_says_so_and_obeys_once_recovered(home: str) -> None:
+    ask(home, "reflex", error="joint_reflex")
+    with Franka("arm", home) as arm:
+        with pytest.raises(DeviceLost, match="felt a collision"):
+            wait(lambda: len(arm.read(time.monotonic_ns())) < 0)
+        arm.recover()
+        start_moving(arm)
+
+
+def test_settings_that_franky_does_not_take_are_refused_before_anything_moves(home: str) -> None:
+    with pytest.raises(DeviceLost, match="cannot be greater than"):
+        Franka("arm", home, joint_acceleration=(99.0,) * 7).__enter__()
+    with pytest.raises(ValueError, match="tick_hz must be between 20 and 1000"):
+        Franka("arm", home, tick_hz=5.0)
