@@ -39,7 +39,8 @@ class Body:
     @classmethod
     def said(cls, facts: Mapping[str, Any]) -> Self:
         """The robot that a policy's facts tell of; those of a policy that says nothing are one arm of 7 joints."""
-        return cls(**{name: int(facts["body"][name]) for name in ("joints", "arms")}) if "body" in facts else cls()
+        body = facts.get("body", asdict(cls()))
+        return cls(int(body["joints"]), int(body["arms"]))
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a policy looks at, live and in the record.
 
 The live policy and the dataset ask the same functions: they work on the rows of a running cell and on those of a
-sealed episode alike, through `storage.grid.newest`: a row is known from its arrival on, so training sees exactly what
+sealed episode alike, through `storage.latest`: a row is known from its arrival on, so training sees exactly what
 the agent sees.
 """
 
@@ -15,8 +15,7 @@ from torch import Tensor
 
 from learners.body import Body, by_arm, openings, side_by_side
 from learners.transforms import Floats, axes
-from storage import Observation, Stale
-from storage.grid import newest
+from storage import Observation, Stale, latest
 from storage.images import Image, bring
 from storage.layout import arrival
 
@@ -65,7 +64,8 @@ class Senses:
         """
         back = np.arange(self.history - 1, -1, -1) * round(self.spacing * 1e9)
         moments = np.maximum(at[:, None] - back, arrival(robot)[0])
-        return newest(robot, moments.ravel(), round(self.max_age * 1e9)).reshape(moments.shape)
+        age = round(self.max_age * 1e9)
+        return latest(arrival(robot), moments.ravel(), age, robot["t"]).reshape(moments.shape)
 
     def eyes(self, rows: Mapping[str, NDArray[np.void]], at: NDArray[np.int64]) -> NDArray[np.intp]:
         """Index of the newest frame of each camera that had arrived at each moment: (N, cameras).
@@ -74,7 +74,7 @@ class Senses:
             Stale: a camera was silent for longer than ``max_age``.
         """
         age = round(self.max_age * 1e9)
-        index = [newest(rows[camera], at, age) for camera in self.cameras]
+        index = [latest(arrival(rows[camera]), at, age, rows[camera]["t"]) for camera in self.cameras]
         return np.array(index, dtype=np.intp).reshape(len(index), len(at)).T
 
     def fit(self, frames: Sequence[Image]) -> Image:

@@ -19,6 +19,11 @@ torch.set_num_threads(1)
 
 INSTRUCTION = "go to the bright square"
 SECOND = 1_000_000_000
+PAIR = row_type(
+    *((name, "<f8", (size,)) for kind in ("", "_target") for name, size in ((f"q{kind}", 12), (f"tool{kind}", 14))),
+    *((name, "<f8", (2,)) for name in ("width", "width_target")),
+)
+"""A pair's rows: every field twice as long as one arm's, left before right."""
 CAMERA = row_type(("rgb", "u1", (24, 40, 3)))
 TICKS = row_type(("late", "<i8"))
 QUICK = Training(lr=2e-3, batch=16, steps=20, warmup=5, check_every=20, save_every=10)
@@ -61,6 +66,20 @@ def arm_rows(stamps: NDArray[np.int64], seed: int = 0) -> Rows:
         rows[field][:, 3:] /= np.linalg.norm(rows[field][:, 3:], axis=-1, keepdims=True)
     for field in ("width", "width_target"):
         rows[field] = random.uniform(0, 0.08, len(stamps))
+    return rows
+
+
+def pair_rows(stamps: NDArray[np.int64], seed: int = 0) -> Rows:
+    """Rows of two arms of 6 joints that wander, each by itself."""
+    one, other = (arm_rows(stamps, 2 * seed + arm) for arm in (0, 1))
+    rows: Rows = np.zeros(len(stamps), PAIR)
+    rows["t"] = stamps
+    for field in ("q", "q_target"):
+        rows[field] = np.concatenate([one[field][:, :6], other[field][:, :6]], axis=-1)
+    for field in ("tool", "tool_target"):
+        rows[field] = np.concatenate([one[field], other[field]], axis=-1)
+    for field in ("width", "width_target"):
+        rows[field] = np.stack([one[field], other[field]], axis=-1)
     return rows
 
 
