@@ -240,7 +240,7 @@ def test_a_policy_whose_robot_is_damaged_is_refused(body: Any, taught: list[Epis
     facts = json.loads((tmp_path / "policy.json").read_text())
     facts["facts"]["body"] = body
     (tmp_path / "policy.json").write_text(json.dumps(facts))
-    with pytest.raises(BadCheckpoint, match="robot|weights do not fit"):
+    with pytest.raises(BadCheckpoint, match=r"robot|weights do not fit"):
         learners.load(tmp_path)
 
 
