@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.layout import arrival, pictures
+from storage.layout import arrived, pictures
 from storage.timeline import Rows
 
 type Stamps = NDArray[np.int64]
@@ -177,14 +177,9 @@ def _skew(taken: Mapping[str, Rows], cameras: frozenset[str]) -> float | None:
 
 
 def _apart(camera: Rows, robot: Rows, moments: Stamps) -> float | None:
-    picture, row = _newest(camera, moments), _newest(robot, moments)
+    picture, row = arrived(camera, moments), arrived(robot, moments)
     both = (picture >= 0) & (row >= 0)
     return _most(np.abs(camera["t"][picture[both]] - robot["t"][row[both]]))
-
-
-def _newest(rows: Rows, moments: Stamps) -> NDArray[np.intp]:
-    """Which row was the newest that had arrived; -1 for none."""
-    return np.searchsorted(arrival(rows), moments, side="right") - 1
 
 
 def _most(nanoseconds: Stamps) -> float | None:

@@ -1,6 +1,6 @@
 """An episode at even steps, as other programs' formats want it: what was known of every stream at each step.
 
-What was known at a moment is `newest`'s to say, here as in training and in a running cell.
+What was known at a moment is `latest`'s to say, here as in training and in a running cell.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.episode import Episode
-from storage.layout import arrival
-from storage.timeline import Rows, Stale
+from storage.layout import arrival, arrived
+from storage.timeline import Rows, Stale, latest
 
 LOG = frozenset({"action", "ticks"})
 """What the loop wrote down. It measures nothing, so it cannot be too old: the last word stays in force."""
@@ -35,26 +35,8 @@ class Grid:
         return len(self.at)
 
 
-def newest(rows: Rows, at: NDArray[np.int64], max_age: int) -> Index:
-    """Index of the newest row that this machine had at each moment in ``at``.
-
-    A row is known from its arrival on, so a picture that took 60 ms to get here is not shown before; its age counts
-    from when it was measured.
-
-    Raises:
-        Stale: at some moment there was no row yet, or the newest was older than ``max_age`` nanoseconds.
-    """
-    if not len(rows) and len(at):
-        raise Stale(f"nothing at all before t={at[0]}")
-    index = np.searchsorted(arrival(rows), at, side="right") - 1
-    age = np.where(index < 0, np.iinfo(np.int64).max, at - rows["t"][np.maximum(index, 0)])
-    if (age > max_age).any():
-        raise Stale(f"nothing within {max_age} ns before t={at[int(age.argmax())]}")
-    return index
-
-
 def stamped(episode: Episode, stream: str, fields: Sequence[str] = ()) -> Rows:
-    """The rows of one device with these fields, and with the stamps that `newest` asks for."""
+    """The rows of one device with these fields, and with the stamps that tell what was known when."""
     received = [field for field in ("received",) if field in (episode.dtype(stream).names or ())]
     return episode.columns(stream, [*received, *(field for field in fields if field not in received)])
 
@@ -67,7 +49,7 @@ def robot_of(episode: Episode) -> str | None:
 def grid(episode: Episode, fps: float, streams: Collection[str], max_age: float) -> Grid:
     """Lay steps over an episode, from the first moment every stream has spoken to the robot's last row.
 
-    Without a robot, it goes on to the last row of any stream. Rows are taken as `newest` takes them: never before they
+    Without a robot, it goes on to the last row of any stream. Rows are taken as `latest` takes them: never before they
     arrived. Only `Grid.after` goes by when they were measured.
 
     Args:
@@ -111,13 +93,12 @@ def steps(nanoseconds: int, fps: float) -> NDArray[np.int64]:
 
 
 def _index(episode: Episode, stream: str, rows: Rows, at: NDArray[np.int64], first: int, age: int) -> Index:
-    index: Index = np.searchsorted(arrival(rows), at, side="right") - 1
     if stream in LOG:
-        return index
+        return arrived(rows, at)
     try:
-        return newest(rows, at, age)
+        return latest(arrival(rows), at, age, rows["t"])
     except Stale as stale:
-        silences = at - rows["t"][index]
+        silences = at - rows["t"][arrived(rows, at)]
         worst = int(silences.argmax())
         silent = int(silences[worst]) / 1e9
         raise Stale(

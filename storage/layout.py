@@ -62,9 +62,14 @@ def arrival(rows: Rows) -> NDArray[np.int64]:
     return stamps
 
 
+def arrived(rows: Rows, at: int | NDArray[np.int64]) -> NDArray[np.intp]:
+    """Index of the newest row that had arrived at each moment, however old; -1 where none had."""
+    return np.searchsorted(arrival(rows), at, side="right") - 1
+
+
 def in_force(rows: Rows, at: int | NDArray[np.int64]) -> NDArray[np.intp]:
     """Index of the newest row that had arrived at each moment; the first row's where none had."""
-    return np.maximum(np.searchsorted(arrival(rows), at, side="right") - 1, 0)
+    return np.maximum(arrived(rows, at), 0)
 
 
 def checked(name: str, dtype: np.dtype[np.void]) -> np.dtype[np.void]:

@@ -7,7 +7,8 @@ import pytest
 
 from drivers import Rows, row_type, sensed
 from storage import Episode, EpisodeWriter, Lossless, Stale
-from storage.grid import grid, newest
+from storage.grid import grid
+from storage.layout import arrived
 from tests.takes import TICKS
 
 MS = 1_000_000
@@ -60,17 +61,9 @@ def test_the_age_of_a_row_counts_from_when_it_was_measured(episode: Episode) -> 
         grid(episode, 20, ["arm", "front"], 0.07)
 
 
-def test_a_row_that_has_not_arrived_is_not_known() -> None:
-    rows = measured(ARM, 10, SECOND, 60 * MS)
-    at = np.array([60 * MS, 100 * MS, 159 * MS, 160 * MS]) + SECOND
-    assert newest(rows, at, SECOND).tolist() == [0, 0, 0, 1]
-    with pytest.raises(Stale, match="nothing within 1000000000 ns before t=1059999999"):
-        newest(rows, np.array([SECOND + 60 * MS - 1]), SECOND)
-    with pytest.raises(Stale, match="nothing at all before t=5"):
-        newest(rows[:0], np.array([5]), SECOND)
-
-
-def test_rows_that_do_not_say_when_they_arrived_are_known_when_they_are_measured() -> None:
-    rows: Rows = np.zeros(3, PLAIN)
-    rows["t"] = [0, 10, 20]
-    assert newest(rows, np.array([0, 9, 10, 25]), 10).tolist() == [0, 0, 1, 2]
+def test_rows_arrive_when_they_are_received_and_those_that_do_not_say_when_they_are_measured() -> None:
+    said = measured(ARM, 10, SECOND, 60 * MS)
+    assert arrived(said, np.array([60 * MS - 1, 60 * MS, 160 * MS]) + SECOND).tolist() == [-1, 0, 1]
+    plain: Rows = np.zeros(3, PLAIN)
+    plain["t"] = [0, 10, 20]
+    assert arrived(plain, np.array([-1, 9, 10, 25])).tolist() == [-1, 0, 1, 2]

@@ -19,6 +19,15 @@ def test_nothing_recent_enough_is_an_error(at: int) -> None:
         latest(np.array([0, 10, 20]), np.array([at]), max_age=10)
 
 
+def test_a_row_that_has_not_arrived_is_not_known_and_its_age_counts_from_when_it_was_measured() -> None:
+    measured, arrived = np.array([0, 100]), np.array([60, 160])
+    assert latest(arrived, np.array([60, 100, 159, 160]), 159, measured).tolist() == [0, 0, 0, 1]
+    with pytest.raises(Stale, match="nothing within 159 ns before t=59"):
+        latest(arrived, np.array([59]), 159, measured)
+    with pytest.raises(Stale, match="nothing within 158 ns before t=159"):
+        latest(arrived, np.array([60, 159]), 158, measured)
+
+
 def test_no_stamps_at_all_is_an_error() -> None:
     with pytest.raises(Stale):
         latest(np.zeros(0, np.int64), np.array([5]), max_age=1_000_000)
