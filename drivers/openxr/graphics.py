@@ -11,8 +11,8 @@ OPENGL = "XR_KHR_opengl_enable"
 EGL = "XR_MNDX_egl_enable"
 
 SURFACELESS = 0x31DD
-CHOICES = (ctypes.c_int * 3)(0x3040, 0x0008, 0x3038)
-"""EGL_RENDERABLE_TYPE, EGL_OPENGL_BIT, EGL_NONE."""
+CHOICES = (ctypes.c_int * 5)(0x3033, 0x0001, 0x3040, 0x0008, 0x3038)
+"""EGL_SURFACE_TYPE, EGL_PBUFFER_BIT, EGL_RENDERABLE_TYPE, EGL_OPENGL_BIT, EGL_NONE: no window."""
 
 
 def extensions(offered: set[str]) -> list[str]:
@@ -58,9 +58,9 @@ class EglContext:
         if not count.value or not egl.eglMakeCurrent(self._display, None, None, self._context):
             raise DeviceError("the OpenXR runtime wants OpenGL, and EGL gives no context for it here")
         self.binding: Any = xr.GraphicsBindingEGLMNDX()
-        self.binding.get_proc_address = ctypes.cast(egl.eglGetProcAddress, xr.PFN_xrEglGetProcAddressMNDX)
-        for field, value in (("display", self._display), ("config", config), ("context", self._context)):
-            setattr(self.binding, field, value.value)
+        values = (egl.eglGetProcAddress, self._display, config, self._context)
+        for (field, kind), value in zip(xr.GraphicsBindingEGLMNDX._fields_, values, strict=True):
+            setattr(self.binding, field, ctypes.cast(value, kind))
 
     @staticmethod
     def _open(egl: Any) -> ctypes.c_void_p:

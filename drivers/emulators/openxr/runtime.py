@@ -6,7 +6,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from drivers.emulators.openxr.actions import Actions
@@ -106,16 +106,24 @@ class Runtime:
         entry = {"xrNegotiateLoaderRuntimeInterface": "xrNegotiateLoaderApiLayerInterface"}
         runtime = {"name": self.state.name, "library_path": library, "functions": entry}
         before = os.environ.get("XR_RUNTIME_JSON")
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))  # C may call its functions until the program ends
         file = os.memfd_create("openxr_runtime.json")
         try:
             os.write(file, json.dumps({"file_format_version": "1.0.0", "runtime": runtime}).encode())
             os.environ["XR_RUNTIME_JSON"] = f"/proc/self/fd/{file}"
             yield
         finally:
+            self._let_go()
             os.close(file)
             os.environ.pop("XR_RUNTIME_JSON", None)
             if before is not None:
                 os.environ["XR_RUNTIME_JSON"] = before
+
+    def _let_go(self) -> None:
+        """Have the loader forget this runtime, which it does when an instance ends, and not when none was made."""
+        self.mend()
+        with suppress(xr.XrException):
+            xr.destroy_instance(xr.create_instance(xr.InstanceCreateInfo()))
 
     def play(self, script: Script) -> None:
         """Let the person do what ``script`` says from now on."""
@@ -281,7 +289,6 @@ class Runtime:
                 return int(failure.result)
             except Exception:  # ruff: ignore[blind-except]  # nothing may pass into the loader, which is C
                 self.state.errors.append(traceback.format_exc())
-                print(self.state.errors[-1])
                 return int(R.ERROR_RUNTIME_FAILURE)
 
         return call
