@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from collectors import Ended, Loop, PolicyAgent, Scripted, Takeover, Teleop
 from collectors.agents import blend
-from drivers import Guard, Limits, Row, Rows, StepClock, row_type
+from drivers import Guard, Limits, Row, Rows, StepClock, row_type, sensed
 from drivers.kinematics import HIGH, LOW, SPEED, Chain
 from drivers.twin import FrankaTable
 from learners import windows
@@ -115,6 +115,22 @@ def test_after_a_reset_the_first_command_is_where_the_robot_is_already_sent() ->
     agent = agent_of(policy)
     follow(agent, 3)
     assert follow(agent, 1, start=10_000 * MS)["q"][0, 0] == pytest.approx(10.0)
+
+
+def test_it_stays_until_every_device_has_spoken_and_then_begins_where_the_robot_is() -> None:
+    """The first picture arrives 45 ms after the start; a row that is read before its arrival is not yet known."""
+    camera = sensed(("x", "<f8"))
+    policy = Said(straight(lambda s: s), horizon=100 * MS)
+    agent = agent_of(policy)
+    agent.reset("go")
+    said = []
+    for tick in range(5):
+        rows: Rows = np.zeros(tick // 2, camera)
+        rows["t"], rows["received"] = 30 * MS, 45 * MS
+        target = agent.act(Observation(tick * TICK, {**at(tick * TICK).streams, "front": rows}))
+        said.append(None if target is None else float(target["q"][0]))
+    assert said == [None, None, None, pytest.approx(0.06), pytest.approx(0.1)]
+    assert policy.asked == [(60 * MS, "go")]
 
 
 def numbered(t: int) -> Rows:
