@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,13 @@ class Dual:
     oldest: float = 0.1
     """How far one arm's rows may lag behind the other's, in seconds, before it counts as lost."""
 
+    __pydantic_config__: ClassVar[Any] = {"arbitrary_types_allowed": True}
+
     _lost: DeviceLost | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not (hasattr(self.left, "action") and hasattr(self.right, "action")):
+            raise ValueError(f"{self.name}: left and right are robots; one of them is a device that cannot move")
         if self.left.dtype != self.right.dtype or self.left.action != self.right.action:
             raise ValueError(f"{self.name}: two arms of one kind are needed, with rows and actions laid out alike")
 
