@@ -124,8 +124,14 @@ def _moved(hand: Hand, said: Mapping[str, Any]) -> Hand:
     known = [entry.name for entry in fields(Hand)]
     if unknown := sorted(said.keys() - set(known)):
         raise ValueError(f"a hand has no {unknown[0]!r}; it has {', '.join(known)}")
-    new: dict[str, Any] = {name: pose(value) if name in {"grip", "aim"} else value for name, value in said.items()}
+    reads: dict[str, Callable[[Any], Any]] = {"grip": pose, "aim": pose, "stick": _stick, "buttons": int}
+    new: dict[str, Any] = {name: reads.get(name, float)(value) for name, value in said.items()}
     return replace(hand, **new)
+
+
+def _stick(numbers: Any) -> tuple[float, float]:
+    right, forward = map(float, numbers)
+    return right, forward
 
 
 def pose(numbers: Any) -> Pose:
