@@ -15,9 +15,11 @@ from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.session import STOPPED, Flag, Session, sitting
 from collectors import PolicyAgent
+from learners.body import Body
 from ops import failures, rollout
 from ops.rollout import Turn
 from storage import Batch, PolicyRow, Trial
+from storage.layout import RGB
 
 
 class CannotEvaluate(Refusal):
@@ -40,7 +42,8 @@ def plan(
     """Write down every trial before the first one runs.
 
     Raises:
-        CannotEvaluate: a policy was trained for another task or cannot be read, or the numbers make no sense.
+        CannotEvaluate: a policy was trained for another task, another robot or other cameras, or cannot be read, or the
+            numbers make no sense.
         StationError: there is no such station, or its file is wrong.
         Unknown: there is no such task or policy.
     """
@@ -51,7 +54,7 @@ def plan(
         if strangers := [f"{row.name} ({row.task})" for row in rows if row.task != task]:
             raise CannotEvaluate(f"not trained for task {task!r}: {', '.join(strangers)}")
         for row in rows:
-            load(home.folder, row)
+            _fit(row.name, load(home.folder, row), cell)
         try:
             return rollout.plan(catalog, task, rows, trials, seed, cell.name), rows
         except ValueError as error:
@@ -107,6 +110,23 @@ def attempt_trial(
         raise _Stopped
     session.later()
     return episode, judgement
+
+
+def _fit(name: str, policy: learners.ChunkPolicy, cell: station.Station) -> None:
+    """Make sure that a policy can drive this robot, and finds the cameras that it looks through.
+
+    Raises:
+        CannotEvaluate: it cannot.
+    """
+    try:
+        body = Body.of(cell.robot.dtype)
+    except ValueError as error:
+        raise CannotEvaluate(f"{cell.name}: {error}") from error
+    if body != policy.body:
+        raise CannotEvaluate(f"policy {name} moves {policy.body}, and {cell.name} has {body}")
+    there = [device.name for device in cell.watching if RGB in (device.dtype.names or ())]
+    if missing := sorted(set(policy.how.senses.cameras) - set(there)):
+        raise CannotEvaluate(f"policy {name} looks through {', '.join(missing)}, and {cell.name} has cameras {there}")
 
 
 def load(root: Path, row: PolicyRow) -> learners.ChunkPolicy:

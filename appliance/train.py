@@ -20,6 +20,7 @@ from appliance.version import revision
 from learners.train import Diverged
 from ops.purge import CACHES
 from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Wanted, digest
+from storage.layout import RGB
 from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
 from storage.reading import reading
 
@@ -71,6 +72,21 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
     except ValidationError as error:
         wrong = (f"{e['loc'][-1] if e['loc'] else where} = {e['input']!r}: {e['msg']}" for e in error.errors())
         raise WrongSetting(f"{where}: {'; '.join(wrong)}") from error
+
+
+def seeing[T](home: Home, task: str, how: T) -> T:
+    """The same learner, looking through its own cameras where the task was shown to them, else through all there were.
+
+    Raises:
+        CannotTrain: the task has no successful demonstration.
+        Unknown: there is no such task.
+    """
+    wanted = getattr(how, "cameras", ())
+    with home.join() as catalog:
+        first = demonstrations(catalog, task)[0]
+    shown = Episode(home.folder / first.standing.path)
+    there = tuple(stream for stream in shown.streams if RGB in (shown.dtype(stream).names or ()))
+    return how if set(wanted) <= set(there) or not there else dataclasses.replace(how, cameras=there)  # type: ignore[type-var]  # learners are dataclasses
 
 
 def train(

@@ -84,7 +84,7 @@ def train(
 
     Any field of the method may be given as an option, e.g. --lr 0.0003; a wrong name is answered with the right ones.
     """
-    from appliance.train import WrongSetting, learner
+    from appliance.train import WrongSetting, learner, seeing
     from appliance.train import train as run
 
     given = _fields(context.args) | ({} if steps is None else {"steps": str(steps)})
@@ -96,6 +96,8 @@ def train(
         how = learner(method, preset, given)
     except WrongSetting as error:
         raise typer.BadParameter(str(error), context) from error
+    if "cameras" not in given:
+        how = seeing(home, task, how)
     with progress(method, None) as advance:
         row = run(
             home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of), parent, advance
