@@ -52,18 +52,19 @@ def candidates(
     Raises:
         CannotCompact: an episode that was named is retired, or has no camera.
     """
+    seen = catalog.with_camera()
     copied = {edit.episode for edit in catalog.edits(kind=EditKind.COMPACT)}
     if only:
         found = list(catalog.among(only).values())
         for one in found:
             if one.standing.retired:
                 raise CannotCompact(f"episode {one.row.id} is retired; restore it first, or purge it")
-            if not _is_cold(one) and not _has_camera(catalog, one):
+            if not _is_cold(one) and one.row.id not in seen:
                 raise CannotCompact(f"episode {one.row.id} has no camera, so there is nothing to make smaller")
     else:
         found = catalog.find(Wanted(until=before))
     left = [one for one in found if not _is_cold(one) and (remove_originals or one.row.id not in copied)]
-    return [one for one in left if only or _has_camera(catalog, one)]
+    return [one for one in left if only or one.row.id in seen]
 
 
 def compact(
@@ -128,10 +129,6 @@ def _loss(original: Path, copy: Path, least: float) -> list[str]:
         return lost(original, copy, least)
     except (ValueError, KeyError, RuntimeError, FileNotFoundError) as error:  # a codec's own errors are of RuntimeError
         raise CannotCompact(f"{original} cannot be compared with its copy, so it stays: {error!r}") from error
-
-
-def _has_camera(catalog: Catalog, found: Listed) -> bool:
-    return any(stream.camera for stream in catalog.streams(found.row.id))
 
 
 def _is_cold(found: Listed) -> bool:

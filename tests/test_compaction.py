@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, event
 
 from appliance.home import Home
 from ops import compaction
@@ -123,6 +124,28 @@ def test_what_is_young_retired_or_blind_is_left_alone(home: Path, catalog: Catal
         compaction.candidates(catalog, [retired.id])
     with pytest.raises(compaction.CannotCompact, match="has no camera"):
         compaction.candidates(catalog, [blind.id])
+
+
+def test_looking_for_what_is_left_asks_no_more_of_the_catalog_for_more_episodes(home: Path, catalog: Catalog) -> None:
+    asked = list[str]()
+
+    def questions() -> int:
+        asked.clear()
+        compaction.candidates(catalog)
+        return len(asked)
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def hear(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    try:
+        record(home, catalog)
+        few = questions()
+        record(home, catalog, days=1)
+        record(home, catalog, camera=False, days=2)
+        assert questions() == few
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
 
 
 @pytest.mark.parametrize("what", ["*/*.mp4", "zarr.json"])
