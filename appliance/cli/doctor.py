@@ -1,6 +1,7 @@
 """``appliance doctor``: what is wrong with this cell."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,7 +52,7 @@ def doctor(
         ]
         show(rows, (), as_json)
     else:
-        _tell(found)
+        tell(found)
     if any(one.level == "bad" for one in found):
         raise typer.Exit(1)
 
@@ -71,8 +72,8 @@ def _keep(home: "Home", which: str, as_json: bool) -> None:
         typer.echo(f"{name} shall see what is in {path}.")
 
 
-def _tell(found: "list[Finding]") -> None:
-    """A line for every finding, worst last, where a person looks first; below it what to type, whole, to be copied."""
+def tell(found: "Sequence[Finding]") -> None:
+    """Print a line for every finding, the worst last, where a person looks first, with what to type below it."""
     from rich.console import Console
     from rich.text import Text
 

@@ -19,6 +19,9 @@ TOLD = "told.json"
 SETTLE = 1.5
 """Seconds that a camera has to find its exposure."""
 
+WAIT, LOOK = 3.0, 0.05
+"""Seconds until a camera counts as silent, and between two looks at it."""
+
 
 def main(which: str, folder: Path) -> None:
     """Take the pictures: an array for every camera that saw something, and why the others did not."""
@@ -56,10 +59,17 @@ def _entered(camera: Device, stack: ExitStack, trouble: dict[str, str], already:
 
 
 def _last(camera: Device, clock: Clock) -> Rows:
-    rows = camera.read(clock.now() - round(SETTLE / 2 * 1e9))
-    if not len(rows):
-        raise DeviceError(f"{camera.name} was connected, and sent no picture for {SETTLE / 2} s")
-    return rows
+    """The pictures since now, as soon as there is one.
+
+    Raises:
+        DeviceError: there is none for too long.
+    """
+    began = clock.now()
+    while clock.now() < began + round(WAIT * 1e9):
+        clock.sleep_until(clock.now() + round(LOOK * 1e9))
+        if len(rows := camera.read(began)):
+            return rows
+    raise DeviceError(f"{camera.name} was connected, and sent no picture for {WAIT:g} s")
 
 
 if __name__ == "__main__":

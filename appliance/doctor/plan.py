@@ -53,13 +53,23 @@ def checks(home: Home, which: str | None, root: Path = Path("/")) -> list[Check]
     except Exception as error:  # ruff: ignore[blind-except] - a driver that breaks as it is imported is a finding, too
         why = f"{which} names a driver that breaks: {type(error).__name__}: {error}"
         return [Check("station", partial(_refused, why)), *_machine(home, None, (), root)]
-    named = tuple(_named(tomllib.loads(station.text)))
-    return [*_machine(home, station, named, root), *_devices(home, which, station, named, root)]
+    entries = tuple(named(tomllib.loads(station.text)))
+    return [*_machine(home, station, entries, root), *_devices(home, which, station, entries, root)]
 
 
-def _machine(home: Home, station: Station | None, named: tuple[Named, ...], root: Path) -> Iterator[Check]:
-    needed = software.needed([one.driver for one in named])
-    franka = [one for one in named if one.of("drivers.franka")]
+def named(table: Mapping[str, Any], name: str = "") -> Iterator[Named]:
+    """Every entry of a station file that names a driver, however deep it lies: ``arm.left`` for [device.arm.left]."""
+    if isinstance(table.get("driver"), str):
+        settings = {key: value for key, value in table.items() if key != "driver"}
+        yield Named(name, table["driver"], settings)
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from named(value, key if not name or name == "device" else f"{name}.{key}")
+
+
+def _machine(home: Home, station: Station | None, entries: tuple[Named, ...], root: Path) -> Iterator[Check]:
+    needed = software.needed([one.driver for one in entries])
+    franka = [one for one in entries if one.of("drivers.franka")]
     enforced = any(one.settings.get("realtime") == "enforce" for one in franka)
     slow = software.SLOW + 5
     yield Check("Python", software.interpreter)
@@ -78,12 +88,12 @@ def _machine(home: Home, station: Station | None, named: tuple[Named, ...], root
     yield Check("disk speed", partial(store.speed, home.folder, None if station is None else estimate(station)), 60)
     yield Check("catalog", partial(store.catalog, home.database))
     yield Check("staging", partial(store.leftovers, home.folder))
-    real = sum(one.of("drivers.realsense") for one in named)
+    real = sum(one.of("drivers.realsense") for one in entries)
     yield Check("USB", partial(usb.buses, root, real))
 
 
-def _devices(home: Home, which: str, station: Station, named: tuple[Named, ...], root: Path) -> Iterator[Check]:
-    for one in named:
+def _devices(home: Home, which: str, station: Station, entries: tuple[Named, ...], root: Path) -> Iterator[Check]:
+    for one in entries:
         if one.of("drivers.dynamixel") and "port" in one.settings:
             yield Check(f"port of {one.name}", partial(wires.port, one.name, one.settings["port"], root))
         if one.of("drivers.franka") and "host" in one.settings:
@@ -131,13 +141,3 @@ def _space(home: Home, station: Station | None) -> list[Finding]:
 
 def _refused(why: str) -> list[Finding]:
     return [bad("station", why, "Correct the file, or name another station")]
-
-
-def _named(table: Mapping[str, Any], name: str = "") -> Iterator[Named]:
-    """Every entry of a station file that names a driver, however deep it lies: ``arm.left`` for [device.arm.left]."""
-    if isinstance(table.get("driver"), str):
-        settings = {key: value for key, value in table.items() if key != "driver"}
-        yield Named(name, table["driver"], settings)
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _named(value, key if not name or name == "device" else f"{name}.{key}")

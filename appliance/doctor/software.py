@@ -80,10 +80,10 @@ def needed(drivers: Sequence[str]) -> set[Sdk]:
     }
 
 
-def sdk(which: Sdk, wanted: bool | None) -> list[Finding]:
+def sdk(which: Sdk, wanted: bool | None, limit: float = SLOW) -> list[Finding]:
     """Import a vendor's package, in a program of its own. Nobody knows whether it is ``wanted`` without a station."""
     about = f"SDK {which.package}"
-    answer = python(["-c", _ASK, which.module, which.package], SLOW)
+    answer = python(["-c", _ASK, which.module, which.package], limit)
     if not answer.error:
         return [fine(about, f"{answer.out.strip()} imports")]
     install = f"pip install 'appliance[{which.extra}]'"
