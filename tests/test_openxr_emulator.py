@@ -4,6 +4,7 @@ import ctypes.util
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ import pytest
 from drivers import DeviceError, DeviceLost
 from drivers.emulators.openxr import Emulated, Hand, Person, Pose, Unwilling, ask, circles, played
 from drivers.emulators.openxr.admin import DOES, listening
+from drivers.hosted import Hosted
+from drivers.openxr import HANDS
 from tests.wearing import focused, until, wait, worn
 
 ROOT = Path(__file__).parent.parent
@@ -180,6 +183,26 @@ def test_a_program_that_knows_nothing_of_it_runs_with_it() -> None:
         ask(port, "stall", seconds=1.5)
         assert "the OpenXR runtime hangs; start it anew" in program.stderr.read()
     assert program.returncode == 1
+
+
+def test_a_hosted_one_says_the_same_and_can_be_asked_for_faults() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    device = Hosted("hands", "drivers.emulators.openxr:Emulated", {"port": port, "silence": 0.5}, silence=20.0)
+    assert device.dtype == HANDS
+    with device:
+        assert device.described["runtime"] == "Emulated OpenXR runtime"
+        row = until(lambda: seen(device, "focused"))
+        assert (row["valid"].tolist(), row["space"]) == ([1, 1], 0)
+        ask(port, "stall", seconds=2.0)
+        with pytest.raises(DeviceLost, match=r"hands: no row for .* the OpenXR runtime hangs; start it anew"):
+            until(lambda: seen(device, "nothing"))
+
+
+def seen(device: Hosted, what: str) -> Any:
+    """The newest row in which something is so, or None."""
+    rows = device.read(time.monotonic_ns() - 1_000_000_000)
+    return rows[-1] if what in (HANDS.names or ()) and len(rows) and rows[-1][what] else None
 
 
 @pytest.fixture
