@@ -10,8 +10,8 @@ from collectors import Conveyor, Loop, Teleop
 from collectors.memory import Memory
 from drivers import Clock, Row, Rows, StepClock, sensed
 from learners import Senses
-from storage import Episode, EpisodeWriter, Lossless, Observation, Stale
-from storage.grid import newest
+from storage import Episode, EpisodeWriter, Lossless, Observation, Stale, latest
+from storage.layout import arrival
 from tests.lessons import arm_rows
 from tests.toy import SimCamera, SimOperator, SimRobot
 
@@ -40,7 +40,7 @@ def test_what_was_known_at_any_moment_of_its_seconds_is_what_the_whole_record_sa
             assert not len(shown)
             continue
         moments = np.arange(max(now - 500 * MS, int(every["received"][0])), now + 1, 7 * MS)
-        record, remembered = (each[newest(each, moments, 10**10)] for each in (every[:had], shown))
+        record, remembered = (each[latest(arrival(each), moments, 10**10)] for each in (every[:had], shown))
         np.testing.assert_array_equal(remembered, record)
         assert shown["t"][-1] == every["t"][had - 1]
         assert len(shown) <= 0.5 * hz + 2, "more is remembered than was asked for"
