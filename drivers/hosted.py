@@ -143,16 +143,20 @@ class Hosted:
         if self._program is not None:
             self._program.hold()
 
-    def ask(self, what: str) -> Any:
+    def ask(self, what: str, patience: float | None = None) -> Any:
         """Call the device's method of that name, or get what it has of that name; wait for it, and return what it says.
 
         The method takes nothing, and answers with what JSON can say. A command and a hold do not wait for it.
+
+        Args:
+            what: the name.
+            patience: seconds to wait, if not as long as for everything else.
 
         Raises:
             DeviceError: the device cannot do that, or not now. The message is its own.
             DeviceLost: the device is lost, or the program that runs it.
         """
-        return self._entered().ask(what, self.patience)
+        return self._entered().ask(what, self.patience if patience is None else patience)
 
     def _told(self, what: str) -> Any:
         if not hasattr(type(self._device), what):

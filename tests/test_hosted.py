@@ -1,104 +1,30 @@
 """A device in a program of its own: it behaves as if it were here, and whatever dies, the robot holds."""
 
-import json
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import pytest
 
-from drivers import DeviceError, DeviceLost, HostClock, Overrun, Row, Rows, sensed
+from drivers import DeviceError, DeviceLost, Overrun, Row, Rows, sensed
 from drivers.hosted import Hosted
 from drivers.settings import Unfit
+from tests.hosts import WIRED, FarEnd, ended, lost, target, until
 from tests.toy import Wired
-
-WIRED = "tests.toy:Wired"
-
-
-class FarEnd:
-    """What the robot at the other end of the wire is told, and when."""
-
-    def __init__(self) -> None:
-        self.address = f"test/{os.getpid()}/{id(self)}"
-        self._wire = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._wire.bind(f"\0{self.address}")
-
-    def hear(self, *what: Any, within: float = 5.0) -> int:
-        """Wait until it is told this, and return when that was."""
-        end = time.monotonic() + within
-        while (left := end - time.monotonic()) > 0:
-            self._wire.settimeout(left)
-            t, *said = json.loads(self._wire.recv(1024))
-            if said == list(what):
-                return int(t)
-        raise TimeoutError(f"the far end has not heard {what}")
-
-    def heard(self) -> list[list[Any]]:
-        """Everything that it has been told and not been asked about."""
-        said = []
-        self._wire.setblocking(False)
-        try:
-            while True:
-                said.append(json.loads(self._wire.recv(1024))[1:])
-        except BlockingIOError:
-            return said
-
-    def close(self) -> None:
-        self._wire.close()
 
 
 @pytest.fixture
 def far() -> Iterator[FarEnd]:
-    end = FarEnd()
-    yield end
-    end.close()
+    with FarEnd() as end:
+        yield end
 
 
 @pytest.fixture
 def arm(far: FarEnd) -> Hosted:
     return Hosted("arm", WIRED, {"far": far.address}, silence=1.0)
-
-
-def target(robot: Hosted, q: float) -> Row:
-    row = np.zeros(1, robot.action)
-    row["t"], row["q"] = time.monotonic_ns(), q
-    return cast("Row", row[0])
-
-
-def until(wanted: Callable[[], Any], within: float = 5.0) -> Any:
-    """Wait until something is so, and return it."""
-    end = time.monotonic() + within
-    while not (found := wanted()):
-        assert time.monotonic() < end, "it never came"
-        HostClock().sleep_until(time.monotonic_ns() + 2_000_000)
-    return found
-
-
-def lost(device: Hosted, within: float = 5.0) -> str:
-    """Read as a loop does until the device is lost, and return what the operator is told."""
-
-    def told() -> str:
-        try:
-            device.read(time.monotonic_ns())
-        except DeviceLost as error:
-            return str(error)
-        return ""
-
-    return cast("str", until(told, within))
-
-
-def ended(pid: int) -> bool:
-    """Whether a program has ended, even if nobody has asked how."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
 
 
 def test_what_a_device_is_can_be_known_before_it_is_connected() -> None:
@@ -194,8 +120,9 @@ def test_leaving_holds_and_leaves_the_device_as_it_leaves_itself(arm: Hosted, fa
     with arm:
         pid = arm.pid
         arm.command(target(arm, 1.0))
+        far.hear("command", 1.0)
     assert pid is not None
-    assert [said[0] for said in far.heard()] == ["command", "hold", "left"]
+    assert far.heard() == [["hold"], ["left"]]
     assert ended(pid)
     assert arm.pid is None
     with pytest.raises(DeviceLost, match="arm has not been entered"):
@@ -251,10 +178,9 @@ def test_a_device_is_asked_by_name_and_answers_in_its_own_words(arm: Hosted) -> 
 
 def test_hold_does_not_wait_for_an_answer_that_takes_long(arm: Hosted, far: FarEnd) -> None:
     with arm:
-        arm.patience = 0.1
         asked = time.monotonic_ns()
         with pytest.raises(DeviceLost, match=r"arm has not answered to 'wait' for 0\.1 s"):
-            arm.ask("wait")
+            arm.ask("wait", 0.1)
         arm.hold()
         assert (far.hear("hold") - asked) / 1e9 < 0.9
 
