@@ -21,6 +21,7 @@ hz = 20
 driver = "tests.doctored:Arm"
 [device.front]
 driver = "tests.doctored:Eye"
+hosted = false
 [limits]
 low = [-1, -1, -1, -1, -1, -1, -1]
 high = [1, 1, 1, 1, 1, 1, 1]
