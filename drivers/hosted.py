@@ -174,7 +174,7 @@ class Hosted:
                 raise DeviceError(f"{self.name} has been entered already")
             self._program.close(0)
         watcher = Watcher(self.name, self.address, self.dtype, self.silence)
-        self._program = _Program(self.name, watcher, self._entry | {"watchdog": self.watchdog}, self.patience)
+        self._program = _Program(self.name, watcher, {"device": self._entry, "watchdog": self.watchdog}, self.patience)
         return self
 
     def __exit__(
@@ -193,7 +193,7 @@ class Hosted:
 class _Program:
     """The other program, and what leads to it and back."""
 
-    def __init__(self, name: str, watcher: Watcher, entry: dict[str, Any], patience: float) -> None:
+    def __init__(self, name: str, watcher: Watcher, order: dict[str, Any], patience: float) -> None:
         self._name, self.watcher = name, watcher
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._holding = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -219,7 +219,7 @@ class _Program:
         self._ears.start()
         connected = self._answers[CONNECTED]
         try:
-            self._send(json.dumps(entry | {"address": watcher.address, "level": log.getEffectiveLevel()}).encode())
+            self._send(json.dumps(order | {"address": watcher.address, "level": log.getEffectiveLevel()}).encode())
             connected.result(patience)
             watcher.__enter__()
         except TimeoutError:

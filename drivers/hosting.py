@@ -182,18 +182,17 @@ def main(talk: int, holding: int, parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     life = os.pidfd_open(os.getppid())
     with socket.socket(fileno=talk) as sock:
-        entry = json.loads(sock.recv(MESSAGE) or b"null")
-        if entry is None or os.getppid() != parent:
+        order = json.loads(sock.recv(MESSAGE) or b"null")
+        if order is None or os.getppid() != parent:
             return
         line = Line(sock)
-        where, watchdog, level = entry.pop("address"), entry.pop("watchdog"), entry.pop("level")
-        logging.basicConfig(level=level, handlers=[Telling(line)])
+        logging.basicConfig(level=order["level"], handlers=[Telling(line)])
         try:
-            device = made(entry)
+            device = made(order["device"])
             with Publisher(device.name, device.dtype, room(device.dtype, getattr(device, "hz", None))) as publisher:
-                publisher.serve(where)
+                publisher.serve(order["address"])
                 with device:
-                    host = Host(device, publisher, line, watchdog)
+                    host = Host(device, publisher, line, order["watchdog"])
                     publisher.beat()
                     line.say(number=CONNECTED, said=None)
                     host.run(sock, holding, life)
