@@ -1,8 +1,11 @@
-"""What several tests need: an empty database of either kind, a catalog in it, and a data folder to type commands in."""
+"""What several tests need: an empty database of either kind, a catalog, a data folder to type commands in, LeRobot."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -57,3 +60,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def appliance(home: Path, capsys: pytest.CaptureFixture[str]) -> Type:
     """Type a command, in a data folder of this test's own."""
     return typing_on(capsys)
+
+
+@pytest.fixture(scope="session")
+def lerobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """LeRobot as its users have it, without a network and with its caches out of the way. Loading it takes seconds."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hugging")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        warnings.simplefilter("ignore")
+        from lerobot.configs import DepthEncoderConfig, RGBEncoderConfig
+        from lerobot.datasets import compute_stats
+        from lerobot.datasets.lerobot_dataset import LeRobotDataset
+        from lerobot.scripts import convert_dataset_v21_to_v30
+
+        yield SimpleNamespace(
+            open=lambda folder: LeRobotDataset("ours/data", root=folder, video_backend="pyav", return_uint8=True),
+            create=LeRobotDataset.create,
+            rgb=RGBEncoderConfig,
+            depth=DepthEncoderConfig,
+            aggregate=compute_stats.aggregate_stats,
+            stats_of=compute_stats.get_feature_stats,
+            convert=convert_dataset_v21_to_v30.convert_dataset,
+        )

@@ -10,17 +10,29 @@ from storage import Episode, EpisodeWriter, Lossless
 from tests import takes
 from tests.takes import ARM, TICKS
 
+PAIR = row_type(
+    *((name, "<f8", (12,)) for name in ("q", "dq", "tau", "q_target")),
+    *((name, "<f8", (14,)) for name in ("tool", "tool_target")),
+    *((name, "<f8", (2,)) for name in ("width", "width_target")),
+)
+"""Two arms as one robot."""
+
 CAMERA = row_type(("exposure", "<f4"), ("rgb", "u1", (48, 64, 3)))
 
 
 def drive(
-    root: Path, seconds: float = 1.2, seed: int = 0, gap: tuple[float, float] | None = None, **said: Any
+    root: Path,
+    seconds: float = 1.2,
+    seed: int = 0,
+    gap: tuple[float, float] | None = None,
+    robot: np.dtype[np.void] = ARM,
+    **said: Any,
 ) -> Episode:
     """A take of an arm at 50 Hz and a camera at 30 Hz that begins 20 ms later; every number in it is another."""
     random = np.random.default_rng(seed)
-    arm = np.zeros(round(seconds * 50), ARM)
+    arm = np.zeros(round(seconds * 50), robot)
     arm["t"] = 1_000_000_000 + np.arange(len(arm)) * 20_000_000
-    for field in ARM.names or ():
+    for field in robot.names or ():
         if field != "t":
             arm[field] = random.normal(size=arm[field].shape)
     front: Rows = np.zeros(round(seconds * 30), CAMERA)
@@ -34,7 +46,7 @@ def drive(
         silent = (front["t"] - 1e9 > gap[0] * 1e9) & (front["t"] - 1e9 < gap[1] * 1e9)
         front = front[~silent]
     about = {"task": "sort", "instruction": takes.TASK, "station": "franka-1"} | said
-    with EpisodeWriter(root, {"arm": ARM, "front": CAMERA, "ticks": TICKS}, about, Lossless()) as writer:
+    with EpisodeWriter(root, {"arm": robot, "front": CAMERA, "ticks": TICKS}, about, Lossless()) as writer:
         writer.append("arm", arm)
         writer.append("front", front)
         writer.append("ticks", ticks)

@@ -26,7 +26,7 @@ from storage.layout import DEPTH, RGB
 from storage.lerobot import tables, video
 from storage.lerobot.cameras import Seen, look
 from storage.lerobot.columns import FROM
-from storage.lerobot.layout import AUTOMATIC, INFO
+from storage.lerobot.layout import AUTOMATIC, INFO, is_depth
 from storage.lerobot.read import CannotRead, Dataset, Foreign
 from storage.seal import lock, unlock
 from storage.timeline import Rows
@@ -128,7 +128,7 @@ def places(features: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, st
             continue
         if name in cameras:
             stream = name.removeprefix("observation.images.") if "images." in name else name.rpartition(".")[2]
-            found[name] = _free(stream, taken), DEPTH if _is_depth(about) else RGB
+            found[name] = _free(stream, taken), DEPTH if is_depth(about) else RGB
             continue
         _kind(name, about)
         stream, _, field = name.partition(".") if "." in name else (name, "", name)
@@ -261,11 +261,6 @@ def _attributes(
             "episode": episode.said,
         },
     }
-
-
-def _is_depth(about: Mapping[str, Any]) -> bool:
-    said = {**(about.get("video_info") or {}), **(about.get("info") or {})}
-    return bool(said.get("is_depth_map") or said.get("video.is_depth_map"))
 
 
 def _kind(name: str, about: Mapping[str, Any]) -> None:

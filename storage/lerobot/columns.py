@@ -143,10 +143,13 @@ def film(shape: tuple[int, ...], depth: bool) -> dict[str, Any]:
 
 
 def _joints(dtype: np.dtype[np.void], fields: tuple[str, ...]) -> dict[str, Any]:
-    joints = int(np.prod(dtype[fields[0]].shape, dtype=int))
-    names = [f"joint_{i}" for i in range(1, joints + 1)] + ["gripper"] * (len(fields) > 1)
-    units = ["rad"] * joints + ["m"] * (len(fields) > 1)
-    return {"dtype": "float32", "shape": [len(names)], "names": names, "units": units}
+    """Joints, then a gripper for each arm; of a pair, all of the left arm's before the right one's."""
+    joints, *widths = (int(np.prod(dtype[field].shape, dtype=int)) for field in fields)
+    grippers = sum(widths)
+    sides = ("left_", "right_") if grippers == 2 else ("",)
+    names = [f"{side}joint_{i}" for side in sides for i in range(1, joints // len(sides) + 1)]
+    names += [f"{side}gripper" for side in sides[:grippers]]
+    return {"dtype": "float32", "shape": [len(names)], "names": names, "units": ["rad"] * joints + ["m"] * grippers}
 
 
 def _plain(episode: UUID, stream: str, field: str, kind: np.dtype[Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Where LeRobot keeps what, in the two versions that are in use."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,12 @@ AUTOMATIC: dict[str, dict[str, Any]] = {
     "task_index": {"dtype": "int64", "shape": [1], "names": None},
 }
 """The columns that every dataset has, after its own."""
+
+
+def is_depth(about: Mapping[str, Any]) -> bool:
+    """Whether a feature's pictures are distances; every version says it somewhere else."""
+    said = {**(about.get("video_info") or {}), **(about.get("info") or {})}
+    return bool(said.get("is_depth_map") or said.get("video.is_depth_map"))
 
 
 @dataclass(frozen=True)

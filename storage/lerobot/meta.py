@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from storage.lerobot import stats
 from storage.lerobot.layout import CHUNK, EPISODES, INFO, V21, Layout
+from storage.lerobot.modality import MODALITY, modality
 from storage.lerobot.stats import Stats
 
 DATA_MB, VIDEO_MB = 100, 200
@@ -60,6 +61,8 @@ def write(folder: Path, layout: Layout, about: About, episodes: Sequence[Row]) -
     if layout is V21:
         info |= {"total_videos": len(films) * len(episodes), "total_chunks": -(-len(episodes) // CHUNK)}
         _write_21(folder, about, episodes)
+        if (parts := modality(about.features)) is not None:
+            (folder / MODALITY).write_text(json.dumps(parts, indent=4, ensure_ascii=False))
     else:
         info |= {"data_files_size_in_mb": DATA_MB, "video_files_size_in_mb": VIDEO_MB}
         _write_30(folder, layout, about, episodes, films)
