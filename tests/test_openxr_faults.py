@@ -120,6 +120,12 @@ def test_whatever_a_call_ends_with_the_session_is_joined_again(headset: Emulated
     assert wait(headset, lambda row: row["space"] == 1 and row["focused"])["valid"].all()
 
 
+def test_a_pulse_may_find_the_session_gone(headset: Emulated) -> None:
+    headset.runtime.fail("xrApplyHapticFeedback", "ERROR_SESSION_LOST")
+    headset.pulse(0, 0.1, 1.0)
+    assert wait(headset, lambda row: row["space"] == 1 and row["focused"])["valid"].all()
+
+
 def test_a_time_that_the_runtime_does_not_take_costs_one_row_not_the_session(headset: Emulated) -> None:
     start = int(focused(headset)["t"])
     headset.runtime.fail("xrLocateSpace", "ERROR_TIME_INVALID")
@@ -225,7 +231,7 @@ def test_a_runtime_without_headless_sessions_gets_frames_instead() -> None:
         frames = runtime.state.calls["xrEndFrame"]
         rows = after(device, int(row["t"]), 36)
         assert runtime.state.calls["xrEndFrame"] - frames >= 36, "an empty frame for every row"
-        assert np.median(np.diff(rows["t"])) == pytest.approx(1e9 / 72, rel=0.15), "the headset sets the pace"
+        assert np.median(np.diff(rows["t"])) > 1e9 / 80, "the headset sets the pace, 72 Hz, and not our 90"
 
 
 @pytest.mark.parametrize(

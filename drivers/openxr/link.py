@@ -125,21 +125,23 @@ class Link:
         Raises:
             Gone: the runtime ended the session.
         """
-        try:
+        with _or_gone():
             self._hear()
             row["t"], row["age"] = time.monotonic_ns(), UNKNOWN
-            if self._running:
-                self._look(row)
-        except xr.TimeInvalidError:
-            log.debug("the runtime did not take the time it was asked for; it does so at the start")
-        except (xr.XrException, ValueError) as error:  # a code that pyopenxr does not know is a ValueError
-            raise Gone(f"{type(error).__name__}: {error}") from error
+            try:
+                if self._running:
+                    self._look(row)
+            except xr.TimeInvalidError:
+                log.debug("the runtime did not take the time it was asked for; it does so at the start")
 
     def pulse(self, hand: int, seconds: float, amplitude: float) -> None:
-        """Let a controller shake; without focus, nobody feels it."""
-        if self._state == xr.SessionState.FOCUSED:
-            with suppress(xr.SessionNotFocused):
-                self._actions.pulse(self._session, hand, seconds, amplitude)
+        """Let a controller shake; without focus, nobody feels it.
+
+        Raises:
+            Gone: the runtime ended the session.
+        """
+        with _or_gone(), suppress(xr.SessionNotFocused):
+            self._actions.pulse(self._session, hand, seconds, amplitude)
 
     def _look(self, row: Row) -> None:
         at = self._frame() if self.paces else 0
@@ -235,6 +237,15 @@ def _offered() -> set[str]:
     """The extensions of the active runtime."""
     found = (extension.extension_name for extension in xr.enumerate_instance_extension_properties())
     return {name.decode() if isinstance(name, bytes) else str(name) for name in found}
+
+
+@contextmanager
+def _or_gone() -> Generator[None]:
+    """Whatever a call ends with, the way out is a new session. A code that pyopenxr does not know is a ValueError."""
+    try:
+        yield
+    except (xr.XrException, ValueError) as error:
+        raise Gone(f"{type(error).__name__}: {error}") from error
 
 
 @contextmanager
