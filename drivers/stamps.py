@@ -20,7 +20,6 @@ class Stamps:
 
         self._least = self._before = int(np.iinfo(np.int64).max)
         self._count = 0
-        self._last: int | None = None
 
     def stamp(self, own: int, received: int) -> int:
         """Return when the device's ``own`` nanoseconds were, given that their row was received at ``received``."""
@@ -30,6 +29,4 @@ class Stamps:
         self._count += 1
         self._least = min(self._least, difference)
         self.offset = min(self._least, self._before)
-        stamped = own + self.offset
-        self._last = stamped if self._last is None else max(stamped, self._last + 1)
-        return self._last
+        return own + self.offset

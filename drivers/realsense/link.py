@@ -11,7 +11,7 @@ import numpy as np
 from drivers.device import DeviceError, DeviceLost, Rows
 from drivers.realsense import sdk
 from drivers.realsense.frames import Depths, picture, shot
-from drivers.realsense.rows import Pairs, Shot, Track
+from drivers.realsense.rows import Moments, Pairs, Shot, Track
 from drivers.ring import Ring
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Link:
         self.described: dict[str, Any] = {}
         self._who = f"{settings.name} (serial {settings.serial})"
         self._ring = Ring(settings.dtype, max(4, round(KEPT * settings.hz)))
-        self._tracks = [Track(settings.hz) for _ in range(2 if settings.depth else 1)]
+        self._moments = Moments()
+        self._tracks = [Track(settings.hz, self._moments) for _ in range(2 if settings.depth else 1)]
         self._heard = [0] * len(self._tracks)
         self._pairs: Pairs[Taken] = Pairs(settings.hz)
         self._came = 0
@@ -62,7 +63,7 @@ class Link:
 
     @property
     def offset(self) -> int:
-        return self._tracks[COLOUR].offset
+        return self._moments.offset
 
     def open(self) -> None:
         """Connect, and wait for the first row.
@@ -170,6 +171,7 @@ class Link:
         if not self._lost:
             self._lost = True
             log.warning("%s: no new row for %.1f s; it is opened again", self._who, self.settings.silence)
+        self._moments.restart()
         for track in self._tracks:
             track.restart()
         while not self._leaving.is_set():

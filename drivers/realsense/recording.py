@@ -18,7 +18,8 @@ class Recording:
     """What ``RealSense.record`` kept, or the vendor's viewer: every frame bit for bit, at the pace it was filmed at.
 
     Entering it begins at the beginning; when it ends, that is DeviceLost, unless ``again``. Stamps are those of now:
-    ``t`` is when a camera would have seen this, had it been here.
+    ``t`` is when a camera would have seen this, had it been here. Like a camera's, its frames do not wait for a machine
+    that is too busy; what is lost leaves a gap in ``seq``.
     """
 
     name: str

@@ -18,6 +18,10 @@ LATENCY = 200_000_000
 """Longest way from the light to this machine that is believed, in nanoseconds."""
 
 
+UNSTEADY = 1000.0
+"""Milliseconds that a clock may go back between two frames, of one stream or another, before it is another clock."""
+
+
 def layout(rgb: tuple[int, int], depth: bool | tuple[int, int], align: bool) -> np.dtype[np.void]:
     """Lay out a row of pictures of height and width ``rgb``, and of depth: none, of that size too, or of its own.
 
@@ -53,19 +57,17 @@ class Shot:
     """This machine's wall clock at that moment, in nanoseconds."""
 
 
-class Track:
-    """One stream's numbers and moments, which go on when the camera begins anew.
+class Moments:
+    """Says when light fell in, on the host's clock. Streams of one camera share it, as they share the camera's clock.
 
-    ``seq`` is the frame number without its wraps. After ``restart`` it goes on as many frames later as fit into the
-    time between, so that what was lost leaves a gap.
+    So what is a millisecond apart for the camera is a millisecond apart here, whatever the way to this machine took.
     """
 
-    def __init__(self, hz: float) -> None:
-        self._period = 1e9 / hz
-        self.seq = self.t = 0
-        self._last: Shot | None = None
-        self._begins = False
-        self._stamps, self._wraps = Stamps(), 0
+    def __init__(self) -> None:
+        self._stamps = Stamps()
+        self._domain: int | None = None
+        self._own = 0.0
+        """The latest of the device's milliseconds, without their wraps."""
 
     @property
     def offset(self) -> int:
@@ -73,39 +75,58 @@ class Track:
         return self._stamps.offset
 
     def restart(self) -> None:
-        """The camera was opened again: the next frame's number and clock have nothing to do with the last one's."""
-        self._begins = self._last is not None
+        """The camera was opened again: its clock may have begun anew."""
+        self._domain = None
 
-    def follow(self, shot: Shot) -> bool:
-        """Give the frame its place, ``seq`` and ``t``. False when it is none: it is an old one, shown again."""
-        if self._last is None:
-            self.seq, self.t = shot.number, self._moment(shot, None)
-        elif self._begins:
-            t = self._moment(shot, None)
-            self.seq += max(1, round((t - self.t) / self._period))
-            self.t = max(t, self.t + 1)
-        else:
-            step = shot.number - self._last.number
-            step += WRAP if step < -WRAP // 2 else 0
-            if step <= 0:
-                return False
-            self.seq, self.t = self.seq + step, max(self._moment(shot, self._last), self.t + 1)
-        self._last, self._begins = shot, False
-        return True
-
-    def _moment(self, shot: Shot, last: Shot | None) -> int:
-        """When its light fell in, on the host's clock."""
-        wrapped = last is not None and shot.domain == HARDWARE and shot.device_t < last.device_t - WRAP / 2e3
-        if last is None or shot.domain != last.domain or (shot.device_t < last.device_t and not wrapped):
-            self._stamps, self._wraps = Stamps(), 0
-        self._wraps += wrapped
-        own = round((shot.device_t + self._wraps * WRAP / 1e3 - shot.lead) * 1e6)
+    def moment(self, shot: Shot) -> int:
+        """Return when the light of a frame fell in."""
+        ago = shot.device_t - self._own
+        if shot.domain == HARDWARE:
+            ago = (ago + WRAP / 2e3) % (WRAP / 1e3) - WRAP / 2e3
+        if shot.domain != self._domain or ago < -UNSTEADY:
+            self._stamps, self._domain = Stamps(), shot.domain
+            self._own, ago = shot.device_t, 0.0
+        own = round((self._own + ago - shot.lead) * 1e6)
+        self._own = max(self._own, self._own + ago)
         t = self._stamps.stamp(own, shot.arrived)
         if shot.domain != GLOBAL:
             return t
         # A wall clock that was just set is not believed; the SDK needs a second to follow it.
         known = own - shot.wall + shot.arrived
         return known if t - LATENCY <= known <= t else t
+
+
+class Track:
+    """One stream's numbers and moments, which go on when the camera begins anew.
+
+    ``seq`` is the frame number without its wraps. After ``restart`` it goes on as many frames later as fit into the
+    time between, so that what was lost leaves a gap.
+    """
+
+    def __init__(self, hz: float, moments: Moments) -> None:
+        self._period, self._moments = 1e9 / hz, moments
+        self.seq = self.t = 0
+        self._number: int | None = None
+        self._begins = False
+
+    def restart(self) -> None:
+        """The camera was opened again: its next number has nothing to do with its last."""
+        self._begins = self._number is not None
+
+    def follow(self, shot: Shot) -> bool:
+        """Give the frame its place, ``seq`` and ``t``. False when it is none: it is an old one, shown again."""
+        if self._number is None:
+            self.seq, self.t = shot.number, self._moments.moment(shot)
+        else:
+            step = shot.number - self._number
+            step += WRAP if step < -WRAP // 2 else 0
+            if step <= 0 and not self._begins:
+                return False
+            t = self._moments.moment(shot)
+            self.seq += max(1, round((t - self.t) / self._period)) if self._begins else step
+            self.t = max(t, self.t + 1)
+        self._number, self._begins = shot.number, False
+        return True
 
 
 class Pairs[T]:

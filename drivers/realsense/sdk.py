@@ -104,10 +104,15 @@ class Opened:
                 self.depths = Depths(rs, settings.align, chosen[1][0].get_option(rs.option.depth_units))
             # A D405's colour and depth come from one sensor, which is then opened once, for both.
             sensors = {sensor.get_info(rs.camera_info.name): sensor for sensor, _ in chosen}
+            film = device.as_playback() if device.is_playback() else None
+            if film is not None:
+                film.pause()  # or it would run from the start of its first stream, without the second
             for name, sensor in sensors.items():
                 sensor.open([p for s, p in chosen if s.get_info(rs.camera_info.name) == name])
                 self._running.append(sensor)
                 sensor.start(self.queue)
+            if film is not None:
+                film.resume()
         except RuntimeError as error:
             self.close()
             busy = "; does another program have it open?" if "busy" in str(error).lower() else ""
