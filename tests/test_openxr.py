@@ -49,14 +49,12 @@ def test_rows_come_in_order_none_is_missing_and_none_is_from_the_future(headset:
     np.testing.assert_array_equal(rows, headset.read(start)[: len(rows)])
 
 
-def test_a_beat_that_came_late_does_not_slow_the_rest(headset: Emulated) -> None:
+def test_beats_that_were_missed_are_not_made_up_for(headset: Emulated) -> None:
     start = int(focused(headset)["t"])
-    headset.runtime.stall(0.1)
-    rows = after(headset, start, 90)
-    assert rows["t"][0] - start > 80_000_000
-    gaps = np.diff(rows["t"])
-    assert np.median(gaps) < 2e9 / 90
-    assert (gaps < 5_000_000).sum() <= 3, "the beats it missed are not made up for"
+    headset.runtime.stall(0.5)
+    stamps = after(headset, start, 30)["t"]
+    assert stamps[0] - start > 400_000_000
+    assert (stamps - stamps[0] < 100_000_000).sum() < 20, "45 were missed; 9 are due in 0.1 s"
 
 
 def test_a_reader_that_falls_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,13 +188,13 @@ def test_a_program_that_knows_nothing_of_it_runs_with_it() -> None:
 def test_a_hosted_one_says_the_same_and_can_be_asked_for_faults() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    device = Hosted("hands", "drivers.emulators.openxr:Emulated", {"port": port, "silence": 0.5}, silence=20.0)
+    device = Hosted("hands", "drivers.emulators.openxr:Emulated", {"port": port, "silence": 1.0}, silence=20.0)
     assert device.dtype == HANDS
     with device:
         assert device.described["runtime"] == "Emulated OpenXR runtime"
         row = until(lambda: seen(device, "focused"))
         assert (row["valid"].tolist(), row["space"]) == ([1, 1], 0)
-        ask(port, "stall", seconds=2.0)
+        ask(port, "stall", seconds=3.0)
         with pytest.raises(DeviceLost, match=r"hands: no row for .* the OpenXR runtime hangs; start it anew"):
             until(lambda: seen(device, "nothing"))
 

@@ -135,7 +135,7 @@ def test_a_time_that_the_runtime_does_not_take_costs_one_row_not_the_session(hea
 
 
 def test_a_runtime_that_stays_away_is_lost_until_it_is_there_again() -> None:
-    with worn(patience=0.4) as device:
+    with worn(patience=1.0) as device:
         device.runtime.be(up=False)
         row = wait(device, lambda row: not row["focused"])
         assert says_nothing(row)
@@ -143,7 +143,7 @@ def test_a_runtime_that_stays_away_is_lost_until_it_is_there_again() -> None:
         said = until(lambda: lost(device))
         assert "hands: the session ended" not in said
         assert (
-            "hands: the runtime is going to stop, and no new session came in 0.4 s: no OpenXR runtime answers" in said
+            "hands: the runtime is going to stop, and no new session came in 1.0 s: no OpenXR runtime answers" in said
         )
         device.runtime.be(up=True)
         until(lambda: not lost(device))
@@ -168,11 +168,13 @@ def test_a_headset_that_is_unplugged_is_lost_and_named() -> None:
 
 
 def test_a_runtime_that_hangs_is_told_and_goes_on_when_it_does() -> None:
-    with worn(silence=0.2) as device:
+    with worn() as device:
+        device.silence = 0.3
         device.runtime.stall(1.0)
         said = until(lambda: lost(device))
         assert "the OpenXR runtime hangs; start it anew" in said
-        assert says_when(said) < 0.5
+        assert 0.3 <= says_when(said) < 1.0
+        device.silence = 5.0
         until(lambda: not lost(device))
         assert focused(device)["space"] == 0
 
