@@ -10,6 +10,7 @@ import pytest
 from drivers import DeviceError, DeviceLost, Overrun
 from drivers.emulators.openxr import Emulated, Hand, Person, Pose
 from drivers.openxr import HANDS, LOWER, MENU, STICK, UNKNOWN, UPPER, Headset
+from drivers.openxr.rows import unseen
 from tests.wearing import after, focused, until, wait, worn
 
 TIMES = ("XR_KHR_convert_timespec_time",)
@@ -55,6 +56,15 @@ def test_beats_that_were_missed_are_not_made_up_for(headset: Emulated) -> None:
     stamps = after(headset, start, 30)["t"]
     assert stamps[0] - start > 400_000_000
     assert (stamps - stamps[0] < 100_000_000).sum() < 20, "45 were missed; 9 are due in 0.1 s"
+
+
+def test_stamps_rise_even_where_the_clock_is_coarse() -> None:
+    """Windows' monotonic clock may stand still for 15 ms."""
+    device, row = Headset("hands"), unseen()
+    row["t"] = 5
+    for _ in range(3):
+        device._keep(row)
+    assert device._ring.rows["t"].tolist() == [5, 6, 7]
 
 
 def test_a_reader_that_falls_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
