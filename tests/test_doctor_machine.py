@@ -121,7 +121,9 @@ def test_a_package_that_crashes_or_hangs_is_a_finding_and_no_more(installed: Pat
     crash = package(installed, "crashing_sdk", "import os; os.abort()")
     hang = package(installed, "hanging_sdk", "import time; time.sleep(60)")
     assert "SIGABRT" in one(software.sdk(crash, wanted=True)).what
-    assert "0.5 s" in one(software.sdk(hang, wanted=True, limit=0.5)).what
+    late = one(software.sdk(hang, wanted=True, limit=0.5))
+    assert (late.level, late.fix) == (Level.WARN, software.BUSY)
+    assert "0.5 s" in late.what
 
 
 def test_a_station_needs_the_packages_of_its_drivers() -> None:

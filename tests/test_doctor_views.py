@@ -136,7 +136,7 @@ def test_a_camera_is_compared_with_what_it_saw_when_the_reference_was_kept(table
     """On a real table only the cameras are entered: the arm would refuse, loudly."""
     sees, unknown = views.compare(station(table), "table", ["front"], table, simulated=False)
     assert (sees.what, unknown.level) == ("sees 160 x 120", Level.WARN)
-    assert unknown.fix.endswith("appliance doctor --station table --reference")
+    assert unknown.fix.endswith(f"appliance doctor --station {table}/table.toml --reference")
     (kept,) = views.keep(station(table), "table", ["front"], table)
     assert kept == views.reference(table, "table", "front")
     _, knocked = views.compare(station(table, "corner = [3, 4]"), "table", ["front"], table, simulated=False)

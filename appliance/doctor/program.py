@@ -15,6 +15,8 @@ class Answer:
     out: str
     error: str
     """The last line of its complaint; empty when it ended well."""
+    late: bool = False
+    """Whether it was given up."""
 
 
 def python(arguments: Sequence[str], limit: float) -> Answer:
@@ -30,7 +32,7 @@ def python(arguments: Sequence[str], limit: float) -> Answer:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Answer("", f"it did not come back within {limit:g} s")
+        return Answer("", f"it did not come back within {limit:g} s", late=True)
     if ended.returncode == 0:
         return Answer(ended.stdout, "")
     if ended.returncode < 0:

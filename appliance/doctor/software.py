@@ -42,6 +42,8 @@ NEEDS = {
 }
 """What a driver cannot do without, by the beginning of its path."""
 
+BUSY = "Type this again when the machine is less busy"
+
 LIBRARIES = {
     "libusb-1.0": "sudo apt-get install libusb-1.0-0",
     "libudev": "sudo apt-get install libudev1",
@@ -92,6 +94,8 @@ def sdk(which: Sdk, wanted: bool | None, limit: float = SLOW) -> list[Finding]:
             return [fine(about, "is not installed; this station does not need it")]
         say = bad if wanted else warn
         return [say(about, "is not installed" + ("; this station needs it" if wanted else ""), install)]
+    if answer.late:
+        return [warn(about, f"is installed, but {answer.error}", BUSY)]
     fix = next((line for library, line in LIBRARIES.items() if library in answer.error), f"{install} --force-reinstall")
     return [(warn if wanted is False else bad)(about, f"is installed, but does not import: {answer.error}", fix)]
 
@@ -104,6 +108,8 @@ def drawing(wanted: bool) -> list[Finding]:
         return [fine(about, "draws without a screen")]
     if "No module named 'mujoco'" in answer.error and not wanted:
         return [fine(about, "MuJoCo is not installed; this station does not need it")]
+    if answer.late:
+        return [warn(about, answer.error, BUSY)]
     what, _, packages = answer.error.partition(". On Debian: ")
     return [(bad if wanted else warn)(about, what, f"sudo {packages}" if packages else "pip install 'appliance[twin]'")]
 
@@ -121,6 +127,8 @@ def learning() -> list[Finding]:
     answer = python(["-c", _TORCH], SLOW)
     if "No module named" in answer.error:
         return [fine("torch", "is not installed: this machine collects, another one learns")]
+    if answer.late:
+        return [warn("torch", answer.error, BUSY)]
     if answer.error:
         return [warn("torch", f"does not import: {answer.error}", "pip install 'appliance[learn]' --force-reinstall")]
     return [_cards(*json.loads(answer.out))]

@@ -49,7 +49,10 @@ def compare(which: str, station: str, cameras: Sequence[str], home: Path, simula
         if camera in trouble:
             found.append(bad(about, trouble[camera], "See to its cable and power, then type this again"))
         else:
-            found += [_seen(about, pictures[camera]), _compared(camera, pictures[camera], station, home, simulated)]
+            found += [
+                _seen(about, pictures[camera]),
+                _compared(camera, pictures[camera], which, station, home, simulated),
+            ]
     return found
 
 
@@ -87,10 +90,10 @@ def reference(home: Path, station: str, camera: str) -> Path | None:
     return max(_folder(home, station, camera).glob("*.png"), default=None)
 
 
-def judged(camera: str, picture: Picture, before: Picture, station: str) -> Finding:
+def judged(camera: str, picture: Picture, before: Picture, which: str) -> Finding:
     """Say how far a camera's view has moved since its reference was taken."""
     about = f"view of {camera}"
-    anew = f"appliance doctor --station {station} --reference"
+    anew = f"appliance doctor --station {which} --reference"
     if picture.shape != before.shape:
         what = f"its reference is {_size(before)}, its pictures are {_size(picture)}"
         return warn(about, what, f"If that was meant, keep what it sees now as its reference: {anew}")
@@ -112,16 +115,16 @@ def judged(camera: str, picture: Picture, before: Picture, station: str) -> Find
     return (bad if found.pixels >= far else warn)(about, what, fix)
 
 
-def _compared(camera: str, picture: Picture, station: str, home: Path, simulated: bool) -> Finding:
+def _compared(camera: str, picture: Picture, which: str, station: str, home: Path, simulated: bool) -> Finding:
     file = reference(home, station, camera)
     if file is None:
         about, what = f"view of {camera}", "has no reference to be compared with"
-        fix = f"When all is as it shall be: appliance doctor --station {station} --reference"
+        fix = f"When all is as it shall be: appliance doctor --station {which} --reference"
         return fine(about, what) if simulated else warn(about, what, fix)
     read = cv2.imread(str(file), cv2.IMREAD_COLOR)
     if read is None:
         return warn(f"view of {camera}", f"its reference {file} cannot be read", f"Remove {file}, and take another")
-    return judged(camera, picture, np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8), station)
+    return judged(camera, picture, np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8), which)
 
 
 def _seen(about: str, picture: Picture) -> Finding:
