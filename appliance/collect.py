@@ -3,23 +3,60 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from appliance import station, workers
 from appliance.home import Home
 from appliance.refusal import Refusal
-from appliance.session import CELL_AT_FAULT, STOPPED, Flag, Session, sitting
+from appliance.session import STOPPED, Flag, Session, sitting
+from appliance.station import Station
+from collectors import Agent, bimanual
+from collectors.bimanual import Bimanual
 from collectors.scripted import Scripted, Unclear, asked
+from drivers import Robot
 from ops import failures
+from ops.judging.judgement import Judgement, invalid
 from ops.rollout import UNSEEN
-from storage import Catalog, Episode, Outcome, Task, Wanted, WorkOrder
+from storage import Catalog, Episode, Observation, Outcome, Task, Wanted, WorkOrder
 
 LIMIT = 20.0
 """Seconds until a take ends anyway."""
 
 APART = 1000
 """Sittings with different seeds share no start, unless they are longer than this."""
+
+
+class Demonstrator(Agent, Protocol):
+    """Shows a task without a person, and says when it is done."""
+
+    def done(self, seen: Observation, /) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Script:
+    """A demonstrator, and what it can show."""
+
+    sees: frozenset[str]
+    """What it has to know of the table: fields of ``truth``."""
+    asked: Callable[[str, Sequence[str]], object]
+    """Reads an instruction, given the fields of ``truth``; raises Unclear when it is not for this demonstrator."""
+    make: Callable[[Robot, int], Demonstrator]
+    """For a robot and the seed of a start."""
+
+
+SCRIPTS = (
+    Script(
+        frozenset({"red_cube", "yellow_pad", "held"}),
+        asked,
+        lambda robot, seed: Scripted(robot.kinematics, robot.action, seed=seed),
+    ),
+    *(
+        Script(frozenset({*things, "stage"}), bimanual.asked, lambda robot, _: Bimanual(robot.kinematics, robot.action))
+        for things in bimanual.ON.values()
+    ),
+)
+"""Who shows what, where nobody's hands are needed."""
 
 
 class CannotCollect(Refusal):
@@ -100,16 +137,33 @@ def collect(sitting_: Sitting, processes: int, tell: Callable[[Took], None]) -> 
     with sitting_.home.join() as catalog:
         instruction = catalog.task(sitting_.task).instruction
     cell = station.load(sitting_.station)
-    truth = next((device for device in cell.watching if device.name == "truth"), None)
-    if truth is None:
-        raise CannotCollect(f"a script needs to know where things are, and {cell.name} has no device 'truth'")
     try:
-        asked(instruction, truth.dtype.names or ())
+        script(cell).asked(instruction, _truth(cell))
     except Unclear as error:
         raise CannotCollect(f"task {sitting_.task!r}: {error}") from error
     if processes > 1 and not cell.simulated:
         raise CannotCollect(f"{cell.name} stands in one place; only simulated stations take --workers")
     return workers.share(functools.partial(show, sitting_), min(processes, len(sitting_.starts)), tell)
+
+
+def script(cell: Station) -> Script:
+    """Who can show tasks at a station without a person.
+
+    Raises:
+        CannotCollect: nobody can.
+    """
+    names = _truth(cell)
+    if not names:
+        raise CannotCollect(f"a script needs to know where things are, and {cell.name} has no device 'truth'")
+    for one in SCRIPTS:
+        if one.sees <= {*names}:
+            return one
+    raise CannotCollect(f"no script knows what to do with the things at {cell.name}: {', '.join(names)}")
+
+
+def _truth(cell: Station) -> tuple[str, ...]:
+    """What a station knows of the things on its table."""
+    return next((device.dtype.names or () for device in cell.watching if device.name == "truth"), ())
 
 
 def show(sitting_: Sitting, worker: int, of: int, stop: Flag, tell: Callable[[Took], None]) -> None:
@@ -119,33 +173,32 @@ def show(sitting_: Sitting, worker: int, of: int, stop: Flag, tell: Callable[[To
         sitting_.home.join() as catalog,
         sitting(cell, catalog, sitting_.home.folder, sitting_.operator, stop, order=sitting_.order) as session,
     ):
-        task = catalog.task(sitting_.task)
+        task, make = catalog.task(sitting_.task), script(cell).make
         for start in sitting_.starts[worker::of]:
             if stop.is_set():
                 return
-            tell(take(session, task, start, sitting_.limit, sitting_.condition))
+            tell(take(session, make(cell.robot, start), task, start, sitting_.limit, sitting_.condition))
 
 
-def take(session: Session, task: Task, start: int, limit: float, condition: Mapping[str, Any]) -> Took:
+def take(
+    session: Session, agent: Demonstrator, task: Task, start: int, limit: float, condition: Mapping[str, Any]
+) -> Took:
     """Make one scripted take, and let the rules judge it."""
-    robot = session.loop.robot
-    agent = Scripted(robot.kinematics, robot.action, seed=start)
     episode = session.run(agent, "scripted", task, limit, agent.done, condition={"seed": start, **condition})
     judgement = judged(session, task, episode)
     say(session, judgement)
     return Took(episode, judgement.outcome, judgement.code, session.catalog.episode(episode).seconds, start)
 
 
-def judged(session: Session, task: Task, episode: UUID) -> failures.Judgement:
+def judged(session: Session, task: Task, episode: UUID) -> Judgement:
     """Judge a take by the rules. One that a person stopped shows nothing."""
     row = session.catalog.episode(episode)
     if row.ended_by == STOPPED:
-        why = "a person stopped the take"
-        return failures.Judgement(Outcome.INVALID, "S0", CELL_AT_FAULT, (), {"why": why}, "S0")
+        return invalid("a person stopped the take")
     return failures.judge(Episode(session.root / row.path), task.instruction)
 
 
-def say(session: Session, judgement: failures.Judgement) -> None:
+def say(session: Session, judgement: Judgement) -> None:
     """Put a judgement on record as the verdict on the session's last take."""
     session.judge(
         judgement.outcome,

@@ -17,6 +17,7 @@ from appliance.session import STOPPED, Flag, Session, sitting
 from collectors import PolicyAgent
 from learners.body import Body
 from ops import failures, rollout
+from ops.judging.judgement import Judgement
 from ops.rollout import Turn
 from storage import Batch, PolicyRow, Trial
 from storage.layout import RGB
@@ -91,7 +92,7 @@ class _Stopped(BaseException):
 
 def attempt_trial(
     session: Session, loaded: dict[UUID, learners.ChunkPolicy], limit: float, trial: Trial
-) -> tuple[UUID, failures.Judgement]:
+) -> tuple[UUID, Judgement]:
     """Run one trial from its own start; the policy is loaded once."""
     if session.stop.is_set():
         raise _Stopped

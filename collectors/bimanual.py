@@ -1,12 +1,14 @@
 """An operator with two hands that needs none: it hands a cube over, or puts a peg into a socket, in the twin."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors.scripted import Unclear
 from drivers import Kinematics, Row, newest
 from storage import Observation
 
@@ -19,10 +21,65 @@ OPEN = 0.079
 """The fingers' widest opening, in metres."""
 
 BEAT = 0.015
-"""Seconds in a count of the timetables below: an episode is 400 counts, 6 s."""
+"""Seconds in a count of the timetables below: an episode is 400 counts, 6 s, and some more."""
 
-HOLD = 20
-"""Rows of truth (0.4 s) that the last stage has to last before the task counts as done."""
+LASTS = 0.4
+"""Seconds that the last stage has to last before a task counts as done."""
+
+FLICKER = 0.1
+"""Contacts come and go; those that are back within this many seconds never went."""
+
+ALIGN = 290
+"""From this count on, peg and socket are looked at again and again, and brought in line."""
+
+MEETING, ALIGNED = 0.125, 0.003
+"""Peg and socket touch when their middles are this near, and are in line when they are this little off, in metres."""
+
+EAGER = 4.0
+"""How fast hands that are out of line are moved together, per second. Joints stick, so it takes a push."""
+
+
+SAID = {"transfer": (("cube",), ("hand", "pass", "give", "transfer")), "insertion": (("peg",), ("socket",))}
+"""Every task, and the words that ask for it: one of each group."""
+
+ON = {"transfer": {"cube"}, "insertion": {"peg", "socket"}}
+"""What stands on the table for each task."""
+
+
+def asked(instruction: str, names: Sequence[str]) -> str:
+    """Return what is to be done with the objects among ``names``: ``transfer`` or ``insertion``.
+
+    >>> asked("hand the cube to the other arm", ["t", "cube", "stage"])
+    'transfer'
+
+    Raises:
+        Unclear: the instruction does not ask for what can be done with these objects.
+    """
+    words = set(re.findall(r"[a-z]+", instruction.lower()))
+    possible = [task for task, things in ON.items() if things <= {*names}]
+    for task in possible:
+        if all(words & {*group} for group in SAID[task]):
+            return task
+    ways = "; ".join(f"{task}: {', '.join('/'.join(group) for group in SAID[task])}" for task in possible)
+    raise Unclear(
+        f"{instruction!r} does not say what to do here, like 'hand the cube to the other arm' or 'put the peg into "
+        f"the socket'; the words that are needed: {ways or 'none will do, for nothing here is known'}"
+    )
+
+
+def on_table(tools: Floats) -> Floats:
+    """Where the tools of both arms (n, 14), each from its own arm's foot, are on the table (n, 2, 3), in metres."""
+    points = tools.reshape(-1, 2, 7)[..., :3].copy()
+    points[:, 1, :2] *= -1
+    return np.asarray(points + FEET)
+
+
+def lasted(t: NDArray[np.int64], stage: NDArray[np.int32]) -> bool:
+    """Whether gym-aloha's last stage (4) was reached and lasted until now, given rows of truth: stamps and stages."""
+    window = t[-1] - round(LASTS * 1e9)
+    there = t[(stage == 4) & (t > window)]
+    between = np.diff([window, *there, t[-1]]) / 1e9
+    return bool(t[0] <= window and len(there) and between.max() <= FLICKER)
 
 
 @dataclass(frozen=True)
@@ -77,7 +134,8 @@ def insertion(peg: Floats, socket: Floats, start: tuple[_Stop, _Stop]) -> tuple[
                 _Stop(170, grasp, turn, 1),
                 _Stop(220, grasp, turn, 0),
                 _Stop(285, apart, turn, 0),
-                *(_Stop(count, together, turn, 0) for count in (340, 400)),
+                _Stop(330, apart, turn, 0),
+                *(_Stop(count, together, turn, 0) for count in (390, 430)),
             ]
         )
     return tables[0], tables[1]
@@ -86,8 +144,9 @@ def insertion(peg: Floats, socket: Floats, start: tuple[_Stop, _Stop]) -> tuple[
 class Bimanual:
     """Follows a timetable made from the truth at the start. The same scene gives the same motion.
 
-    It looks once and never again, so it does not notice a part that slips. ``succeeded`` says whether the last
-    stage of the task was reached and lasted; ``done`` ends the episode then, or when the timetable has ended.
+    It looks once, and again only to bring a peg in line with its socket, so it does not notice a part that slips.
+    ``succeeded`` says whether the last stage of the task was reached and lasted; ``done`` ends the episode then, or
+    when the timetable has ended.
     """
 
     def __init__(
@@ -101,6 +160,7 @@ class Bimanual:
         self._instruction = instruction
         self._began: int | None = None
         self._tables: tuple[Timetable, Timetable] = ([], [])
+        self._aside, self._then = np.zeros(3), 0
         self._q: Floats = np.zeros(12)
 
     def act(self, seen: Observation) -> Row | None:
@@ -113,6 +173,17 @@ class Bimanual:
             self._tables = self._plan(arm, truth)
         count = self._count(seen)
         stops = [_at(table, count) for table in self._tables]
+        if count >= ALIGN and "peg" in (truth.dtype.names or ()):
+            off = (truth["peg"] - truth["socket"])[:3]
+            apart, off[0] = off[0], 0.0
+            if apart > MEETING:
+                self._aside = (
+                    self._aside + np.where(np.abs(off) < ALIGNED, 0, off) * EAGER * (seen.t - self._then) / 1e9
+                )
+            stops = [
+                replace(stop, at=stop.at + side * self._aside / 2) for stop, side in zip(stops, (1, -1), strict=True)
+            ]
+        self._then = seen.t
         tools = np.concatenate([_from_foot(0, stops[0]), _from_foot(1, stops[1])])
         self._q = self._kinematics.joints(self._q, tools)
         target = np.zeros(1, self._action)
@@ -121,12 +192,16 @@ class Bimanual:
 
     def done(self, seen: Observation) -> bool:
         """Whether the episode may end."""
-        return self._began is not None and (self.succeeded(seen) or self._count(seen) > 420)
+        return self._began is not None and (self.succeeded(seen) or self._count(seen) > self._end + 30)
 
     def succeeded(self, seen: Observation) -> bool:
         """Whether the last stage has lasted, and the timetable was followed to where both hands are at rest."""
-        stages = seen.streams["truth"]["stage"][-HOLD:]
-        return self._began is not None and self._count(seen) > 400 and len(stages) == HOLD and bool((stages == 4).all())
+        truth = seen.streams["truth"]
+        return self._began is not None and self._count(seen) > self._end and lasted(truth["t"], truth["stage"])
+
+    @property
+    def _end(self) -> float:
+        return self._tables[0][-1].count
 
     def _count(self, seen: Observation) -> float:
         return (seen.t - (self._began or 0)) / 1e9 / BEAT * self._pace

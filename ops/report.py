@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from collectors.scripted import asked
-from ops.failures import RULES, STAGES, VERSION
+from ops.judging.judgement import STAGES, TAXONOMY
+from ops.judging.lines import RULES
 from ops.results import PolicyReport, Report, Taken, summarize
 from storage import Episode, Outcome
 
@@ -106,7 +107,7 @@ def write_page(report: Report, folder: Path, store_root: Path) -> Path:
         title=f"Trials of {report.task}" if report.task else "Trials",
         label=lambda one: _label(report, one),
         names=NAMES,
-        rules=VERSION,
+        rules=TAXONOMY,
         plots=list(_plots(report, folder, store_root)) if report.policies else [],
         strips={
             str(one.id): list(_strips(one, number, folder, store_root))

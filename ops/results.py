@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ops.failures import STAGES, ccol6, clap3, clap10
+from ops.judging.judgement import STAGES, ccol6, clap3, clap10
 from storage import Catalog, Listed, Outcome, PolicyRow, Trial, Verdict
 
 CONFIDENCE = 0.95

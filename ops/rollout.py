@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 
-from ops.failures import VERSION, Judgement
+from ops.judging.judgement import Judgement, invalid
 from storage import Batch, Catalog, Episode, EpisodeWriter, Outcome, PolicyRow, Trial, Verdict, rows_of
 
 UNSEEN = 1_000_000
@@ -136,5 +136,4 @@ def _void(
     with EpisodeWriter(root, {}, said) as writer:
         sealed = writer.seal({"ended_by": "fault"})
     catalog.add(*rows_of(Episode(sealed.path), root))
-    evidence = {"rules": VERSION, "reached": "S0", "why": f"the trial could not run: {why}"}
-    return sealed.id, Judgement(Outcome.INVALID, "S0", "ENV", (), evidence, "S0")
+    return sealed.id, invalid(f"the trial could not run: {why}")

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from collectors.scripted import Unclear
-from ops.failures import RULES, STAGES, VERSION, Judgement, ccol6, clap3, clap10, finished, judge, judge_rows
+from ops.failures import finished, judge
+from ops.judging.judgement import STAGES, Judgement, ccol6, clap3, clap10
+from ops.judging.lines import RULES, VERSION
+from ops.judging.table import judge_rows
 from storage import Episode, EpisodeWriter, Observation, Outcome
 from tests.takes import ARM, TASK, Take
 

@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from PIL import Image
 
-from ops.failures import Judgement, judge
+from ops.failures import judge
+from ops.judging.judgement import Judgement
 from ops.report import as_json, summarize, text, write_page
 from ops.results import mcnemar, tell_rate, wilson
 from ops.rollout import plan, run

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from ops import rollout
-from ops.failures import Judgement
+from ops.judging.judgement import Judgement
 from ops.rollout import UNSEEN, Turn, plan, run
 from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Unknown, Wanted
 

@@ -42,7 +42,8 @@ class Chain:
     steps: int = 40
     """Most improvements tried per call."""
     damping: float = 1e-3
-    """Keeps joint steps small where the arm is nearly singular, at the price of slower convergence."""
+    """Keeps joint steps small where the arm is nearly singular, at the price of slower convergence. A step that leads
+    away is taken back and tried smaller."""
     step: float = 0.3
     """Furthest any joint moves in one improvement, in radians."""
     near: float = 5e-5
@@ -58,27 +59,28 @@ class Chain:
 
         Joint limits are kept. A pose out of reach gives the closest the search came.
         """
-        q = np.clip(np.asarray(near, np.float64), self.low, self.high)
-        want = _rotation(np.asarray(tool[3:], np.float64))
-        best, closest = q, np.inf
+        q = best = np.clip(np.asarray(near, np.float64), self.low, self.high)
+        want, closest, caution = _rotation(np.asarray(tool[3:], np.float64)), np.inf, 1.0
+        jacobian, error = np.empty((6, 6)), np.empty(6)
         for _ in range(self.steps):
             at, turn, anchors, axes = _placed(q)
-            error = np.concatenate([tool[:3] - at, _twist(want @ turn.T)])
-            off = float(np.linalg.norm(error))
+            missed = np.concatenate([tool[:3] - at, _twist(want @ turn.T)])
+            off = float(np.linalg.norm(missed))
             if off < closest:
-                best, closest = q, off
+                best, closest, error, caution = q, off, missed, max(1.0, caution / 10)
+                arm = at - anchors
+                jacobian[0] = axes[:, 1] * arm[:, 2] - axes[:, 2] * arm[:, 1]
+                jacobian[1] = axes[:, 2] * arm[:, 0] - axes[:, 0] * arm[:, 2]
+                jacobian[2] = axes[:, 0] * arm[:, 1] - axes[:, 1] * arm[:, 0]
+                jacobian[3:] = axes.T
+            else:
+                caution *= 10
             if off < self.near:
                 break
-            arm = at - anchors
-            jacobian = np.empty((6, 6))
-            jacobian[0] = axes[:, 1] * arm[:, 2] - axes[:, 2] * arm[:, 1]
-            jacobian[1] = axes[:, 2] * arm[:, 0] - axes[:, 0] * arm[:, 2]
-            jacobian[2] = axes[:, 0] * arm[:, 1] - axes[:, 1] * arm[:, 0]
-            jacobian[3:] = axes.T
-            damping = self.damping * min(1.0, off * off * 1e2 + 1e-3)
+            damping = self.damping * min(1.0, closest * closest * 1e2 + 1e-3) * caution
             move = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + damping * np.eye(6), error)
             largest = float(np.abs(move).max())
-            q = np.clip(q + move * min(1.0, self.step / max(largest, 1e-12)), self.low, self.high)
+            q = np.clip(best + move * min(1.0, self.step / max(largest, 1e-12)), self.low, self.high)
         return best
 
 

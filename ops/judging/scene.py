@@ -14,6 +14,9 @@ Flags = NDArray[np.bool_]
 Shaking = Callable[[NDArray[np.int64], Floats], Flags]
 
 
+NS = 1_000_000_000
+
+
 class Incomplete(Exception):
     """The record does not hold what a judgement needs. The message says what is missing."""
 
@@ -107,17 +110,7 @@ def scene_of(truth: Rows, arm: Rows, end: int | None, gap: float, shaking: Shaki
     Raises:
         Incomplete: rows are missing, interrupted or not a number.
     """
-    if not len(truth) or not len(arm):
-        raise Incomplete(f"{'arm' if len(truth) else 'truth'} has no rows")
-    truth = truth[truth["t"] >= arm["t"][0]]
-    if len(truth) < 2:
-        raise Incomplete("truth has no rows while the arm was on")
-    _require_no_gap(truth["t"], gap, end)
-    try:
-        at = latest(arm["t"], truth["t"], round(gap * 1e9))
-    except Stale as stale:
-        raise Incomplete(f"arm: {stale}") from stale
-
+    truth, at = together(truth, arm, end, gap)
     fields = truth.dtype.names or ()
     names = tuple(name for name in fields if name.endswith("_cube"))
     scene = Scene(
@@ -132,11 +125,52 @@ def scene_of(truth: Rows, arm: Rows, end: int | None, gap: float, shaking: Shaki
         width=arm["width"][at],
         shaken=tuple(runs(truth["t"], shaking(arm["t"], arm["dq"])[at], gap)),
     )
-    for what, values in {"truth": scene.cubes, "arm": scene.tool}.items():
-        bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-        if bad.any():
-            raise Incomplete(f"{what} is not a number at row {int(bad.argmax())}")
+    require_numbers("truth", scene.cubes)
+    require_numbers("arm", scene.tool)
     return scene
+
+
+def together(truth: Rows, arm: Rows, end: int | None, gap: float) -> tuple[Rows, NDArray[np.intp]]:
+    """The rows of truth while the arm was on, and for each the arm's newest row that is not after it.
+
+    Raises:
+        Incomplete: rows are missing or interrupted.
+    """
+    if not len(truth) or not len(arm):
+        raise Incomplete(f"{'arm' if len(truth) else 'truth'} has no rows")
+    truth = truth[truth["t"] >= arm["t"][0]]
+    if len(truth) < 2:
+        raise Incomplete("truth has no rows while the arm was on")
+    _require_no_gap(truth["t"], gap, end)
+    try:
+        return truth, latest(arm["t"], truth["t"], round(gap * 1e9))
+    except Stale as stale:
+        raise Incomplete(f"arm: {stale}") from stale
+
+
+def shaking(t: NDArray[np.int64], dq: Floats, least: float, most: int) -> Flags:
+    """Tell at each stamp whether, within the second before, some joint (m, joints) turned round ``most`` times.
+
+    A joint turns round between at least ``least`` rad/s either way.
+    """
+    found = np.zeros(len(t), np.bool_)
+    for speed in dq.T:
+        fast = np.flatnonzero(np.abs(speed) >= least)
+        turned = t[fast[1:][np.diff(np.sign(speed[fast])) != 0]]
+        turns = np.searchsorted(turned, t, side="right") - np.searchsorted(turned, t - NS, side="right")
+        found |= turns >= most
+    return found
+
+
+def require_numbers(what: str, values: Floats) -> None:
+    """Refuse a record (n, ...) with a gap that is filled with something else than numbers.
+
+    Raises:
+        Incomplete: there is one.
+    """
+    bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if bad.any():
+        raise Incomplete(f"{what} is not a number at row {int(bad.argmax())}")
 
 
 def _require_no_gap(t: NDArray[np.int64], gap: float, end: int | None) -> None:

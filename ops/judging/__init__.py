@@ -1,0 +1,1 @@
+"""Rules that say how a take ended, for each kind of cell."""
