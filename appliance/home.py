@@ -27,7 +27,7 @@ class Home:
     """The data folder and the catalog of what lies in it."""
 
     folder: Path
-    """Holds ``staging/``, ``episodes/``, ``policies/``, ``reports/``."""
+    """Holds ``staging/``, ``episodes/``, ``policies/``, ``reports/``, and the cameras' references in ``views/``."""
     database: str
     """A SQLite file, or a URL."""
 

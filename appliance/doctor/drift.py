@@ -85,17 +85,17 @@ def _whole(before: Picture, now: Picture) -> Floats:
 
 
 def _fit(before: Picture, now: Picture, marks: Floats, start: Floats) -> tuple[int, NDArray[np.float64] | None]:
-    """Follow the marks from a start, there and back, and fit one motion to those that come back."""
+    """Follow the marks from a start, and fit one motion to most of them."""
     width = before.shape[1]
     side = max(9, width // 20) | 1
-    how = {"winSize": (side, side), "maxLevel": 3, "criteria": (3, 40, 0.003)}
-    there, seen, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # OpenCV's types want None as an array
-        before, now, marks, marks + start, flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **how
+    there, seen, _ = cv2.calcOpticalFlowPyrLK(
+        *(before, now, marks, marks + start),
+        winSize=(side, side),
+        maxLevel=3,
+        criteria=(3, 40, 0.003),
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
-        now, before, there, there - start, flags=cv2.OPTFLOW_USE_INITIAL_FLOW, **how
-    )
-    kept = (seen.ravel() == 1) & (returned.ravel() == 1) & (np.linalg.norm(back - marks, axis=1) < 0.5)
+    kept = seen.ravel() == 1
     if kept.sum() < FEWEST:
         return 0, None
     far = max(0.5, width / 500)
