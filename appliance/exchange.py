@@ -1,6 +1,6 @@
 """Datasets of other programs: what the appliance has, in their form, and what they have, in ours."""
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,12 +20,11 @@ from storage import (
     Verdict,
     Wanted,
     lerobot,
-    replay_buffer,
     rows_of,
 )
-from storage import robomimic as hdf5
 from storage.export import CannotWrite, Take, Written
 from storage.lerobot.adopt import sweep
+from storage.reading import reading
 
 BY = "import"
 """Who says how an imported episode went: whoever wrote the dataset."""
@@ -59,49 +58,30 @@ class Imported:
     """They failed, but the dataset does not say how, so nobody's verdict is on record."""
 
 
-def export_lerobot(
+def export[H](
     home: Home,
     wanted: Wanted,
-    folder: Path,
-    version: str,
-    fps: float,
+    path: Path,
+    write: Callable[[Sequence[Take], Path, H, Tell], Written],
+    how: H,
     tell: Tell,
-    columns: Collection[str] | None = None,
-    coding: lerobot.Coding | None = None,
 ) -> Written:
-    """Write episodes as a LeRobot dataset: "3.0", or "2.1" for openpi and GR00T.
+    """Write episodes in another program's form, e.g. with `storage.lerobot.write`. None of them is removed meanwhile.
 
-    Episodes in quarantine stay out unless ``wanted`` says otherwise; each one's verdict is in the column ``success``.
-
-    Raises:
-        CannotExport: there are none, they do not fit together, or the folder cannot be written.
-        Unknown: there is no such task, policy or calibration.
-    """
-    how = lerobot.Export(fps, version, columns, coding=coding or lerobot.Coding())
-    with _explained():
-        return lerobot.write(_takes(home, wanted), folder, how, tell)
-
-
-def export_replay_buffer(home: Home, wanted: Wanted, path: Path, how: replay_buffer.Buffer, tell: Tell) -> Written:
-    """Write episodes as a zarr ReplayBuffer for UMI or diffusion_policy: a folder, or a file when it ends with .zip.
+    Episodes in quarantine stay out unless ``wanted`` says otherwise; each one's verdict is told as ``success``.
 
     Raises:
         CannotExport: there are none, they do not fit together, or the path cannot be written.
         Unknown: there is no such task, policy or calibration.
     """
-    with _explained():
-        return replay_buffer.write(_takes(home, wanted), path, how, tell)
-
-
-def export_robomimic(home: Home, wanted: Wanted, path: Path, how: hdf5.Demonstrations, tell: Tell) -> Written:
-    """Write episodes as one HDF5 file of robomimic's.
-
-    Raises:
-        CannotExport: there are none, one lacks the robot or a camera, or the path cannot be written.
-        Unknown: there is no such task, policy or calibration.
-    """
-    with _explained():
-        return hdf5.write(_takes(home, wanted), path, how, tell)
+    if wanted.quarantined is None:
+        wanted = replace(wanted, quarantined=False)
+    with _explained(), home.join() as catalog:
+        listed = {one.row.id for one in catalog.find(wanted)}
+        with reading(home.folder, f"the export to {path}", listed):
+            return write(
+                _takes(home, catalog, [one for one in catalog.find(wanted) if one.row.id in listed]), path, how, tell
+            )
 
 
 def import_lerobot(
@@ -165,15 +145,11 @@ def _enter(catalog: Catalog, home: Home, adopted: lerobot.Adopted, said: Mapping
         done.unnamed.append(adopted.id)
 
 
-def _takes(home: Home, wanted: Wanted) -> list[Take]:
-    """The episodes that are wanted, oldest first, as they stand: trimmed, judged, with the names of their policies."""
-    if wanted.quarantined is None:
-        wanted = replace(wanted, quarantined=False)
-    with home.join() as catalog:
-        policies = {policy.id: policy.name for policy in catalog.policies()}
-        found = catalog.find(wanted)
+def _takes(home: Home, catalog: Catalog, found: Sequence[Listed]) -> list[Take]:
+    """Episodes as they stand: trimmed, judged, with the names of their policies."""
     if not found:
         raise CannotExport("no episode is like that; `appliance episodes list` shows what there is")
+    policies = {policy.id: policy.name for policy in catalog.policies()}
     return [_take(home, listed, policies) for listed in found]
 
 

@@ -1,7 +1,8 @@
 """``appliance export`` and ``appliance import``: datasets in other programs' forms."""
 
 import enum
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from appliance.cli.shown import progress, show_one
 
 if TYPE_CHECKING:
     from storage import Catalog, Wanted
-    from storage.export import Written
+    from storage.export import Take, Written
 
 export = typer.Typer(help="Write episodes in other programs' forms.", no_args_is_help=True)
 bring = typer.Typer(help="Bring in what others recorded.", no_args_is_help=True)
@@ -53,12 +54,9 @@ def export_lerobot(
     as_json: AsJson = False,
 ) -> None:
     """Write a LeRobot dataset. Verdicts, policies and grades are columns; times are kept as they were."""
-    from appliance import exchange
+    from storage import lerobot
 
-    with opened() as (home, catalog), progress("episodes", None) as advance:
-        wanted = _wanted(catalog, task, outcome, since)
-        done = exchange.export_lerobot(home, wanted, folder, version, fps, lambda n, of: advance("", n, of), columns)
-    _say(done, as_json)
+    _export(_Asked(task, outcome, since), folder, lerobot.write, lerobot.Export(fps, version, columns), as_json)
 
 
 @export.command("replay-buffer")
@@ -74,15 +72,11 @@ def export_replay_buffer(
     as_json: AsJson = False,
 ) -> None:
     """Write a zarr ReplayBuffer, as UMI and diffusion_policy read it."""
-    from appliance import exchange
     from storage import replay_buffer
 
     named = {Keys.UMI: replay_buffer.UMI, Keys.DIFFUSION_POLICY: replay_buffer.DIFFUSION_POLICY}
     how = replay_buffer.Buffer(fps, named[keys], cameras, size)
-    with opened() as (home, catalog), progress("episodes", None) as advance:
-        wanted = _wanted(catalog, task, outcome, since)
-        done = exchange.export_replay_buffer(home, wanted, file, how, lambda n, of: advance("", n, of))
-    _say(done, as_json)
+    _export(_Asked(task, outcome, since), file, replay_buffer.write, how, as_json)
 
 
 @export.command("robomimic")
@@ -97,14 +91,10 @@ def export_robomimic(
     as_json: AsJson = False,
 ) -> None:
     """Write one HDF5 file of robomimic's."""
-    from appliance import exchange
     from storage import robomimic
 
     how = robomimic.Demonstrations(fps, cameras, size)
-    with opened() as (home, catalog), progress("episodes", None) as advance:
-        wanted = _wanted(catalog, task, outcome, since)
-        done = exchange.export_robomimic(home, wanted, file, how, lambda n, of: advance("", n, of))
-    _say(done, as_json)
+    _export(_Asked(task, outcome, since), file, robomimic.write, how, as_json)
 
 
 @bring.command("lerobot")
@@ -144,20 +134,38 @@ def import_lerobot(
         typer.echo(f"{len(done.unnamed)} failed without saying how; `appliance episodes judge` can.")
 
 
-def _wanted(catalog: "Catalog", task: str | None, outcome: Said | None, since: datetime | None) -> "Wanted":
-    """What a person asked for."""
-    from storage import Outcome, Wanted
+@dataclass(frozen=True)
+class _Asked:
+    """Which episodes a person asked for."""
 
-    if task is not None:
-        catalog.task(task)
-    return Wanted(
-        task=task,
-        outcome=None if outcome is None else Outcome(outcome),
-        since=None if since is None else since.astimezone(),
-    )
+    task: str | None
+    outcome: Said | None
+    since: datetime | None
+
+    def wanted(self, catalog: "Catalog") -> "Wanted":
+        from storage import Outcome, Wanted
+
+        if self.task is not None:
+            catalog.task(self.task)
+        return Wanted(
+            task=self.task,
+            outcome=None if self.outcome is None else Outcome(self.outcome),
+            since=None if self.since is None else self.since.astimezone(),
+        )
 
 
-def _say(done: "Written", as_json: bool) -> None:
+def _export[H](
+    asked: _Asked,
+    path: Path,
+    write: "Callable[[Sequence[Take], Path, H, Callable[[int, int], None]], Written]",
+    how: H,
+    as_json: bool,
+) -> None:
+    """Write what was asked for, and say what was written."""
+    from appliance import exchange
+
+    with opened() as (home, catalog), progress("episodes", None) as advance:
+        done = exchange.export(home, asked.wanted(catalog), path, write, how, lambda n, of: advance("", n, of))
     if as_json:
         show_one(asdict(done) | {"path": str(done.path)}, as_json)
     else:
