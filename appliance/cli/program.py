@@ -13,6 +13,7 @@ from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.interchange import bring, export
 from appliance.cli.policies import policies
 from appliance.cli.room import caches, room
+from appliance.cli.stations import stations
 from appliance.cli.tasks import tasks
 from appliance.cli.upkeep import upkeep
 
@@ -31,6 +32,7 @@ app.add_typer(upkeep)
 app.add_typer(clinic)
 app.add_typer(room)
 app.add_typer(tasks, name="tasks")
+app.add_typer(stations, name="stations")
 app.add_typer(episodes, name="episodes")
 app.add_typer(policies, name="policies")
 app.add_typer(calibrations, name="calibrations")
