@@ -1,0 +1,134 @@
+"""A policy is trained on what a task was shown with, and drives only what it was trained for."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan
+from appliance.home import Home
+from drivers import Rows
+from learners.body import Body
+from ops.rollout import Turn
+from storage import EpisodeRow, Outcome, Task, Verdict
+from tests.lessons import SECOND, arm_rows, camera_rows, pair_rows, record
+from tests.typed import Type
+
+STAMPS = np.arange(SECOND, 3 * SECOND, SECOND // 100)
+PAIR_STATION = """
+name = "pair"
+robot = "arm"
+hz = 20
+[cell]
+driver = "drivers.twin.aloha:AlohaTable"
+[limits]
+low = [-3.1, -1.85, -1.76, -3.1, -1.86, -3.1, -3.1, -1.85, -1.76, -3.1, -1.86, -3.1]
+high = [3.1, 1.25, 1.6, 3.1, 2.23, 3.1, 3.1, 1.25, 1.6, 3.1, 2.23, 3.1]
+speed = [1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5]
+"""
+
+
+@pytest.fixture
+def here(home: Path) -> Home:
+    """The data folder that commands use; it knows a task for one arm and a task for two."""
+    found = Home(home, str(home / "catalog.db"))
+    with found.open(lambda _said: None) as catalog:
+        if "transfer" not in [task.name for task in catalog.tasks()]:
+            catalog.add(Task(name="transfer", instruction="hand the cube to the other arm"))
+    return found
+
+
+def show(here: Home, task: str, robot: Rows, cameras: tuple[str, ...]) -> None:
+    """Add a demonstration that succeeded."""
+    pictures = {name: camera_rows(STAMPS[::3], seed) for seed, name in enumerate(cameras)}
+    sealed = record(here.folder, robot, pictures)
+    path = str(sealed.path.relative_to(here.folder))
+    row = EpisodeRow(
+        id=sealed.id,
+        task=task,
+        agent="person",
+        path=path,
+        digest=sealed.digest,
+        seconds=sealed.seconds,
+        started=datetime.now(UTC),
+    )
+    with here.join() as catalog:
+        catalog.add(row, Verdict(episode=sealed.id, by="me", outcome=Outcome.SUCCESS))
+
+
+@pytest.mark.parametrize(
+    "method", [["nearest"], ["random"], ["ccol", "--preset", "tiny", "--steps", "2", "--tracker", "none"]]
+)
+def test_a_pair_is_trained_by_the_same_command_as_one_arm(appliance: Type, here: Home, method: list[str]) -> None:
+    show(here, "transfer", pair_rows(STAMPS), ("top", "left_wrist", "right_wrist"))
+    show(here, "pick_place", arm_rows(STAMPS), ("front", "wrist", "side"))
+    for task, body, cameras in (
+        ("transfer", {"joints": 12, "arms": 2}, ["left_wrist", "right_wrist", "top"]),
+        ("pick_place", {"joints": 7, "arms": 1}, ["front", "wrist"]),
+    ):
+        said = appliance("train", "--task", task, "--method", *method)
+        assert said.code == 0, said.err
+        with here.join() as catalog:
+            row = catalog.policies(task)[-1]
+        assert sorted(row.settings.get("cameras", cameras)) == cameras
+        assert f'"joints": {body["joints"]}' in (here.folder / row.path / "policy.json").read_text()
+
+
+def test_cameras_that_were_asked_for_are_not_exchanged(appliance: Type, here: Home) -> None:
+    show(here, "transfer", pair_rows(STAMPS), ("top", "left_wrist"))
+    said = appliance("train", "--task", "transfer", "--method", "nearest", "--cameras", '["front"]')
+    assert said.code == 1
+    assert "no ['front']; it has ['arm', 'left_wrist', 'ticks', 'top']" in said.err
+    assert appliance("train", "--task", "transfer", "--method", "nearest", "--cameras", '["top"]').code == 0
+    with here.join() as catalog:
+        assert catalog.policy("nearest-1").settings["cameras"] == ["top"]
+
+
+def test_a_policy_of_two_arms_is_not_tried_on_one_nor_one_of_one_on_two(
+    appliance: Type, here: Home, tmp_path: Path
+) -> None:
+    show(here, "transfer", pair_rows(STAMPS), ("top",))
+    show(here, "pick_place", arm_rows(STAMPS), ("front",))
+    station = tmp_path / "pair.toml"
+    station.write_text(PAIR_STATION)
+    for task in ("transfer", "pick_place"):
+        assert appliance("train", "--task", task, "--method", "nearest").code == 0
+    with pytest.raises(
+        CannotEvaluate, match="nearest-1 moves 2 arms of 6 joints each, and franka-sim has one arm of 7"
+    ):
+        plan(here, "transfer", ["nearest-1"], 1, 0, "franka-sim")
+    with pytest.raises(
+        CannotEvaluate, match="nearest-2 moves one arm of 7 joints, and pair has 2 arms of 6 joints each"
+    ):
+        plan(here, "pick_place", ["nearest-2"], 1, 0, str(station))
+    assert plan(here, "transfer", ["nearest-1"], 1, 0, str(station))[0].planned == 1
+    assert plan(here, "pick_place", ["nearest-2"], 1, 0, "franka-sim")[0].planned == 1
+
+
+def test_a_policy_is_not_tried_where_a_camera_of_its_is_missing(appliance: Type, here: Home) -> None:
+    show(here, "pick_place", arm_rows(STAMPS), ("front", "side"))
+    assert appliance("train", "--task", "pick_place", "--method", "nearest", "--cameras", '["front", "side"]').code == 0
+    with pytest.raises(
+        CannotEvaluate, match=r"nearest-1 looks through side, and franka-sim has cameras \['front', 'wrist'\]"
+    ):
+        plan(here, "pick_place", ["nearest-1"], 1, 0, "franka-sim")
+
+
+def test_a_policy_that_looks_far_back_is_shown_as_much(appliance: Type, here: Home) -> None:
+    """It looks back over 2.4 s, more than a loop remembers by itself; the trial runs, and none of it is a fault."""
+    show(here, "pick_place", arm_rows(STAMPS), ("front", "wrist"))
+    words = ["--preset", "tiny", "--steps", "1", "--tracker", "none", "--spacing", "0.6", "--replan", "0.5"]
+    assert appliance("train", "--task", "pick_place", "--method", "ccol", *words).code == 0
+    batch, _ = plan(here, "pick_place", ["ccol-1"], 1, 0, "franka-sim")
+    turns: list[Turn] = []
+    assert evaluate(Trying(here, batch.id, "franka-sim", limit=1.0), 1, turns.append)
+    assert [turn.outcome for turn in turns] == [Outcome.FAILURE]
+
+
+def test_the_robot_of_a_station_is_read_off_its_rows(tmp_path: Path) -> None:
+    from appliance import station
+
+    (tmp_path / "pair.toml").write_text(PAIR_STATION)
+    assert Body.of(station.load(tmp_path / "pair.toml").robot.dtype) == Body(12, 2)
+    assert Body.of(station.load("franka-sim").robot.dtype) == Body(7, 1)
