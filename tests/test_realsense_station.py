@@ -139,6 +139,7 @@ def test_a_film_shows_every_frame_bit_for_bit_at_its_pace(tmp_path: Path) -> Non
         until(lambda: bool(len(found := device.read(0))) and bool(found["number"][-1, 0] >= first + 19), "the film")
         shown = device.read(0)
         both, here, there = np.intersect1d(shown["number"][:, 0], live["number"][:, 0], return_indices=True)
+        assert both[0] <= first + 1, "it begins with all its streams"
         assert len(both) > 14, "as a camera, a film loses frames only where the machine is too busy"
         for field in ("rgb", "depth", "device_t", "number", "domain"):
             np.testing.assert_array_equal(shown[field][here], live[field][there])
