@@ -89,7 +89,7 @@ class Publisher:
         except OSError as error:
             size = capacity * dtype.itemsize / 1e6
             raise DeviceError(f"{name}: there is no memory for {size:.0f} MB of its rows ({error.strerror})") from error
-        self._door: socket.socket | None = None
+        self._door: tuple[socket.socket, threading.Thread] | None = None
         self._lines: list[socket.socket] = []
         self._closed = False
         self.beat()
@@ -123,13 +123,16 @@ class Publisher:
         Raises:
             DeviceError: somebody else is there already.
         """
-        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._door.bind(f"\0{where}")
+            door.bind(f"\0{where}")
         except OSError as error:
+            door.close()
             raise DeviceError(f"{self.name} cannot be watched at {where!r}: {error.strerror}") from error
-        self._door.listen(64)
-        threading.Thread(target=self._welcome, args=(self._door,), name=f"{self.name} door", daemon=True).start()
+        door.listen(64)
+        porter = threading.Thread(target=self._welcome, args=(door,), name=f"{self.name} door", daemon=True)
+        porter.start()
+        self._door = door, porter
 
     def close(self) -> None:
         """Let go of everything. Those who watch are told that it is over."""
@@ -139,9 +142,10 @@ class Publisher:
         if not self._memory.said():
             self.fail(f"{self.name}: the program that ran it has left it")
         if self._door is not None:
-            with contextlib.suppress(OSError):  # nobody has been listening
-                self._door.shutdown(socket.SHUT_RDWR)
-            self._door.close()
+            door, porter = self._door
+            door.shutdown(socket.SHUT_RDWR)
+            porter.join()
+            door.close()
         for line in self._lines:
             line.close()
         os.close(self._file)

@@ -186,6 +186,7 @@ def test_hold_does_not_wait_for_an_answer_that_takes_long(arm: Hosted, far: FarE
 
 
 def test_a_refused_command_is_told_by_the_next_call_and_holds(arm: Hosted, far: FarEnd) -> None:
+    arm.watchdog = 30.0
     with arm:
         arm.command(target(arm, 10.0))
         far.hear("hold")
@@ -234,7 +235,7 @@ def test_rows_that_the_other_program_missed_are_an_overrun_here(arm: Hosted) -> 
                 return str(error)
             return ""
 
-        assert "are gone" in until(missed)
+        assert "are gone" in until(missed, within=1.0)
 
 
 def test_a_mistake_in_a_driver_is_told_and_the_robot_left_safe(

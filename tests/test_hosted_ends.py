@@ -106,6 +106,13 @@ def test_a_driver_that_keeps_the_lock_freezes_its_own_program_only(arm: Hosted) 
         until(lambda: well(arm))
 
 
+def test_a_command_that_never_ends_is_noticed_though_rows_still_come(arm: Hosted) -> None:
+    with arm:
+        arm.command(target(arm, -9.0))
+        assert "has stood still" in lost(arm, within=1.0)
+        until(lambda: well(arm))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_robot_holds_at_once_when_the_program_that_moves_it_is_killed(far: FarEnd, number: int) -> None:
     with Running(far) as station:

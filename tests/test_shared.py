@@ -163,6 +163,13 @@ def test_who_watches_cannot_write_nor_cut_off(publisher: Publisher, where: str) 
 
 
 LOOK = "import os, sys; from drivers.shared import Watcher; os.setuid(65534); Watcher('gauge', sys.argv[1]).__enter__()"
+KNOCK = """
+import os, socket, sys
+os.setuid(65534)
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+    line.connect(chr(0) + sys.argv[1])
+    print(*socket.recv_fds(line, 65536, 1)[:2])
+"""
 SHOW = """
 import os, sys
 from drivers import sensed, shared
@@ -181,6 +188,8 @@ def test_another_user_is_refused_with_a_reason(publisher: Publisher, where: str)
     said = subprocess.run([sys.executable, "-c", LOOK, where], capture_output=True, text=True, check=False)
     assert said.returncode == 1
     assert "gauge is published by user 0 for itself; this is user 65534" in said.stderr
+    given = subprocess.run([sys.executable, "-c", KNOCK, where], capture_output=True, text=True, check=True)
+    assert given.stdout == "b'{}' []\n"
 
 
 @somebody_else
@@ -199,8 +208,8 @@ WRITE = """
 import sys, time
 import numpy as np
 from drivers import sensed, shared
-dtype = sensed(("picture", "<i8", (20_000,)))
-with shared.Publisher("camera", dtype, 4) as publisher:
+dtype = sensed(("picture", "<i8", (int(sys.argv[2]),)))
+with shared.Publisher("camera", dtype, int(sys.argv[3])) as publisher:
     publisher.serve(sys.argv[1])
     print("ready", flush=True)
     row, number = np.zeros(1, dtype), 0
@@ -211,10 +220,11 @@ with shared.Publisher("camera", dtype, 4) as publisher:
 """
 
 
-@pytest.fixture
-def torrent(where: str) -> Iterator[subprocess.Popen[str]]:
-    """A program that publishes pictures of 160 kB as fast as it can, into a ring of four."""
-    with subprocess.Popen([sys.executable, "-c", WRITE, where], stdout=subprocess.PIPE, text=True) as program:
+@pytest.fixture(params=[(20_000, 4), (1, 2)])
+def torrent(where: str, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """A program that publishes pictures as fast as it can: of 160 kB into a ring of four, or tiny ones into two."""
+    arguments = [sys.executable, "-c", WRITE, where, *map(str, request.param)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as program:
         try:
             assert program.stdout is not None
             assert program.stdout.readline() == "ready\n"
