@@ -119,6 +119,7 @@ class Dual:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._lost = None
         try:
             self.right.__exit__(kind, error, trace)
         finally:

@@ -16,6 +16,7 @@ import pytest
 from drivers import Robot, Row, Rows
 from drivers.emulators.fci.admin import ask
 from drivers.emulators.fci.table import emulate
+from drivers.kinematics import Chain
 from tests.loopback import address
 
 HOST, OTHER, NOBODY = address(0), address(1), address(2)
@@ -90,3 +91,46 @@ def at_rest(host: str, happened: int) -> int:
     assert stopped < 300, f"it still moved after {stopped} ms"
     assert np.ptp(later["q"][stopped + 50 :], axis=0).max() < 2e-3
     return stopped
+
+
+def next_tick(arm: Robot, t: int) -> int:
+    """Wait for the first row at ``t`` or later, and return its stamp."""
+    return int(wait(lambda: (row := newest(arm))["t"] >= t and row)["t"])
+
+
+def circle(arm: Robot, seconds: float = 3.0) -> float:
+    """Stream a circle at 0.2 m/s and 50 Hz; return the root mean square distance from it, in metres."""
+    chain, begin = Chain(), newest(arm)
+    q, centre, radius = begin["q"].copy(), begin["tool"].copy(), 0.08
+    first, last = int(begin["t"]), int(begin["t"])
+    sent: list[tuple[int, Any]] = []
+    while last - first < seconds * 1e9:
+        now = next_tick(arm, last + 20 * MS)
+        last, ahead = now, now + 40 * MS
+        s = (ahead - first) / 1e9
+        angle = 0.2 / radius * (s - 0.25 if s > 0.5 else s * s)
+        goal = centre + np.array([radius * (np.cos(angle) - 1), radius * np.sin(angle), 0, 0, 0, 0, 0])
+        q = chain.joints(q, goal)
+        arm.command(target(q, ahead))
+        sent.append((ahead, goal[:3]))
+    rows = arm.read(last - 1500 * MS)
+    stamps, goals = np.array([t for t, _ in sent]), np.array([goal for _, goal in sent])
+    rows = rows[(rows["t"] > stamps[0]) & (rows["t"] < stamps[-1])]
+    wanted = np.column_stack([np.interp(rows["t"], stamps, goals[:, axis]) for axis in range(3)])
+    return float(np.sqrt((np.linalg.norm(rows["tool"][:, :3] - wanted, axis=1) ** 2).mean()))
+
+
+def lateness(arm: Robot) -> int:
+    """From a target to a motion of 0.5 mrad, in the robot's milliseconds."""
+    hold = newest(arm)["q"].copy()
+    for _ in range(10):
+        arm.command(target(hold, int(newest(arm)["t"]) + 20 * MS))
+        after(arm, 20)
+    start = newest(arm)
+    arm.command(target(hold + 0.05, int(start["t"]) + 20 * MS))
+
+    def moved() -> list[int]:
+        rows = arm.read(int(start["t"]))
+        return list(rows["seq"][np.abs(rows["q"] - start["q"]).max(axis=1) > 5e-4])
+
+    return int(wait(moved)[0]) - int(start["seq"])

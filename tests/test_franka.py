@@ -1,15 +1,11 @@
 """The Franka driver against an emulated robot, through the vendor's own client: what moves, and how well."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.reduction import ForkingPickler
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +16,7 @@ from drivers.emulators.fci.table import emulate
 from drivers.franka import Franka
 from drivers.kinematics import Chain
 from drivers.twin.scene import HOME
-from tests.franka import MS, OTHER, after, alone, healthy, newest, start_moving, target, tell, wait
+from tests.franka import MS, OTHER, after, alone, circle, healthy, lateness, newest, start_moving, target, tell, wait
 
 pytest.importorskip("franky", reason="the extra [hardware] is not installed")
 
@@ -73,9 +69,8 @@ def test_rows_come_in_order_never_from_the_future_and_say_the_robots_time(arm: F
 
 def test_a_reader_that_falls_behind_is_told(arm: Franka) -> None:
     first = newest(arm)
-    wait(lambda: newest(arm)["seq"] > first["seq"] + 4000)
     with pytest.raises(Overrun):
-        arm.read(int(first["t"]))
+        wait(lambda: len(arm.read(int(first["t"]))) > 2000)
 
 
 def test_hold_works_twice_before_entering_and_after_leaving_and_leaving_works_twice(home: str) -> None:
@@ -113,33 +108,6 @@ def test_leaving_while_it_moves_leaves_it_at_rest_and_idle(home: str) -> None:
     assert np.ptp(ask(home, "trace", milliseconds=50)["q"], axis=0).max() < 1e-3
 
 
-def next_tick(arm: Franka, t: int) -> int:
-    """Wait for the first row at ``t`` or later, and return its stamp."""
-    return int(wait(lambda: (row := newest(arm))["t"] >= t and row)["t"])
-
-
-def circle(arm: Franka, seconds: float = 3.0) -> float:
-    """Stream a circle at 0.2 m/s and 50 Hz; return the root mean square distance from it, in metres."""
-    chain, begin = Chain(), newest(arm)
-    q, centre, radius = begin["q"].copy(), begin["tool"].copy(), 0.08
-    first, last = int(begin["t"]), int(begin["t"])
-    sent: list[tuple[int, Any]] = []
-    while last - first < seconds * 1e9:
-        now = next_tick(arm, last + 20 * MS)
-        last, ahead = now, now + 40 * MS
-        s = (ahead - first) / 1e9
-        angle = 0.2 / radius * (s - 0.25 if s > 0.5 else s * s)
-        goal = centre + np.array([radius * (np.cos(angle) - 1), radius * np.sin(angle), 0, 0, 0, 0, 0])
-        q = chain.joints(q, goal)
-        arm.command(target(q, ahead))
-        sent.append((ahead, goal[:3]))
-    rows = arm.read(last - 1500 * MS)
-    stamps, goals = np.array([t for t, _ in sent]), np.array([goal for _, goal in sent])
-    rows = rows[(rows["t"] > stamps[0]) & (rows["t"] < stamps[-1])]
-    wanted = np.column_stack([np.interp(rows["t"], stamps, goals[:, axis]) for axis in range(3)])
-    return float(np.sqrt((np.linalg.norm(rows["tool"][:, :3] - wanted, axis=1) ** 2).mean()))
-
-
 def test_a_circle_streamed_at_50_hz_is_followed_within_millimetres(
     arm: Franka, record_property: Callable[[str, object], None]
 ) -> None:
@@ -157,18 +125,7 @@ def test_an_arm_that_is_soft_at_its_tool_follows_as_well(home: str) -> None:
 
 
 def test_a_target_moves_the_arm_within_some_milliseconds(arm: Franka) -> None:
-    hold = newest(arm)["q"].copy()
-    for _ in range(10):
-        arm.command(target(hold, int(newest(arm)["t"]) + 20 * MS))
-        after(arm, 20)
-    start = newest(arm)
-    arm.command(target(hold + 0.05, int(start["t"]) + 20 * MS))
-
-    def moved() -> list[int]:
-        rows = arm.read(int(start["t"]))
-        return list(rows["seq"][np.abs(rows["q"] - start["q"]).max(axis=1) > 5e-4])
-
-    late = wait(moved)[0] - int(start["seq"])
+    late = lateness(arm)
     tell(f"from a target to a motion of 0.5 mrad, in the robot's time: {late} ms")
     assert late < 120
 
@@ -231,17 +188,23 @@ def test_two_arms_at_two_addresses_do_not_know_each_other(home: str) -> None:
 
 
 def test_another_simulator_of_the_same_robot_is_driven_as_well() -> None:
-    """Cross-check of the protocol: the same driver against franky-sim, written by others. It knows no errors."""
-    pytest.importorskip("franky_sim", reason="franky-sim is not installed")
-    program = shutil.which("franky-sim", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    with subprocess.Popen([program or "franky-sim"], stdout=subprocess.PIPE, text=True) as simulator:
+    """Cross-check of the protocol: the same driver against franky-sim, written by others. It knows no errors.
+
+    It brings half a gigabyte, so it is not installed beside this program, and this is for whoever has it on the PATH.
+    """
+    program = shutil.which("franky-sim")
+    if program is None:
+        pytest.skip("optional: there is no franky-sim on the PATH (pip install franky-sim mujoco, elsewhere)")
+    with subprocess.Popen([program, "--simulator", "mujoco"], stdout=subprocess.PIPE, text=True) as simulator:
         try:
             lines: Iterable[str] = simulator.stdout or []
             host = next(found.group() for line in lines if (found := re.search(r"127(\.\d+){3}", line)))
             with Franka("arm", host, silence=5.0, patience=20.0) as arm:
                 start = newest(arm)
-                arm.command(target(start["q"] + 0.1, int(start["t"]) + 500 * MS))
+                arm.command(target(start["q"] + 0.1, int(start["t"]) + 500 * MS, width=0.04))
                 wait(lambda: np.abs(newest(arm)["q"] - start["q"] - 0.1).max() < 0.02)
+                wait(lambda: newest(arm)["width"] == pytest.approx(0.04, abs=2e-3))
                 arm.hold()
+                assert np.abs(after(arm, 500)["dq"][-1]).max() < 0.02
         finally:
             simulator.terminate()

@@ -5,6 +5,7 @@ a terminal types the same lines: ``{"do": "unplug", "side": "left"}``.
 """
 # ruff: file-ignore[suspicious-subprocess-import, subprocess-without-shell-equals-true] - it starts parts of this program
 
+import contextlib
 import json
 import os
 import select
@@ -84,7 +85,8 @@ class Program:
         with self._lock:
             for line in (self._process.stdin, self._process.stdout):
                 if line is not None:
-                    line.close()
+                    with contextlib.suppress(BrokenPipeError):  # it has ended already
+                        line.close()
         try:
             self._process.wait(ENDING)
         except subprocess.TimeoutExpired:

@@ -35,6 +35,9 @@ Floats = NDArray[np.float64]
 SLACK = 0.05
 """How far ahead of the arm its reference may stay when it holds, in radians: what a load bends it stays bent."""
 
+STILL = 0.05
+"""An arm whose joints are all slower than this stands still, in rad/s."""
+
 LOOK = 0.0005
 """Seconds between two looks for a new state while the arm moves."""
 
@@ -62,6 +65,7 @@ class Link:
         self._holding = True
         self._heard = 0
         self._q: Floats = np.zeros(7)
+        self._dq: Floats = np.zeros(7)
         self._target: tuple[Floats, Floats, float | None] = np.zeros(7), np.zeros(7), None
         self._robot: Any = None
         self._tracker: Any = None
@@ -191,9 +195,8 @@ class Link:
         while not self._leaving.is_set():
             self._asked()
             self._attempt(self._go_on)
-        if self._tracker is not None:
-            self._attempt(self._tracker.stop)
-        self._tracker = self._robot = None
+        self._rest()
+        self._robot = None
 
     def _go_on(self) -> None:
         """Track what is wanted, for one tick."""
@@ -279,11 +282,19 @@ class Link:
         self._connect()
 
     def _rest(self) -> None:
+        """End the motion. An arm that moves is stopped by its own controller, sooner than by what we could send."""
         with self._lock:
             self._wanted, self._holding = "nothing", True
         tracker, self._tracker, self._tracks = self._tracker, None, "nothing"
         if tracker is not None:
-            self._attempt(tracker.stop)
+            self._attempt(tracker.stop if np.abs(self._dq).max() < STILL else self._stop)
+
+    def _stop(self) -> None:
+        import franky
+
+        self._robot.stop()
+        with suppress(franky.ControlException):  # the motion was preempted: that is what was wanted
+            self._robot.join_motion()
 
     def _attempt(self, something: Callable[[], None]) -> None:
         """Do something with the robot; give it up if that fails."""
@@ -355,7 +366,7 @@ class Link:
         received = self._heard = time.monotonic_ns()
         t = self.stamps.stamp(state.time.to_msec(), received)
         with self._lock:
-            self._q = np.array(state.q)
+            self._q, self._dq = np.array(state.q), np.array(state.dq)
             if self._wanted == "nothing":
                 self._target = self._q, pose(state.O_T_EE.matrix), self._target[2]
             q, tool, width = self._target

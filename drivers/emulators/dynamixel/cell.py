@@ -1,7 +1,9 @@
 """The cell of a rehearsal with ALOHA's arms: real time, real serial lines, and a program for each of them."""
 
+import contextlib
 import json
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from drivers.clock import Clock, HostClock
-from drivers.device import Device, DeviceLost
+from drivers.device import Device, DeviceError, DeviceLost
 from drivers.dual import Dual
 from drivers.emulators.program import Program
 from drivers.hosted import Hosted
@@ -46,6 +48,12 @@ class EmulatedAloha:
 
     watchdog: float = 0.08
     """Seconds without a word after which the servos stop by themselves; more for a machine that has much else to do."""
+
+    retries: int = 2
+    """How often a lost answer is asked for again; more for such a machine."""
+
+    pace: float = 1.0
+    """How fast the servos' time passes: at 0.25 such a machine has four times as long for everything."""
 
     folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / f"aloha-{secrets.token_hex(6)}")
     """Where the serial lines are, while the robot is entered."""
@@ -96,8 +104,8 @@ class EmulatedAloha:
 
     def arm(self, side: str) -> Hosted:
         """Return a follower, to be driven from a program of its own."""
-        settings = {"port": self._port("follower", side), "hz": self.robot_hz, "watchdog": self.watchdog, "sink": 0.0}
-        return Hosted(side, "drivers.dynamixel:Follower", settings)
+        how = {"hz": self.robot_hz, "watchdog": self.watchdog, "retries": self.retries, "sink": 0.0}
+        return Hosted(side, "drivers.dynamixel:Follower", {"port": self._port("follower", side)} | how)
 
     def start(self) -> Program:
         """Start the emulator.
@@ -105,8 +113,8 @@ class EmulatedAloha:
         Raises:
             DeviceError: it did not start. The message says why.
         """
-        settings = {"task": self.task, "image": self.image, "camera_hz": self.camera_hz, "watched": self._addresses}
-        where = (str(self.folder), "--pair", json.dumps(settings))
+        settings = {"task": self.task, "image": self.image, "camera_hz": self.camera_hz, "pace": self.pace}
+        where = (str(self.folder), "--pair", json.dumps(settings | {"watched": self._addresses}))
         return Program("the emulated pair", "drivers.emulators.dynamixel", *where)
 
 
@@ -134,7 +142,8 @@ class Arms(Dual):
             emulator.ask("arrange", condition=dict(condition))
         except DeviceLost:
             emulator.ask("arrange", condition=dict(condition))
-            super().__exit__(None, None, None)
+            with contextlib.suppress(DeviceError):  # a fault kept it from being left; it is mended now
+                super().__exit__(None, None, None)
             super().__enter__()
         then, end = time.monotonic_ns(), time.monotonic() + SETTLING
         while time.monotonic() < end:
@@ -146,7 +155,8 @@ class Arms(Dual):
         )
 
     def __enter__(self) -> Self:
-        self._emulator = self._cell.start()
+        if self._emulator is None:
+            self._emulator = self._cell.start()
         try:
             return super().__enter__()
         except BaseException:
@@ -165,3 +175,4 @@ class Arms(Dual):
         emulator, self._emulator = self._emulator, None
         if emulator is not None:
             emulator.close()
+            shutil.rmtree(self._cell.folder, ignore_errors=True)  # there is one if the emulator was killed

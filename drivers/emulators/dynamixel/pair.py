@@ -8,8 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from drivers.clock import HostClock
 from drivers.device import DeviceLost, Overrun
 from drivers.dynamixel import registers as at
@@ -26,11 +24,18 @@ from drivers.urgent import DRAWN, urgently
 WATCH, SHOW = 20_000_000, 10_000_000
 """How often somebody looks whether a bus watchdog has tripped, and whether a camera has a picture, in nanoseconds."""
 
-STANDING = 0.05
-"""A joint that turns slower than this stands, in rad/s."""
-
 HZ = 100.0
 """Rows of the arms' motion, as it is, per second."""
+
+
+class Paced(HostClock):
+    """The host's clock, faster or slower."""
+
+    def __init__(self, pace: float) -> None:
+        self._pace = pace
+
+    def now(self) -> int:
+        return super().now() if self._pace == 1 else round(super().now() * self._pace)
 
 
 def line(folder: Path, which: str) -> Path:
@@ -52,10 +57,13 @@ class Pair:
     image: Sequence[int] = (96, 128)
     camera_hz: float = 10.0
     watched: Mapping[str, str] = field(default_factory=dict)
+    pace: float = 1.0
+    """How fast the robot's time passes: at 0.25 a busy machine has four times as long for everything. Only at 1 is it
+    the host's clock that stamps what is watched."""
 
     def __post_init__(self) -> None:
         self.buses: dict[str, Bus] = {}
-        self._clock = HostClock()
+        self._clock = Paced(self.pace)
         height, width = self.image
         self._image = height, width
         self._world = World(self._clock, self.task, self._image, self.camera_hz, HZ)
@@ -177,7 +185,7 @@ class Pair:
             self._serve(which)
 
     def status(self, which: str) -> dict[str, Any]:
-        """How a follower is: where it stands, what holds, and when, on the host's clock, it last heard and moved.
+        """How a follower is, and how it moved in the last second of the robot's time.
 
         Raises:
             KeyError: there is no such arm.
@@ -186,16 +194,13 @@ class Pair:
         bus.pass_time()
         side = 6 * SIDES.index(which.removeprefix("follower_"))
         rows = self._world.read(ROBOT, self._clock.now() - 1_000_000_000)
-        fast = np.abs(rows["dq"][:, side : side + 6]).max(axis=1)
-        moving = rows["t"][fast > STANDING]
         return {
-            "q": rows["q"][-1, side : side + 6].tolist() if len(rows) else [],
+            "now": self._clock.now(),
+            "t": rows["t"].tolist(),
+            "q": rows["q"][:, side : side + 6].tolist(),
             "torque": [servo.id for servo in bus.servos if servo.get(at.TORQUE)],
             "tripped": [servo.id for servo in bus.servos if servo.get(at.BUS_WATCHDOG) == at.TRIPPED],
             "told": bus.last,
-            "moved": int(moving[-1]) if len(moving) else 0,
-            "fastest": float(fast.max()) if len(rows) else 0.0,
-            "asked": sum(bus.asked.values()),
             "busy": bus.busy,
         }
 

@@ -74,7 +74,8 @@ class Arm(Hosted):
     def __init__(self, host: str, started: bool) -> None:
         super().__init__("arm", "drivers.franka:Franka", {"host": host})
         self._host, self._started = host, started
-        self._emulator: Program | None = None
+        self.emulator: Program | None = None
+        """What stands for the robot, while it was started by this program."""
 
     def put(self, condition: Mapping[str, Any]) -> None:
         """Bring the arm home and the scene in order, and wait until the arm's rows say so."""
@@ -94,8 +95,8 @@ class Arm(Hosted):
         )
 
     def __enter__(self) -> Self:
-        if not self._started:
-            self._emulator = emulate(self._host)
+        if not self._started and self.emulator is None:
+            self.emulator = emulate(self._host)
         try:
             return super().__enter__()
         except BaseException:
@@ -111,7 +112,7 @@ class Arm(Hosted):
             self._stop()
 
     def _stop(self) -> None:
-        emulator, self._emulator = self._emulator, None
+        emulator, self.emulator = self.emulator, None
         if emulator is not None:
             emulator.close()
 
