@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type information
 import numpy as np
 import pytest
 
@@ -10,10 +11,13 @@ from appliance import station
 from appliance.session import sitting
 from collectors import Ended
 from drivers import DeviceError, DeviceLost, Row, Rows
+from drivers.emulators.fci.emulator import Emulator
 from drivers.emulators.realsense import Emulated, admin
 from drivers.hosted import Hosted
 from drivers.realsense import Recording
+from drivers.twin.scene import HOME, build
 from storage import Catalog, Episode, Observation, Task, Wanted
+from tests.loopback import address
 from tests.realsense import HZ, SIZE, before, camera, rows, until
 
 STATION = """
@@ -187,3 +191,39 @@ def test_a_camera_that_comes_back_goes_on_in_another_film(tmp_path: Path) -> Non
         seen.plug()
         rows(device, 5, since + 200_000_000)
     assert sorted(path.name for path in tmp_path.iterdir())[-2:] == ["front.2.db3", "front.db3"]
+
+
+def test_a_camera_sees_an_emulated_frankas_table_in_colour_and_depth() -> None:
+    """The distances of the depth are those of the scene: where the picture's middle looks at, a ray meets the table."""
+    host = address(3)
+    with Emulator(host, table=True, lockstep=False), Emulated("front", "table", (96, 128), table=host) as device:
+        until(lambda: bool((device.read(0)["depth"] > 0).any(axis=(1, 2)).any()), "a view")
+        row = device.read(0)[-1]
+        lens = device.described["colour"]
+    model = build((96, 128))
+    data = mujoco.MjData(model)
+    data.qpos[: len(HOME)] = HOME
+    mujoco.mj_forward(model, data)
+    view = data.cam_xmat[model.camera("front").id].reshape(3, 3)
+    for v, u in ((70, 30), (80, 100), (90, 10)):
+        ray = view @ [(u + 0.5 - lens["ppx"]) / lens["fx"], -(v + 0.5 - lens["ppy"]) / lens["fy"], -1.0]
+        length = np.linalg.norm(ray)
+        away = mujoco.mj_ray(
+            model,
+            data,
+            data.cam_xpos[model.camera("front").id],
+            ray / length,
+            np.array([1, 1, 1, 0, 0, 0], np.uint8),
+            1,
+            -1,
+            np.zeros(1, np.int32),
+        )
+        assert row["depth"][v, u] == pytest.approx(1e3 * away / length, abs=2)
+    assert row["rgb"].std() > 10
+
+
+def test_a_table_has_its_own_cameras() -> None:
+    with pytest.raises(DeviceError, match=r"the cameras front, wrist, not 'side'"):
+        Emulated("side", "table", SIZE, table="127.0.0.2").__enter__()
+    with pytest.raises(DeviceError, match="nobody publishes it"):
+        Emulated("front", "table", SIZE, table="127.0.0.77").__enter__()

@@ -34,17 +34,35 @@ class Painter:
         """
         return self._thread.submit(self._draw, camera, scenes).result()
 
+    def look(self, camera: str, scene: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return the picture (height, width, 3) of one scene, and how far each pixel is along the view, in metres.
+
+        Raises:
+            DeviceLost: this machine lacks the libraries to draw with.
+        """
+        return self._thread.submit(self._look, camera, scene).result()
+
     def close(self) -> None:
         """Stop drawing for good and free the memory."""
         self._thread.submit(self._put_away).result()
         self._thread.shutdown()
 
-    def _draw(self, camera: str, scenes: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def _look(self, camera: str, scene: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        far = np.empty(self._image, np.float32)
+        picture = np.empty((*self._image, 3), np.uint8)
+        self._held().draw(camera, scene, picture, far)
+        return picture, far
+
+    def _held(self) -> "_Brush":
         if self._brush is None:
             self._brush = _Brush(self._model, self._image)
+        return self._brush
+
+    def _draw(self, camera: str, scenes: NDArray[np.float64]) -> NDArray[np.uint8]:
+        brush = self._held()
         pictures = np.empty((len(scenes), *self._image, 3), np.uint8)
         for scene, picture in zip(scenes, pictures, strict=True):
-            self._brush.draw(camera, scene, picture)
+            brush.draw(camera, scene, picture)
         return pictures
 
     def _put_away(self) -> None:
@@ -72,7 +90,13 @@ class _Brush:
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
 
-    def draw(self, camera: str, scene: NDArray[np.float64], picture: NDArray[np.uint8]) -> None:
+    def draw(
+        self,
+        camera: str,
+        scene: NDArray[np.float64],
+        picture: NDArray[np.uint8],
+        far: NDArray[np.float32] | None = None,
+    ) -> None:
         self._data.qpos[:] = scene
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
@@ -80,8 +104,13 @@ class _Brush:
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._camera, everything, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._target)
-        mujoco.mjr_readPixels(picture, None, self._rect, self._target)
+        mujoco.mjr_readPixels(picture, far, self._rect, self._target)
         picture[:] = picture[::-1].copy()
+        if far is not None:
+            # What is read is 0 at the near plane, 1 at the far one, and even in one over the distance.
+            extent, planes = self._model.stat.extent, self._model.vis.map
+            near, last = planes.znear * extent, planes.zfar * extent
+            far[:] = near * last / (last - far[::-1] * (last - near))
 
     def close(self) -> None:
         self._target.free()

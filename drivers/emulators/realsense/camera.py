@@ -89,6 +89,9 @@ class EmulatedCamera:
     apart: float = 0.0
     """How far right of the depth sensor colour is seen from, in metres."""
 
+    focal: float = 0.0
+    """Focal length in pixels; 0 for that of a D435."""
+
     def __post_init__(self) -> None:
         self.taken: dict[int, int] = {}
         """Frame number and the moment on the host's clock in the middle of its exposure."""

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from drivers.device import Rows
 from drivers.emulators.realsense import admin
 from drivers.emulators.realsense.camera import EmulatedCamera, Picture
 from drivers.realsense import RealSense
+
+if TYPE_CHECKING:
+    from drivers.emulators.realsense.twin import View
 
 
 @dataclass
@@ -40,7 +43,10 @@ class Emulated:
     """Whose clock stamps its frames: its own, this machine's at arrival, or its own translated to this machine's."""
 
     picture: Picture | None = None
-    """What it sees; else a pattern that moves."""
+    """What it sees; else, without a ``table``, a pattern that moves."""
+
+    table: str = ""
+    """Host of an emulated Franka: the camera is then the one of its ``name``, ``front`` or ``wrist``, at its table."""
 
     __pydantic_config__: ClassVar[Any] = {"arbitrary_types_allowed": True}
 
@@ -56,7 +62,15 @@ class Emulated:
     @cached_property
     def camera(self) -> EmulatedCamera:
         """The camera, for a rehearsal to have things go wrong with."""
-        return EmulatedCamera(self.serial, self.picture, self.rgb, self.hz, domain=self.stamps)
+        return EmulatedCamera(self.serial, self._view or self.picture, self.rgb, self.hz, domain=self.stamps)
+
+    @cached_property
+    def _view(self) -> "View | None":
+        if not self.table:
+            return None
+        from drivers.emulators.realsense.twin import View
+
+        return View(self.name, self.rgb, self.table)
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -87,6 +101,9 @@ class Emulated:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
+            if self._view is not None:
+                stack.enter_context(self._view)
+                self.camera.focal = self._view.focal
             stack.enter_context(self.camera)
             stack.enter_context(admin.listening(self.camera))
             stack.enter_context(self._device)

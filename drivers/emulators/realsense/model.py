@@ -97,7 +97,7 @@ class Device:
         height, width = camera.rgb
         lens = rs.intrinsics()
         lens.width, lens.height, lens.ppx, lens.ppy = width, height, width / 2, height / 2
-        lens.fx = lens.fy = FOCAL * width
+        lens.fx = lens.fy = camera.focal or FOCAL * width
         lens.model, lens.coeffs = rs.distortion.brown_conrady, [0.0] * 5
         mode = rs.video_stream()
         mode.type, mode.index, mode.uid = stream, 0, size
