@@ -202,7 +202,7 @@ class _Take:
 
     def _dropped(self, name: str, arm: int, row: int, stage: str) -> _Event:
         """S3 to S5: an object fell. Hands that open before another has closed are out of step."""
-        before, after = self._ago(0.2, row), min(self.last, row + self.last - self._ago(0.2))
+        before, after = self._ago(0.2, row), self._ago(-0.2, row)
         opened = self.width[before : after + 1, arm].max() >= self.width[before, arm] + self.rules.opened
         code = "KIN" if opened and self.width[row, 1 - arm] > self.rules.closed else "DROP"
         return _Event(stage, code, row, {"object": name, "opened": bool(opened)})
@@ -308,7 +308,7 @@ class _Take:
         return round(float(self.t[row] - self.t[0]) / NS, 3)
 
     def _ago(self, seconds: float, row: int | None = None) -> int:
-        """The last row not later than some seconds before a row, or before the end."""
+        """The last row not later than some seconds before a row, or before the end; or after it, for less than 0."""
         then = self.t[self.last if row is None else row] - round(seconds * NS)
         return max(0, int(np.searchsorted(self.t, then, side="right")) - 1)
 
