@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from drivers import Clock, Row
+from drivers import Clock, Row, StepClock
 from drivers.dynamixel import Follower, Leader
 from drivers.dynamixel import registers as at
 from drivers.emulators.dynamixel import Bus, follower, leader, plug
@@ -44,3 +44,10 @@ def positions(bus: Bus) -> list[float]:
     """Where the joints are, whatever the servos say."""
     bus.pass_time()
     return [bus[id_].joint.feel(id_).position for id_ in (1, 2, 4, 6, 7, 8, 9)]
+
+
+def moved(robot: Follower, clock: StepClock, seconds: float, speed: float = 0.5) -> None:
+    """Lead the arm upwards from zero at 50 Hz."""
+    for _ in range(round(seconds * 50)):
+        robot.command(target(np.full(6, speed * (clock.now() / 1e9))))
+        clock.sleep_until(clock.now() + 20 * MS)
