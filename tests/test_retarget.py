@@ -122,6 +122,7 @@ SPOILT: list[tuple[str, Any]] = [
     ("valid", 0),
     ("grip", np.nan),
     ("grip", 0.0),
+    ("grip", (np.nan, 0, 0, 0, 0, 0, 1)),
 ]
 
 
@@ -195,6 +196,16 @@ def test_the_tool_is_no_faster_than_allowed_and_catches_up() -> None:
     assert sitting.grasp.limited
     sitting.go(0.0, 0.0, -0.2, ticks=30)
     assert sitting.tool[0] - HOME[0] == pytest.approx(0.2, abs=1e-6)
+
+
+def test_a_tick_that_comes_late_moves_no_further_than_a_tenth_of_a_second() -> None:
+    sitting = Sitting()
+    sitting.say(row(0))
+    sitting.go(0.0, 0.0, -0.2, ticks=10)
+    before = sitting.tool[0]
+    sitting.now += 900 * MS
+    sitting.say(row(0, (0.0, 0.0, -0.2)))
+    assert sitting.tool[0] - before == pytest.approx(0.25 * 0.1, abs=1e-6)
 
 
 def test_a_tick_without_a_new_row_goes_on_to_where_the_last_one_led() -> None:
