@@ -1,68 +1,21 @@
 """Training sees exactly what the agent sees, never what came later, and says when there is nothing to see."""
 
-import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from drivers import Rows, row_type, sensed
-from learners import NoData, Senses, Windows
+from learners import NoData, Windows
 from learners.body import ONE_ARM
-from learners.data import Batch, next_keys
-from learners.loading import fetched, loader
+from learners.data import next_keys
 from learners.transforms import VIEWS, axes
-from storage import Episode, Jpeg, Observation, Stale
-from storage.pictures import Pictures, cached
-from tests.lessons import INSTRUCTION, SECOND, arm_rows, camera_rows, record, squares
+from storage import Episode, Observation, Stale
+from tests.lessons import INSTRUCTION, SECOND, record, squares
 from tests.takes import Take
-
-SENSES = Senses(("front", "wrist"), image=16, history=4, spacing=0.05)
-MS = 1_000_000
-STEPS = 5
-
-
-def stamps(start: float, end: float, hz: float) -> NDArray[np.int64]:
-    """Moments in nanoseconds, from seconds."""
-    return np.arange(round(start * SECOND), round(end * SECOND), round(SECOND / hz))
-
-
-def devices(seconds: float = 2.0, seed: int = 0) -> tuple[Rows, dict[str, Rows]]:
-    """An arm at 100 Hz and two cameras with rates of their own, none of them in step."""
-    arm = arm_rows(stamps(1.0, 1.0 + seconds, 100), seed)
-    front = camera_rows(stamps(1.013, 1.0 + seconds, 30), seed + 1)
-    return arm, {"front": front, "wrist": camera_rows(stamps(1.031, 1.0 + seconds, 17), seed + 2)}
-
-
-def delayed(rows: Rows, nanoseconds: int) -> Rows:
-    """The same rows, each received so long after it was measured."""
-    kind, names = rows.dtype, rows.dtype.names or ()
-    later: Rows = np.zeros(len(rows), sensed(*((name, kind[name].base, kind[name].shape) for name in names[1:])))
-    for name in names:
-        later[name] = rows[name]
-    later["received"] = rows["t"] + nanoseconds
-    return later
-
-
-def first_moment(arm: Rows, cameras: dict[str, Rows]) -> int:
-    """When everything has been seen."""
-    return max(int(rows["t"][0]) for rows in (arm, *cameras.values()))
-
-
-def cut(paths: Sequence[Path], senses: Senses = SENSES, hz: float = 50, view: str = "tool") -> Windows:
-    episodes = [Episode(path) for path in paths]
-    return Windows.of(episodes, [f"{INSTRUCTION} {i}" for i in range(len(paths))], senses, VIEWS[view], hz, STEPS)
-
-
-def inputs(data: Windows, index: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    batch = data.batch(np.atleast_1d(np.asarray(index)))
-    return batch.images, batch.state
+from tests.windowed import MS, SENSES, STEPS, cut, delayed, devices, first_moment, inputs, same
 
 
 def test_a_window_is_bit_for_bit_what_the_agent_saw_at_that_tick(tmp_path: Path) -> None:
@@ -244,22 +197,6 @@ def test_a_split_is_the_same_for_the_same_seed_and_another_for_another() -> None
     assert len({tuple(data.split(0.3, seed)[1]) for seed in range(5)}) > 1
 
 
-def test_a_frame_is_made_smaller_by_averaging_the_pixels_it_covers() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), dtype="u1")
-    small = replace(SENSES, image=16).fit(list(frames))
-    expected = frames.reshape(3, 16, 2, 16, 3, 3).mean((2, 4))
-    assert np.abs(small - expected).max() <= 0.5
-    one = np.zeros((1, 32, 32, 3), "u1")
-    one[0, 5, 5] = 200
-    assert replace(SENSES, image=8).fit(list(one)).sum() in (36, 39), "a small thing was lost"
-
-
-def test_a_frame_of_the_right_size_is_left_alone() -> None:
-    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype="u1")
-    np.testing.assert_array_equal(SENSES.fit(list(frames)), frames)
-    np.testing.assert_array_equal(replace(SENSES, image=None).fit(list(frames[:, :9])), frames[:, :9])
-
-
 def test_without_cameras_there_are_states_alone(tmp_path: Path) -> None:
     data = cut([record(tmp_path, *devices()).path], replace(SENSES, cameras=()))
     images, state = inputs(data, np.arange(4))
@@ -319,52 +256,6 @@ def test_a_short_silence_is_bridged() -> None:
     np.testing.assert_array_equal(pose["tool"][0], arm["tool"][-1])
 
 
-@pytest.mark.parametrize("size", [16, 12, 20, 48, None])
-def test_frames_kept_exactly_look_the_same_live_and_in_training_at_every_size(size: int | None, tmp_path: Path) -> None:
-    senses = replace(SENSES, image=size)
-    arm, cameras = devices()
-    episode = Episode(record(tmp_path, arm, cameras, np.array([2 * SECOND])).path)
-    seen = next(episode.replay(memory=64))
-    data = cut([episode.path], senses, hz=1000)
-    number = (2 * SECOND - first_moment(arm, cameras)) // MS
-    assert torch.equal(inputs(data, number)[0], senses.live(seen)[0])
-
-
-def test_a_jpeg_differs_from_what_was_seen_live_by_little(tmp_path: Path) -> None:
-    """Soft shapes with the noise of a sensor: made smaller, they differ by less than JPEG itself loses."""
-    random = np.random.default_rng(0)
-    y, x = np.mgrid[:96, :128]
-    waves = [128 + 90 * np.sin(x / a + y / b + c) for a, b, c in ((9, 14, 0), (23, 8, 1), (15, 31, 2))]
-    shown = np.clip(np.stack(waves, -1) + random.normal(0, 2, (96, 128, 3)), 0, 255).astype("u1")
-    arm, cameras = devices()
-    camera = np.zeros(len(cameras["front"]), row_type(("rgb", "u1", (96, 128, 3))))
-    camera["t"], camera["rgb"] = cameras["front"]["t"], shown
-    senses = replace(SENSES, cameras=("front",), image=40)
-    paths = [record(tmp_path, arm, {"front": camera}, codec=Jpeg()).path]
-    data = cut(paths, senses)
-    live = senses.fit([shown])[0].transpose(2, 0, 1).astype(int)
-    off = np.abs(inputs(data, 0)[0][0, 0].numpy() - live)
-    lost = np.abs(
-        inputs(cut(paths, replace(senses, image=None)), 0)[0][0, 0].numpy().transpose(1, 2, 0) - shown.astype(int)
-    )
-    assert 0.5 < off.mean() < 1.5 < lost.mean()
-    assert np.percentile(off, 99) <= 6
-
-
-def test_pictures_are_unpacked_only_when_a_batch_asks_for_them(tmp_path: Path) -> None:
-    """Frames that are no pictures any more do not disturb the cutting; the batch that needs one says so."""
-    arm, cameras = devices()
-    path = record(tmp_path, arm, cameras).path
-    footer = 16 * len(cameras["front"]) + 4
-    whole = next(file for file in (path / "front" / "rgb" / "c").rglob("0") if file.is_file())
-    content = whole.read_bytes()
-    whole.write_bytes(bytes(len(content) - footer) + content[-footer:])
-    data = cut([path])
-    for workers in (0, 2):
-        with pytest.raises(Exception, match=r"(?i)zstd"):
-            next(loader(data, 4, 0, workers))
-
-
 def test_a_trimmed_episode_gives_windows_of_what_is_kept(tmp_path: Path) -> None:
     arm, cameras = devices(3.0)
     path = record(tmp_path, arm, cameras).path
@@ -381,168 +272,9 @@ def test_a_trimmed_episode_gives_windows_of_what_is_kept(tmp_path: Path) -> None
     same(data.batch(every), alone.batch(every))
 
 
-def same(one: Batch, another: Batch) -> None:
-    """Two batches, bit for bit, but for the instructions."""
-    for name, value in vars(one).items():
-        other = getattr(another, name)
-        if isinstance(value, torch.Tensor):
-            assert torch.equal(value, other), name
-        elif name != "instructions":
-            assert value == other, name
-
-
-def test_the_frame_a_while_ahead_is_the_one_seen_then_and_the_last_when_it_is_over(tmp_path: Path) -> None:
-    arm, cameras = devices()
-    path = record(tmp_path, arm, cameras).path
-    data, plain = cut([path], replace(SENSES, ahead=0.5), hz=10), cut([path], hz=10)
-    every = np.arange(len(data))
-    seen, known = data.batch(every), plain.batch(every)
-    assert torch.equal(seen.images, known.images)
-    assert known.later is None
-    assert seen.later is not None
-    assert seen.later_past_end is not None
-    assert torch.equal(seen.later[:-5], seen.images[5:])
-    at = first_moment(arm, cameras) + every * (SECOND // 10)
-    np.testing.assert_array_equal(seen.later_past_end, at + SECOND // 2 > arm["t"][-1])
-    past = seen.later[seen.later_past_end]
-    assert 4 <= len(past) <= 6
-    assert torch.equal(past, past[-1:].expand_as(past))
-    last = Observation(int(arm["t"][-1]), {"arm": arm, **cameras})
-    assert torch.equal(past[0], SENSES.live(last)[0][0])
-
-
 def test_a_silence_in_an_episode_is_told_with_its_name(tmp_path: Path) -> None:
     arm, cameras = devices()
     silent = arm[(arm["t"] < 2 * SECOND) | (arm["t"] > 2 * SECOND + 300 * MS)]
     path = record(tmp_path, silent, cameras).path
     with pytest.raises(NoData, match=rf"{path.name}: nothing within 250000000 ns before .*; trim it or retire it"):
         cut([path])
-
-
-def test_cameras_of_different_sizes_need_one_to_be_brought_to(tmp_path: Path) -> None:
-    arm, cameras = devices()
-    small = np.zeros(len(cameras["wrist"]), row_type(("rgb", "u1", (8, 8, 3))))
-    small["t"] = cameras["wrist"]["t"]
-    path = record(tmp_path, arm, cameras | {"wrist": small}).path
-    assert inputs(cut([path]), 0)[0].shape == (1, 2, 3, 16, 16)
-    with pytest.raises(NoData, match=r"cameras give pictures of \[\(8, 8, 3\), \(24, 40, 3\)\]; ask for one size"):
-        cut([path], replace(SENSES, image=None))
-
-
-def test_a_cache_gives_the_same_windows_and_keeps_only_what_they_show(tmp_path: Path) -> None:
-    each = [record(tmp_path / str(i), *devices(1.0, seed=10 * i)).path for i in range(3)]
-    kept: dict[str, int] = {}
-
-    def pixels(camera: str, pictures: Pictures) -> Any:
-        kept[camera] = len(pictures)
-        return cached(tmp_path / "cache", camera, pictures)
-
-    plain = cut(each, hz=5)
-    data = Windows.of([Episode(p) for p in each], [""] * 3, SENSES, VIEWS["tool"], 5, STEPS, pixels=pixels)
-    every = np.arange(len(data))[::-1]
-    same(data.batch(every), plain.batch(every))
-    assert kept == {"front": len(data), "wrist": len(data)}, "30 frames a second, of which 5 are seen"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Windows:
-    return cut([record(tmp_path / str(i), *devices(1.0, seed=10 * i)).path for i in range(3)], hz=10)
-
-
-def numbered(data: Windows) -> Windows:
-    """The same windows, whose key frames tell their numbers."""
-    return replace(data, key=np.arange(len(data), dtype="f4")[:, None].repeat(9, 1))
-
-
-@pytest.mark.parametrize("workers", [0, 1, 3])
-def test_every_window_comes_once_in_a_pass_whatever_the_number_of_workers(workers: int, data: Windows) -> None:
-    assert len(data) == 30
-    for batch in (3, 10):
-        batches = loader(numbered(data), batch, 5, workers)
-        passes = [
-            np.concatenate([each.key[:, 0].numpy() for each in islice(batches, 30 // batch)]).astype(int)
-            for _ in range(3)
-        ]
-        assert [sorted(each) for each in passes] == [list(range(30))] * 3
-        assert len({tuple(each) for each in passes}) == 3
-        batches.close()
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_workers_change_neither_the_order_nor_a_byte(workers: int, data: Windows) -> None:
-    alone, helped = loader(data, 4, 7, steps=20), loader(data, 4, 7, workers, steps=20)
-    for one, another in zip(alone, helped, strict=True):
-        same(one, another)
-        assert one.instructions == another.instructions
-
-
-def test_a_pass_that_does_not_fill_its_last_batch_shows_no_window_twice(data: Windows) -> None:
-    seen = [int(number) for each in loader(numbered(data), 4, 0, steps=7) for number in each.key[:, 0]]
-    assert len(seen) == len(set(seen)) == 28
-
-
-def test_another_seed_is_another_order_and_the_same_one_the_same(data: Windows) -> None:
-    def drawn(seed: int) -> list[float]:
-        return [float(number) for each in loader(numbered(data), 9, seed, steps=3) for number in each.key[:, 0]]
-
-    assert drawn(1) == drawn(1) != drawn(2)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_whoever_begins_later_sees_what_would_have_come(workers: int, data: Windows) -> None:
-    whole = list(loader(data, 4, 3, steps=17))
-    for one, another in zip(whole[10:], loader(data, 4, 3, workers, first=10, steps=17), strict=True):
-        same(one, another)
-
-
-def test_only_some_windows_and_only_a_share_of_each_batch(data: Windows) -> None:
-    learn = np.arange(5, 25)
-    halves = [loader(numbered(data), 4, 3, learn=learn, share=slice(place, None, 2), steps=5) for place in range(2)]
-    seen = [sorted(int(n) for each in half for n in each.key[:, 0]) for half in halves]
-    assert [len(each) for each in seen] == [10, 10]
-    assert sorted(seen[0] + seen[1]) == learn.tolist()
-
-
-def test_leaving_early_leaves_neither_thread_nor_process(data: Windows) -> None:
-    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
-    before = threading.enumerate(), children.read_text()
-    batches = loader(data, 4, 0, 3)
-    next(batches)
-    assert len(threading.enumerate()) > len(before[0])
-    batches.close()
-    assert (threading.enumerate(), children.read_text()) == before
-
-
-def test_only_a_few_batches_are_prepared_ahead(data: Windows) -> None:
-    asked: list[int] = []
-
-    def picks() -> Iterator[NDArray[np.intp]]:
-        for number in range(30):
-            asked.append(number)
-            yield np.array([number])
-
-    batches = fetched(data, picks(), workers=2)
-    for number in range(1, 4):
-        next(batches)
-        assert len(asked) == number + 4
-    batches.close()
-
-
-def test_leaving_does_not_wait_for_what_nobody_began(data: Windows) -> None:
-    asked: list[int] = []
-    go = threading.Event()
-
-    class Slow(Windows):
-        def batch(self, index: NDArray[np.intp]) -> Batch:
-            asked.append(len(index))
-            if len(asked) > 1:
-                go.wait()
-            return super().batch(index)
-
-    batches = loader(Slow(**vars(data)), 2, 0, 1)
-    next(batches)
-    timer = threading.Timer(0.2, go.set)
-    timer.start()
-    batches.close()
-    timer.join()
-    assert len(asked) <= 2
