@@ -153,7 +153,7 @@ class Follower:
     def hold(self) -> None:
         """Stop the arm where it can stop. The fingers finish their move: what is held stays held."""
         with self._lock:
-            if self._pump.running and not self._resting:
+            if self._pump.running:
                 self._stop()
 
     def rest(self) -> None:
