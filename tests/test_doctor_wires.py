@@ -102,26 +102,48 @@ def listen(stack: ExitStack, host: str, *ports: int) -> None:
         server.listen()
 
 
-def test_a_controller_that_takes_commands_is_fine(listening: ExitStack) -> None:
+def test_a_controller_that_takes_commands_is_fine(listening: ExitStack, tmp_path: Path) -> None:
     listen(listening, "127.31.0.1", wires.FCI, wires.HAND)
-    assert one(wires.controller("arm", "127.31.0.1", hand=True)).level is Level.OK
+    assert one(wires.controller("arm", "127.31.0.1", hand=True, root=tmp_path)).level is Level.OK
 
 
-def test_a_controller_without_fci_is_told_from_one_that_is_off(listening: ExitStack) -> None:
+def test_a_controller_without_fci_is_told_from_one_that_is_off(listening: ExitStack, tmp_path: Path) -> None:
     listen(listening, "127.31.0.2", 8123)
-    asleep = one(wires.controller("arm", "127.31.0.2", hand=True, desk=8123))
+    asleep = one(wires.controller("arm", "127.31.0.2", hand=True, root=tmp_path, desk=8123))
     assert asleep.level is Level.BAD
     assert "activate FCI" in asleep.fix
-    off = one(wires.controller("arm", "127.31.0.3", hand=True, desk=8123))
+    off = one(wires.controller("arm", "127.31.0.3", hand=True, root=tmp_path, desk=8123))
     assert off.level is Level.BAD
     assert "LAN port" in off.fix
     assert "127.31.0.1/24" in off.fix
 
 
-def test_a_hand_that_is_not_there_matters_only_where_one_is_mounted(listening: ExitStack) -> None:
+def test_a_hand_that_is_not_there_matters_only_where_one_is_mounted(listening: ExitStack, tmp_path: Path) -> None:
     listen(listening, "127.31.0.4", wires.FCI)
-    assert one(wires.controller("arm", "127.31.0.4", hand=True)).level is Level.BAD
-    assert one(wires.controller("arm", "127.31.0.4", hand=False)).level is Level.OK
+    assert one(wires.controller("arm", "127.31.0.4", hand=True, root=tmp_path)).level is Level.BAD
+    assert one(wires.controller("arm", "127.31.0.4", hand=False, root=tmp_path)).level is Level.OK
+
+
+ROUTES = """Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
+eth0 00000000 0100A8C0 0003 0 0 0 00000000 0 0 0
+eth0 0000A8C0 00000000 0001 0 0 0 00FFFFFF 0 0 0
+eth1 00{} 00000000 0001 0 0 0 00FFFFFF 0 0 0"""
+"""A way to everywhere through 192.168.0.1, and two nets of this machine's own."""
+
+
+def test_a_controller_behind_a_router_is_too_far(listening: ExitStack, tmp_path: Path) -> None:
+    """The table of routes is false: in it 127.31.0.0/24 is a net like any other, and then it is not."""
+    listen(listening, "127.31.0.6", wires.FCI)
+    lay(tmp_path, {"proc/net/route": ROUTES.format("001F7F")})
+    assert one(wires.controller("arm", "127.31.0.6", hand=False, root=tmp_path)).level is Level.OK
+    far = ROUTES.replace("eth0 00000000 0100A8C0", "eth0 00001F7F 0100A8C0").replace(
+        "0 0 0 00000000 0", "0 0 0 0000FFFF 0"
+    )
+    lay(tmp_path, {"proc/net/route": far.format("0010AC")})
+    found = one(wires.controller("arm", "127.31.0.6", hand=False, root=tmp_path))
+    assert found.level is Level.WARN
+    assert "router (192.168.0.1)" in found.what
+    assert "127.31.0.1" in found.fix
 
 
 def test_a_taken_port_is_told_with_how_to_find_its_owner(listening: ExitStack) -> None:

@@ -98,7 +98,9 @@ def _devices(home: Home, which: str, station: Station, entries: tuple[Named, ...
             yield Check(f"port of {one.name}", partial(wires.port, one.name, one.settings["port"], root))
         if one.of("drivers.franka") and "host" in one.settings:
             hand = bool(one.settings.get("hand", True))
-            yield Check(f"controller of {one.name}", partial(wires.controller, one.name, one.settings["host"], hand))
+            yield Check(
+                f"controller of {one.name}", partial(wires.controller, one.name, one.settings["host"], hand, root)
+            )
         if one.of("drivers.openxr"):
             environment, here = dict(os.environ), str(Path.home())
             yield Check("OpenXR runtime", partial(wires.runtime, root, environment, here))

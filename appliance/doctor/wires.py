@@ -1,6 +1,7 @@
 """What the station's devices hang on: serial ports, the controller's network, the headset's runtime, free ports."""
 
 import fcntl
+import ipaddress
 import json
 import os
 import socket
@@ -92,7 +93,7 @@ def _serial(device: Path) -> str:
     return next((found for folder in (*linked, *above) if (found := text(folder / "serial"))), "")
 
 
-def controller(name: str, host: str, hand: bool, desk: int = DESK, patience: float = 1.0) -> list[Finding]:
+def controller(name: str, host: str, hand: bool, root: Path, desk: int = DESK, patience: float = 1.0) -> list[Finding]:
     """See whether a Franka's controller answers, and whether it takes commands."""
     about = f"controller of {name}"
     took = _answers(host, FCI, patience)
@@ -108,6 +109,9 @@ def controller(name: str, host: str, hand: bool, desk: int = DESK, patience: flo
     if hand and _answers(host, HAND, patience) is None:
         fix = f"Open https://{host}, Settings, End Effector: Franka Hand, initialise it; or set hand = false"
         return [bad(about, f"{host} takes commands, its hand does not (port {HAND})", fix)]
+    if gateway := _gateway(host, root):
+        fix = f"Connect this computer straight to the controller, with an address of its net, e.g. {_beside(host)}"
+        return [warn(about, f"{host} is reached through a router ({gateway}); an answer has to come within 1 ms", fix)]
     return [fine(about, f"{host} takes commands, and answered after {took * 1e3:.1f} ms")]
 
 
@@ -119,6 +123,25 @@ def _answers(host: str, port: int, patience: float) -> float | None:
             return time.monotonic() - began
     except OSError:
         return None
+
+
+def _gateway(host: str, root: Path) -> str:
+    """The router on the way to an address; empty when it is in a net of this machine, or nobody knows."""
+    try:
+        there = int(ipaddress.IPv4Address(socket.gethostbyname(host)))
+    except OSError:
+        return ""
+    ways = [(0xFF000000, 127 << 24, 0)]
+    for line in text(root / "proc/net/route").splitlines()[1:]:
+        _, to, through, _, _, _, _, mask, *_ = line.split()
+        ways.append((_swapped(mask), _swapped(to), _swapped(through)))
+    router = max(((net, by) for net, at, by in ways if there & net == at), default=(0, 0))[1]
+    return str(ipaddress.IPv4Address(router)) if router else ""
+
+
+def _swapped(number: str) -> int:
+    """An address as the kernel's table of routes writes it: its bytes backwards."""
+    return int.from_bytes(bytes.fromhex(number), "little")
 
 
 def _beside(host: str) -> str:
