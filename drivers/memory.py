@@ -63,8 +63,8 @@ class Memory:
             Overrun: some of them are gone.
         """
         while True:
-            written, gone = int(self._counts[WRITTEN]), int(self._counts[CLAIMED]) - self._capacity
-            oldest = max(0, gone)
+            written = int(self._counts[WRITTEN])
+            oldest = min(written, max(0, int(self._counts[CLAIMED]) - self._capacity))
             first = oldest + bisect_right(range(oldest, written), t, key=self._stamp)
             rows: Rows = np.empty(written - first, self.rows.dtype)
             for place, part in _pieces(first, len(rows), self._capacity):
