@@ -112,6 +112,28 @@ def test_a_lost_answer_is_asked_for_again_and_counted(clock: StepClock) -> None:
     assert (np.diff(rows["seq"]) == 1).all()
 
 
+@pytest.mark.parametrize("beat", range(1, 4))
+def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_ones(clock: StepClock, beat: int) -> None:
+    robot, bus = arm(clock)
+    with robot:
+        moved(robot, clock, 0.2)
+        exchange = bus.exchange
+
+        def busy(data: bytes, baud: int) -> list[bytes]:
+            nonlocal beat
+            beat -= 1
+            bus.faults.late = int(beat == 0)
+            return exchange(data, baud)
+
+        bus.exchange = busy  # type: ignore[method-assign]  # which question it is has to be counted
+        moved(robot, clock, 0.2)
+        rows = robot.read(0)
+    assert rows["retries"].sum() <= 2
+    assert rows["q"] == pytest.approx(np.maximum.accumulate(rows["q"]), abs=2e-3)
+    assert (rows["temperature"] == 32).all()
+    assert (np.diff(rows["seq"]) == 1).all()
+
+
 FAULTS: dict[str, Callable[[Bus], object]] = {
     "left: servo 4 no longer answers, others do": lambda bus: bus.kill(4),
     "left: servos 2, 3 no longer answer": lambda bus: bus.kill(2, 3),

@@ -116,7 +116,8 @@ class Bus:
 
         def ask() -> tuple[int, tuple[list[int], int]]:
             data, code, error = self._packets.readTxRx(self._port, id_, start, length)
-            return code, (data, error)
+            late = code == 0 and not error & ~ALERT and len(data) != length  # it answers what was asked before
+            return -1 if late else code, (data, error)
 
         data, error = self._asked(ask, f"servo {id_}")
         return self._answer(id_, data, error, length, f"read {length} bytes from address {start}")

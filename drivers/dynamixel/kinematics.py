@@ -59,7 +59,8 @@ class Chain:
 
         Joint limits are kept. A pose out of reach gives the closest the search came.
         """
-        q = best = np.clip(np.asarray(near, np.float64), self.low, self.high)
+        q: Floats = np.clip(np.asarray(near, np.float64), self.low, self.high)
+        best = q
         want, closest, caution = _rotation(np.asarray(tool[3:], np.float64)), np.inf, 1.0
         jacobian, error = np.empty((6, 6)), np.empty(6)
         for _ in range(self.steps):
