@@ -137,7 +137,7 @@ def test_streams_of_one_camera_are_as_far_apart_as_it_says_whatever_their_way_to
         assert colour.follow(Shot(k, own, HARDWARE, 0.0, now + 5 * MS, WALL))
         if k > 0:
             assert depth.follow(Shot(k - 1, (own - 33) % (WRAP / 1e3), HARDWARE, 0.0, now + 6 * MS, WALL))
-            assert colour.t - depth.t == pytest.approx(33 * MS, abs=1000)
+            assert colour.own - depth.own == pytest.approx(33 * MS, abs=1000)
 
 
 def test_every_frame_is_in_one_pair_at_most() -> None:

@@ -133,7 +133,7 @@ class Link:
         taken = Taken(frame, seen, track.seq, track.t)
         if len(self._tracks) == 1:
             self._push(taken)
-        elif pair := self._pairs.match(stream, track.t, taken):
+        elif pair := self._pairs.match(stream, track.own, taken):
             self._push(pair[COLOUR], pair[DEPTH], opened.depths)
 
     def _push(self, colour: "Taken", depth: "Taken | None" = None, depths: Depths | None = None) -> None:

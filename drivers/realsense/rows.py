@@ -78,8 +78,8 @@ class Moments:
         """The camera was opened again: its clock may have begun anew."""
         self._domain = None
 
-    def moment(self, shot: Shot) -> int:
-        """Return when the light of a frame fell in."""
+    def moment(self, shot: Shot) -> tuple[int, int]:
+        """Return when the light of a frame fell in: in nanoseconds of the camera's clock, and of the host's."""
         ago = shot.device_t - self._own
         if shot.domain == HARDWARE:
             ago = (ago + WRAP / 2e3) % (WRAP / 1e3) - WRAP / 2e3
@@ -90,10 +90,10 @@ class Moments:
         self._own = max(self._own, self._own + ago)
         t = self._stamps.stamp(own, shot.arrived)
         if shot.domain != GLOBAL:
-            return t
+            return own, t
         # A wall clock that was just set is not believed; the SDK needs a second to follow it.
         known = own - shot.wall + shot.arrived
-        return known if t - LATENCY <= known <= t else t
+        return own, known if t - LATENCY <= known <= t else t
 
 
 class Track:
@@ -106,6 +106,8 @@ class Track:
     def __init__(self, hz: float, moments: Moments) -> None:
         self._period, self._moments = 1e9 / hz, moments
         self.seq = self.t = 0
+        self.own = 0
+        """When its light fell in, on the camera's clock."""
         self._number: int | None = None
         self._begins = False
 
@@ -116,13 +118,14 @@ class Track:
     def follow(self, shot: Shot) -> bool:
         """Give the frame its place, ``seq`` and ``t``. False when it is none: it is an old one, shown again."""
         if self._number is None:
-            self.seq, self.t = shot.number, self._moments.moment(shot)
+            self.seq = shot.number
+            self.own, self.t = self._moments.moment(shot)
         else:
             step = shot.number - self._number
             step += WRAP if step < -WRAP // 2 else 0
             if step <= 0 and not self._begins:
                 return False
-            t = self._moments.moment(shot)
+            self.own, t = self._moments.moment(shot)
             self.seq += max(1, round((t - self.t) / self._period)) if self._begins else step
             self.t = max(t, self.t + 1)
         self._number, self._begins = shot.number, False
@@ -136,9 +139,9 @@ class Pairs[T]:
         self._reach = 0.75e9 / hz
         self._waiting: list[tuple[int, T] | None] = [None, None]
 
-    def match(self, stream: int, t: int, frame: T) -> tuple[T, T] | None:
-        """Return the pair that ``frame`` completes; colour is stream 0, depth is 1."""
-        self._waiting[stream] = (t, frame)
+    def match(self, stream: int, own: int, frame: T) -> tuple[T, T] | None:
+        """Return the pair that ``frame`` completes, taken at its camera's ``own`` time. Colour is stream 0, depth 1."""
+        self._waiting[stream] = (own, frame)
         colour, depth = self._waiting
         if colour is None or depth is None:
             return None

@@ -22,6 +22,10 @@ QUEUE = 32
 """Frames that may wait for the reader: half a second of two streams."""
 
 
+SETTLED = 100
+"""Milliseconds without a frame after which a film that was paused has no more on their way."""
+
+
 class Absent(DeviceError):
     """The camera is not connected. The message says what is."""
 
@@ -88,6 +92,7 @@ class Opened:
     def __init__(self, settings: "RealSense", device: Any, record: str = "") -> None:
         self._rs = rs = library(settings.name)
         self._device = rs.recorder(record, device) if record else device
+        self._film = device.as_playback() if device.is_playback() else None
         self.queue = rs.frame_queue(QUEUE, True)
         self.depths: Depths | None = None
         self._running: list[Any] = []
@@ -104,15 +109,14 @@ class Opened:
                 self.depths = Depths(rs, settings.align, chosen[1][0].get_option(rs.option.depth_units))
             # A D405's colour and depth come from one sensor, which is then opened once, for both.
             sensors = {sensor.get_info(rs.camera_info.name): sensor for sensor, _ in chosen}
-            film = device.as_playback() if device.is_playback() else None
-            if film is not None:
-                film.pause()  # or it would run from the start of its first stream, without the second
+            if self._film is not None:
+                self._film.pause()  # or it would run from the start of its first stream, without the second
             for name, sensor in sensors.items():
                 sensor.open([p for s, p in chosen if s.get_info(rs.camera_info.name) == name])
                 self._running.append(sensor)
                 sensor.start(self.queue)
-            if film is not None:
-                film.resume()
+            if self._film is not None:
+                self._film.resume()
         except RuntimeError as error:
             self.close()
             busy = "; does another program have it open?" if "busy" in str(error).lower() else ""
@@ -148,10 +152,16 @@ class Opened:
 
     def close(self) -> None:
         """Stop its streams, also when the camera is gone."""
-        for sensor in self._running:
-            for end in (sensor.stop, sensor.close):
+        if self._film is not None:
+            # The SDK aborts the program when a film's sensor is let go while one of its frames is on its way.
+            with suppress(RuntimeError):
+                self._film.pause()
+                while self.queue.try_wait_for_frame(SETTLED)[0]:
+                    pass
+        for end in ("stop", "close"):
+            for sensor in self._running:
                 with suppress(RuntimeError):  # of a camera that is gone the SDK says so, once more
-                    end()
+                    getattr(sensor, end)()
         self._running = []
         self._device = None
 
