@@ -81,14 +81,13 @@ def test_where_nobody_knows_a_script_that_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_through_the_wire_takes_are_whole_graded_and_judged_too(lab: Type, task: str, where: str, rules: str) -> None:
-    """In real time, so a machine that is busy may spoil a take; the cell is then at fault, and the take says so."""
+    """In real time, so a machine that is busy may spoil a take, which then is judged so."""
     said = lab("collect", "--task", task, "--station", where, "--episodes", "3", "--seed", "0")
     assert said.code == 0, said.err
     rows = lab("episodes", "list", "--json").json
     assert len(rows) == 3
     good = [row for row in rows if row["outcome"] == "success"]
     assert good, [(row["outcome"], row["failure"], row["ended_by"]) for row in rows]
-    assert {row["outcome"] for row in rows} <= {"success", "invalid"}
     assert all(row["gap"] is not None and row["late"] is not None for row in rows)
     assert lab("episodes", "show", good[0]["id"], "--json").json["verdicts"][0]["evidence"]["rules"] == rules
     assert lab("verify").code == 0
