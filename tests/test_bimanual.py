@@ -58,7 +58,7 @@ def test_a_joint_at_its_limit_does_not_stop_the_others() -> None:
     q = np.array([-0.0474, -0.2497, 0.6736, -3.1, -0.6241, 3.0676])
     for y, nearest in ((0.0, 0.01), (0.02, 0.025), (0.04, 0.04)):
         pose = np.array([0.369, y, 0.15, 0.866, 0.0, 0.5, 0.0])
-        before = np.linalg.norm(chain.tool(q)[:3] - pose[:3])
+        before = float(np.linalg.norm(chain.tool(q)[:3] - pose[:3]))
         q = chain.joints(q, pose)
         assert np.linalg.norm(chain.tool(q)[:3] - pose[:3]) < min(nearest, before)
 
