@@ -29,7 +29,7 @@ def rows_of(episode: Episode, root: Path) -> list[Base]:
     said = episode.attributes
     if missing := {"task", "agent", "started", "ended_by"} - said.keys():
         raise ValueError(f"{episode.path} does not say its {', '.join(sorted(missing))}")
-    policy, grade = said.get("policy"), said.get("grade", {})
+    policy, follows, grade = said.get("policy"), said.get("follows"), said.get("grade", {})
     row = EpisodeRow(
         id=episode.id,
         task=said["task"],
@@ -51,6 +51,7 @@ def rows_of(episode: Episode, root: Path) -> list[Base]:
         skew=grade.get("skew"),
         late=grade.get("late"),
         order=said.get("order"),
+        follows=None if follows is None else UUID(follows),
     )
     return [row, *streams_of(episode), *_quarantine(row, said.get("quarantine", ""))]
 

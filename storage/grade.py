@@ -10,13 +10,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.layout import arrived, pictures
+from storage.layout import WRITTEN, arrived, pictures
 from storage.timeline import Rows
 
 type Stamps = NDArray[np.int64]
-
-NOT_SENSORS = frozenset({"action", "ticks"})
-"""Streams that the loop itself writes."""
 
 MOVES = "q_target"
 """The field that makes a stream the robot's."""
@@ -61,7 +58,7 @@ class Grade:
     late: float | None
     """How late ticks came, in seconds: 99 in 100 came no later."""
     streams: Mapping[str, Stream]
-    """Of every sensor, and for ``action`` and ``ticks`` the number and rate of rows only."""
+    """Of every sensor, and for those that the loop writes the number and rate of rows only."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -101,7 +98,7 @@ def grade(taken: Mapping[str, Rows], cameras: frozenset[str] | None = None) -> G
     """
     if cameras is None:
         cameras = frozenset(name for name, rows in taken.items() if pictures(rows.dtype))
-    sensors = {name: rows for name, rows in taken.items() if name not in NOT_SENSORS}
+    sensors = {name: rows for name, rows in taken.items() if name not in WRITTEN}
     ends = [int(rows["t"][place]) for rows in sensors.values() if len(rows) for place in (0, -1)]
     span = (min(ends), max(ends)) if ends else None
     streams = {
@@ -169,7 +166,7 @@ def _lost(rows: Rows, span: tuple[int, int] | None) -> float | None:
 
 
 def _skew(taken: Mapping[str, Rows], cameras: frozenset[str]) -> float | None:
-    robots = [name for name, rows in taken.items() if MOVES in (rows.dtype.names or ()) and name not in NOT_SENSORS]
+    robots = [name for name, rows in taken.items() if MOVES in (rows.dtype.names or ()) and name not in WRITTEN]
     if not robots or not _has(taken, "ticks", "late"):
         return None
     moments = taken["ticks"]["t"] + taken["ticks"]["late"]

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.episode import Episode
-from storage.layout import arrival, arrived
+from storage.layout import WRITTEN, arrival, arrived
 from storage.timeline import Rows, Stale, latest
-
-LOG = frozenset({"action", "ticks"})
-"""What the loop wrote down. It measures nothing, so it cannot be too old: the last word stays in force."""
 
 Index = NDArray[np.intp]
 
@@ -63,7 +60,7 @@ def grid(episode: Episode, fps: float, streams: Collection[str], max_age: float)
     """
     rows = {stream: stamped(episode, stream) for stream in streams}
     stamps = {stream: each["t"] for stream, each in rows.items()}
-    sensors = [stream for stream in streams if stream not in LOG] or list(streams)
+    sensors = [stream for stream in streams if stream not in WRITTEN] or list(streams)
     for stream in sensors:
         if not len(stamps[stream]):
             raise Stale(f"episode {episode.id}: stream {stream!r} has no rows; leave its columns out, or this episode")
@@ -93,7 +90,7 @@ def steps(nanoseconds: int, fps: float) -> NDArray[np.int64]:
 
 
 def _index(episode: Episode, stream: str, rows: Rows, at: NDArray[np.int64], first: int, age: int) -> Index:
-    if stream in LOG:
+    if stream in WRITTEN:  # it measures nothing, so it cannot be too old: the last word stays in force
         return arrived(rows, at)
     try:
         return latest(arrival(rows), at, age, rows["t"])

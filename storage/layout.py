@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from storage import arrays
 from storage.timeline import Rows
 
+WRITTEN = frozenset({"action", "ticks", "following"})
+"""Streams that the loop itself writes: what it asked for, when, and what whoever drove went by. No device's."""
+
 RGB = "rgb"
 """What a camera saw in colour: (height, width, 3) bytes."""
 

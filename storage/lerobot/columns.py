@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from storage.episode import Episode
 from storage.export import CannotWrite
-from storage.grid import LOG, Grid, robot_of
-from storage.layout import DEPTH, RGB, pictures
+from storage.grid import Grid, robot_of
+from storage.layout import DEPTH, RGB, WRITTEN, pictures
 
 FROM = "lerobot"
 """The attribute, and the stream, that keep what LeRobot said and our layout has no place for."""
@@ -156,6 +156,6 @@ def _plain(episode: UUID, stream: str, field: str, kind: np.dtype[Any]) -> dict[
     if kind.base.kind == "c" or len(kind.shape) > 5:
         raise CannotWrite(f"episode {episode}: {stream}/{field} holds {kind}; LeRobot has no such column, leave it out")
     # A number that was not said yet is NaN, which only a float can be.
-    base = np.dtype("f8") if stream in LOG and kind.base.kind != "f" else kind.base
+    base = np.dtype("f8") if stream in WRITTEN and kind.base.kind != "f" else kind.base
     described: dict[str, Any] = {"dtype": base.name, "shape": list(kind.shape) or [1], "names": None}
     return described | ({"units": UNITS[field]} if field in UNITS else {})

@@ -1,0 +1,120 @@
+"""Buttons in a person's hands, told from the rows of what they hold."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from collectors.events import Event, Press
+from drivers import Row, Rows
+
+LOWER, UPPER, STICK, MENU = 1, 2, 4, 8
+"""The bits of ``buttons`` in a headset's rows."""
+
+LEFT, RIGHT = 0, 1
+
+MEANS: dict[tuple[int, int], Press] = {
+    (RIGHT, LOWER): (Event.SUCCESS,),
+    (RIGHT, UPPER): (Event.FAILURE,),
+    (RIGHT, STICK): (Event.DISCARD,),
+    (LEFT, LOWER): (Event.START, Event.AGAIN),
+    (LEFT, STICK): (Event.DISCARD,),
+    (LEFT, MENU): (Event.STOP,),
+}
+"""A succeeds, B fails, a stick that is pressed in discards, X starts or resets, the menu button stops.
+
+Y is whoever drives's: from then on forward is where the person looks."""
+
+GUIDED = 3
+"""The ``mode`` of a Franka whose guiding button is pressed."""
+
+CLOSED, OPEN = 0.3, 0.6
+"""Shares of the widest opening at which a leader's gripper counts as closed, and as open again."""
+
+
+class Buttons:
+    """The buttons of a headset's two controllers, as they go down. One that is down at the first row does not count."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        self._t = -1
+        self._down: list[int] | None = None
+
+    def hear(self, rows: Rows) -> Sequence[Press]:
+        found: list[Press] = []
+        for row in rows[rows["t"] > self._t]:
+            found += self._edges(row)
+        return found
+
+    def _edges(self, row: Row) -> list[Press]:
+        before, self._t = self._down, int(row["t"])
+        if not row["focused"]:
+            self._down = None  # what is pressed meanwhile is meant for the headset's own menus
+            return []
+        self._down = [int(bits) for bits in row["buttons"]]
+        if before is None:
+            return []
+        return [press for (hand, bit), press in MEANS.items() if self._down[hand] & bit and not before[hand] & bit]
+
+
+class Grasped:
+    """A Franka's guiding button: pressing it means something, and so does letting go."""
+
+    def __init__(self, stream: str, pressed: Press = (Event.START,), released: Press = (), kind: int = GUIDED) -> None:
+        self.stream = stream
+        self._pressed, self._released, self._kind = pressed, released, kind
+        self._t = -1
+        self._guided: bool | None = None
+
+    def hear(self, rows: Rows) -> Sequence[Press]:
+        found = []
+        for row in rows[rows["t"] > self._t]:
+            before, self._guided, self._t = self._guided, int(row["mode"]) == self._kind, int(row["t"])
+            if before is not None and before != self._guided:
+                found.append(self._pressed if self._guided else self._released)
+        return [press for press in found if press]
+
+
+class Closing:
+    """Leaders' grippers: once every one of them was open, closing them all is a press.
+
+    Every leader is a stream of its own: give each its `Finger`, all of them of one of these.
+    """
+
+    def __init__(self, streams: Sequence[str], widest: float, means: Press = (Event.START,)) -> None:
+        self._closed: dict[str, bool | None] = dict.fromkeys(streams)
+        self._low, self._high, self._means = CLOSED * widest, OPEN * widest, means
+        self._armed = False
+
+    def fingers(self) -> list["Finger"]:
+        """One source for each leader."""
+        return [Finger(stream, self) for stream in self._closed]
+
+    def feel(self, stream: str, width: float) -> Press:
+        """Take note of how far a gripper is open; return the press when this was the last to close."""
+        if width <= self._low:
+            self._closed[stream] = True
+        elif width >= self._high:
+            self._closed[stream] = False
+        if all(closed is False for closed in self._closed.values()):
+            self._armed = True
+        if self._armed and all(self._closed.values()):
+            self._armed = False
+            return self._means
+        return ()
+
+
+class Finger:
+    """One leader's gripper."""
+
+    def __init__(self, stream: str, both: Closing) -> None:
+        self.stream = stream
+        self._both = both
+        self._t = -1
+
+    def hear(self, rows: Rows) -> Sequence[Press]:
+        found = []
+        for row in rows[rows["t"] > self._t]:
+            self._t = int(row["t"])
+            if np.isfinite(row["width"]) and (press := self._both.feel(self.stream, float(row["width"]))):
+                found.append(press)
+        return found
