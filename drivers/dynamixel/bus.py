@@ -31,6 +31,8 @@ class Port(Protocol):
     """What the vendor's SDK needs of a line."""
 
     is_using: bool
+    slack: float
+    """Seconds that an answer may be late before it counts as lost."""
 
     def setBaudRate(self, baud: int) -> bool: ...  # ruff: ignore[invalid-function-name] - the SDK's own names
     def closePort(self) -> None: ...  # ruff: ignore[invalid-function-name]
@@ -70,7 +72,7 @@ class Answer(NamedTuple):
 class Bus:
     """A line that one program owns. Its methods may be called from any thread, one after the other."""
 
-    def __init__(self, name: str, port: str, plug: Plug, baud: int, retries: int) -> None:
+    def __init__(self, name: str, port: str, plug: Plug, baud: int, retries: int, slack: float) -> None:
         _need_sdk()
         from drivers.dynamixel import wire  # it imports the SDK
 
@@ -83,6 +85,7 @@ class Bus:
         self._packets = wire.packets()
         self._lock = threading.RLock()
         self._port: Any = plug(port, baud)
+        self._port.slack = slack
 
     def close(self) -> None:
         """Let go of the line. What was sent before is done; nothing else happens to the servos."""

@@ -90,6 +90,8 @@ class Follower:
     """Seconds in which the arm is let down when it is left; an arm without torque falls."""
     retries: int = 2
     """How often a lost answer is asked for again."""
+    slack: float = 0.008
+    """Seconds that an answer may be late before it counts as lost: this computer has other things to do."""
     clock: Clock = field(default_factory=HostClock)
     plug: Plug = serial
     """Opens the port; an emulated bus brings its own."""

@@ -59,10 +59,10 @@ class Chain:
 
         Joint limits are kept. A pose out of reach gives the closest the search came.
         """
-        q: Floats = np.clip(np.asarray(near, np.float64), self.low, self.high)
-        best = q
+        q = best = np.clip(np.asarray(near, np.float64), self.low, self.high)
         want, closest, caution = _rotation(np.asarray(tool[3:], np.float64)), np.inf, 1.0
-        jacobian, error = np.empty((6, 6)), np.empty(6)
+        jacobian = np.empty((6, 6))
+        error: Floats = np.empty(6)
         for _ in range(self.steps):
             at, turn, anchors, axes = _placed(q)
             missed = np.concatenate([tool[:3] - at, _twist(want @ turn.T)])

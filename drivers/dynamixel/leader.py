@@ -55,6 +55,8 @@ class Leader:
     """Seconds in which an arm that stands by its motors is let down."""
     retries: int = 2
     """How often a lost answer is asked for again."""
+    slack: float = 0.008
+    """Seconds that an answer may be late before it counts as lost: this computer has other things to do."""
     clock: Clock = field(default_factory=HostClock)
     plug: Plug = serial
     """Opens the port; an emulated bus brings its own."""

@@ -26,6 +26,7 @@ class Settings(Protocol):
     baud: int
     hz: float
     retries: int
+    slack: float
     clock: Clock
 
     @property
@@ -50,7 +51,7 @@ class Line:
             DeviceError: the line cannot be had, or what ``prepare`` raises. The line is then let go of.
         """
         arm = self._arm
-        bus = Bus(arm.name, arm.port, arm.plug, arm.baud, arm.retries)
+        bus = Bus(arm.name, arm.port, arm.plug, arm.baud, arm.retries, arm.slack)
         try:
             prepare(bus)
         except BaseException:

@@ -16,10 +16,6 @@ from drivers.device import DeviceError
 SLOWEST = 4
 """The most milliseconds that a serial adapter may keep bytes back."""
 
-SLACK = 8.0
-"""Milliseconds that an answer may be late before it counts as lost: this computer has other things to do."""
-
-
 DEVICES = Path("/sys/class/tty")
 """Where Linux tells of serial adapters."""
 
@@ -71,6 +67,8 @@ class SerialPort(PortHandler):  # type: ignore[misc]  # the SDK ships no types
     def __init__(self, path: str, latency: int) -> None:
         super().__init__(path)
         self._latency = latency
+        self.slack = 0.0
+        """Seconds that an answer may be late besides."""
 
     def setBaudRate(self, baud: int) -> bool:  # ruff: ignore[invalid-function-name] - the SDK's own name, as below
         """Change the speed without letting go of the line, and so of its lock."""
@@ -83,7 +81,7 @@ class SerialPort(PortHandler):  # type: ignore[misc]  # the SDK ships no types
         return time.monotonic() * 1000
 
     def setPacketTimeout(self, length: int) -> None:  # ruff: ignore[invalid-function-name]
-        self.setPacketTimeoutMillis(self.tx_time_per_byte * length + 2 * self._latency + SLACK)
+        self.setPacketTimeoutMillis(self.tx_time_per_byte * length + 2 * self._latency + self.slack * 1000)
 
     def readPort(self, length: int) -> bytes:  # ruff: ignore[invalid-function-name]
         left = max(0.0, self.packet_timeout - self.getTimeSinceStart()) / 1000

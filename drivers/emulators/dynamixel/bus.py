@@ -19,8 +19,8 @@ class Faults:
     """So many of the next answers are lost."""
     corrupt: int = 0
     """So many of the next answers have a wrong bit."""
-    late: int = 0
-    """So many of the next answers come only when something else has been asked."""
+    late: bytes = b""
+    """An answer to what nobody waits for any more; it comes before the next one."""
     unplugged: bool = False
     """The cable to the computer is out."""
     old: bool = False
@@ -45,8 +45,6 @@ class Bus:
     taken: bool = False
     """Whether a program has opened it as a port in memory."""
     ear: Ear = field(default_factory=Ear)
-    _kept: bytes = b""
-    """An answer that is late."""
     _looked: int = -1
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
     """On the host's clock, whoever serves the line and whoever looks after watchdogs are two threads."""
@@ -110,7 +108,7 @@ class Bus:
         if self._looked != self.clock.now():  # on a stepped clock, a whole cycle is one moment
             self.pass_time()
             self._looked = self.clock.now()
-        answers, self._kept = [self._kept] if self._kept else [], b""
+        answers, self.faults.late = [self.faults.late] if self.faults.late else [], b""
         for instruction in self.ear.hear(data):
             self.last = self.clock.now()
             self.asked[instruction.code] = self.asked.get(instruction.code, 0) + 1
@@ -130,10 +128,6 @@ class Bus:
     def _disturb(self, answer: bytes) -> bytes:
         if self.faults.drop:
             self.faults.drop -= 1
-            return b""
-        if self.faults.late:
-            self.faults.late -= 1
-            self._kept += answer
             return b""
         if self.faults.corrupt:
             self.faults.corrupt -= 1

@@ -52,6 +52,9 @@ class EmulatedAloha:
     retries: int = 2
     """How often a lost answer is asked for again; more for such a machine."""
 
+    slack: float = 0.008
+    """Seconds that an answer may be late; more for such a machine."""
+
     pace: float = 1.0
     """How fast the servos' time passes: at 0.25 such a machine has four times as long for everything."""
 
@@ -104,8 +107,9 @@ class EmulatedAloha:
 
     def arm(self, side: str) -> Hosted:
         """Return a follower, to be driven from a program of its own."""
-        how = {"hz": self.robot_hz, "watchdog": self.watchdog, "retries": self.retries, "sink": 0.0}
-        return Hosted(side, "drivers.dynamixel:Follower", {"port": self._port("follower", side)} | how)
+        patience = {"watchdog": self.watchdog, "retries": self.retries, "slack": self.slack, "sink": 0.0}
+        settings = {"port": self._port("follower", side), "hz": self.robot_hz} | patience
+        return Hosted(side, "drivers.dynamixel:Follower", settings)
 
     def start(self) -> Program:
         """Start the emulator.

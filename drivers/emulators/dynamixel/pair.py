@@ -162,10 +162,6 @@ class Pair:
         """Garble so many of the next answers."""
         self.buses[which].faults.corrupt = answers
 
-    def late(self, which: str, answers: int) -> None:
-        """Keep so many of the next answers back until something else is asked."""
-        self.buses[which].faults.late = answers
-
     def baud(self, which: str, baud: int) -> None:
         """Let the servos speak at another speed."""
         for servo in self.buses[which].servos:
@@ -220,7 +216,6 @@ class Pair:
                     self.ail,
                     self.drop,
                     self.corrupt,
-                    self.late,
                     self.baud,
                     self.unplug,
                     self.mend,

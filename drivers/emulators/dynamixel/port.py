@@ -21,7 +21,7 @@ class MemoryPort:
     """
 
     def __init__(self, bus: Bus, baud: int) -> None:
-        self.is_using = False
+        self.is_using, self.slack = False, 0.0
         self._bus, self._baud = bus, baud
         self._heard = b""
 

@@ -15,8 +15,9 @@ from drivers.emulators.dynamixel.port import plug
 from drivers.emulators.dynamixel.turned import followers
 from drivers.twin.aloha.body import SIDES
 from drivers.twin.aloha.scene import CAMERAS
-from drivers.twin.aloha.table import Camera, Part
-from drivers.twin.aloha.world import ROBOT, World
+from drivers.twin.aloha.world import World
+from drivers.twin.parts import Camera, Part
+from drivers.twin.simulation import ROBOT
 
 WATCH = 20_000_000
 """How often somebody looks whether a bus watchdog has tripped, in nanoseconds."""

@@ -11,7 +11,8 @@ from drivers.emulators.dynamixel.bus import Bus
 from drivers.emulators.dynamixel.joint import Drive, Feel
 from drivers.twin.aloha.body import SIDES
 from drivers.twin.aloha.scene import WIDEST
-from drivers.twin.aloha.world import ROBOT, World
+from drivers.twin.aloha.world import World
+from drivers.twin.simulation import ROBOT
 
 COUNTS = 200.0
 """Counts of current for a newton metre, or for a newton of a finger: plausible, not measured."""
