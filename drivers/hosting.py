@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from drivers.device import DeviceError, DeviceLost, Overrun
-from drivers.hosted import ASK, COMMAND, CONNECTED, EPOCH, MESSAGE, REFUSED
+from drivers.hosted import ASK, COMMAND, CONNECTED, EPOCH, MESSAGE, REFUSED, TELL
 from drivers.settings import made
 from drivers.shared import Publisher, room
 
@@ -25,6 +25,9 @@ LOOK = 0.002
 
 TURN = 0.05
 """Seconds after which the thread that minds commands looks up, though nothing was said."""
+
+EAGER = -10
+"""How much a device's program is preferred to others where that is allowed: whoever trains meanwhile can wait."""
 
 LEAVING = 1.0
 """Seconds that a look for rows may take before the device is left without waiting for it."""
@@ -111,7 +114,7 @@ class Host:
             self._hold()
 
     def _hear(self, message: bytes, holding: int) -> None:
-        if message[:1] == ASK:
+        if message[:1] in {ASK, TELL}:
             self._questions.put(json.loads(message[1:]))
         elif message[:1] == COMMAND:
             self._mind(holding)
@@ -166,11 +169,21 @@ class Host:
         """Do what is asked, one after the other."""
         while True:
             asked = self._questions.get()
+            if "number" not in asked:
+                self._do(asked["what"], asked["values"])
+                continue
             try:
                 what = getattr(self._device, asked["what"])
                 self._line.say(number=asked["number"], said=what() if callable(what) else what)
             except Exception as error:  # ruff: ignore[blind-except] - told to whoever asked
                 self._line.refuse(asked["number"], error)
+
+    def _do(self, what: str, values: dict[str, Any]) -> None:
+        """Do what was told; nobody waits for it."""
+        try:
+            getattr(self._device, what)(**values)
+        except Exception as error:  # ruff: ignore[blind-except] - the other program writes it down
+            log.warning("%s: %s(%s): %s", self._publisher.name, what, values, error)
 
 
 def main(talk: int, holding: int, parent: int) -> None:
@@ -180,6 +193,8 @@ def main(talk: int, holding: int, parent: int) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(PermissionError):
+        os.nice(EAGER)
     life = os.pidfd_open(os.getppid())
     with socket.socket(fileno=talk) as sock:
         order = json.loads(sock.recv(MESSAGE) or b"null")

@@ -248,3 +248,10 @@ def test_a_mistake_in_a_driver_is_told_and_the_robot_left_safe(
         far.hear("hold")
         far.hear("left")
     assert "misread" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may prefer its programs for certain")
+def test_its_program_goes_before_others_where_that_is_allowed(arm: Hosted) -> None:
+    with arm:
+        assert arm.pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, arm.pid) < os.getpriority(os.PRIO_PROCESS, 0)
