@@ -16,8 +16,9 @@ import pytest
 from drivers import DeviceError, DeviceLost, HostClock, Row, Rows, StepClock
 from drivers.twin import FrankaTable
 from drivers.twin.missing import explain
+from drivers.twin.parts import Camera
 from drivers.twin.scene import APART, AREA, CUBES, HOME, PAD, PLACES, WrongCondition, places
-from drivers.twin.table import Arm, Camera, Truth
+from drivers.twin.table import Arm, Truth
 from drivers.twin.world import World
 
 MS = 1_000_000

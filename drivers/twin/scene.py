@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from drivers.device import DeviceError
 from drivers.kinematics import description
+from drivers.twin.simulation import TIMESTEP
 
 CUBES = {"red_cube": (0.85, 0.08, 0.08), "green_cube": (0.08, 0.65, 0.15), "blue_cube": (0.10, 0.25, 0.90)}
 """Every cube and its colour."""
@@ -38,9 +39,6 @@ YAW = np.pi / 4
 
 HOME = (0.0, -0.3534, 0.0, -2.5212, 0.0, 2.1677, 0.7854)
 """Joint angles the arm starts from, in radians."""
-
-TIMESTEP = 2_000_000
-"""Nanoseconds of one physics step."""
 
 
 class WrongCondition(DeviceError):

@@ -18,7 +18,7 @@ from drivers.emulators.fci.robot import Robot
 from drivers.emulators.fci.shown import Shown
 from drivers.emulators.fci.wire import ERRORS
 from drivers.ring import Ring
-from drivers.twin.world import Body
+from drivers.twin.body import Body
 
 TRACE = row_type(("clock", "<i8"), ("q", "<f8", (7,)), ("dq", "<f8", (7,)), ("mode", "u1"), ("lost", "<i8"))
 """What the arm did, every millisecond: host's and robot's time, joints, mode, and milliseconds without a command."""

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.kinematics import description
+from drivers.twin.body import Body
 from drivers.twin.scene import HOME, places
-from drivers.twin.world import Body
 
 Floats = NDArray[np.float64]
 

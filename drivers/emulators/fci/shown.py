@@ -9,7 +9,8 @@ import numpy as np
 
 from drivers.device import sensed
 from drivers.shared import Publisher, room
-from drivers.twin.world import TRUTH, Body
+from drivers.twin.body import Body
+from drivers.twin.world import TRUTH
 
 OFTEN, TRUTHS, SCENES = 5, 20, 10
 """Milliseconds between two looks at what touches what, two rows of truth, and two scenes that a camera may draw."""

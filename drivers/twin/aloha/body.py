@@ -7,14 +7,21 @@ import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type informatio
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.device import DeviceError, Row
+from drivers.dynamixel.kinematics import Chain
+from drivers.dynamixel.layout import Calibration
 from drivers.twin.aloha import scene
+from drivers.twin.simulation import ROBOT, TIMESTEP
 
 Floats = NDArray[np.float64]
 
 SIDES = ("left", "right")
 
-TIMESTEP = 2_000_000
-"""Nanoseconds of one physics step."""
+SHORTEST, LONGEST = 20_000_000, 100_000_000
+"""Bounds on the time in which the set points move to a new target, in nanoseconds."""
+
+SLACK = 0.05
+"""How far ahead of an arm its set point may stay when it holds, in radians."""
 
 SETTLE = 150
 """Physics steps that pass, unseen, between arranging a scene and its first row."""
@@ -23,6 +30,10 @@ _ARMS = [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13]
 _FINGERS = [6, 14]
 _JOINTS = [*_ARMS[:6], 6, *_ARMS[6:], 14]
 """Where joints and their servos stand in MuJoCo's arrays: per arm six angles, then the finger that leads the other."""
+
+
+_ARM, _WIDTH = [*range(6), *range(7, 13)], [6, 13]
+"""Where angles and openings stand among the joints below."""
 
 
 class Body:
@@ -39,6 +50,9 @@ class Body:
         """Where the set points go."""
         self.speed: Floats = np.full(14, np.inf)
         """How fast, per second."""
+        self._target: Floats = self.goal
+        self._commanded = -LONGEST
+        self._chain = Chain(Calibration().low, Calibration().high)
         self._gains = self.model.actuator_gainprm[:, 0].copy(), self.model.actuator_biasprm[:, 1].copy()
         self._start = {name: self.model.body(_BODIES[name]).jntadr[0] for name in self.objects}
         self._names = [self.model.geom(i).name for i in range(self.model.ngeom)]
@@ -59,9 +73,44 @@ class Body:
             for joint in range(7):
                 self.stiffen(7 * side + joint, True)
         self._set(self.goal)
-        self.step(SETTLE)
+        self._target, self._commanded = self.goal, -LONGEST
+        self.pass_time(SETTLE, 0)
 
-    def step(self, steps: int) -> None:
+    def aim(self, target: Row, t: int) -> None:
+        """Aim for joint angles and openings, evenly, in as much time as passed since the command before.
+
+        Raises:
+            DeviceError: the target is not a number. The arms stop.
+        """
+        wanted = np.zeros(14)
+        wanted[_ARM], wanted[_WIDTH] = target["q"], np.clip(target["width"], 0, scene.WIDEST)
+        if not np.isfinite(wanted).all():
+            self.stop()
+            raise DeviceError(f"{ROBOT}: a target is 12 joint angles and 2 openings, all finite, not {target}")
+        took = min(max(SHORTEST, t - self._commanded), LONGEST)
+        self.goal, self.speed = wanted, np.abs(wanted - self.set_points) / (took / 1e9)
+        self._commanded, self._target = t, wanted
+
+    def stop(self) -> None:
+        """Stop the arms where they can stop. The fingers finish their move: what is held stays held."""
+        goal = self.goal.copy()
+        goal[_ARM] = (self.q + np.clip(self.set_points - self.q, -SLACK, SLACK))[_ARM]
+        self.goal, self._target, self._commanded = goal, goal, -LONGEST
+        self.speed[_ARM] = np.inf
+
+    def notice(self) -> None:
+        """Nothing is remembered between rows."""
+
+    def measured(self, name: str) -> tuple[Any, ...]:
+        """The arms' row, or the truth's."""
+        if name != ROBOT:
+            return *self.poses(), self.stage()
+        q, target = self.q, self._target
+        tools = [self._chain.tool(part) for joints in (q, target) for part in np.split(joints[_ARM], 2)]
+        moved = q[_ARM], self.dq[_ARM], self.tau[_ARM]
+        return (*moved, np.append(*tools[:2]), q[_WIDTH], target[_ARM], np.append(*tools[2:]), target[_WIDTH])
+
+    def pass_time(self, steps: int, _t: int) -> None:
         """Let physics steps pass, and bring poses, which MuJoCo computes before a step, up to date."""
         reach = self.speed * (TIMESTEP / 1e9)
         for _ in range(steps):
