@@ -102,7 +102,7 @@ def test_a_camera_runs_in_a_program_of_its_own_and_fails_when_it_is_told_to() ->
         assert device.described["serial"] == "hosted"
         assert taken["t"][-1] - taken["device_t"][-1, 0] * 1e6 == pytest.approx(device.clock_offset, abs=30e6)
         admin.ask("hosted", "unplug")
-        with pytest.raises(DeviceLost, match=r"front \(serial hosted\): no picture for 0.\d s; is its USB cable in"):
+        with pytest.raises(DeviceLost, match=r"front \(serial hosted\): no picture for \d+\.\d s; is its USB cable in"):
             until(lambda: len(device.read(since)) < 0, "lost")
         admin.ask("hosted", "plug")
         until(lambda: _reads(device), "back by itself")
@@ -141,13 +141,13 @@ def test_a_film_shows_every_frame_bit_for_bit_at_its_pace(tmp_path: Path) -> Non
         assert device.dtype == live.dtype
         first = int(live["number"][0, 0])
         until(lambda: bool(len(found := device.read(0))) and bool(found["number"][-1, 0] >= first + 19), "the film")
-        shown = device.read(0)
-        both, here, there = np.intersect1d(shown["number"][:, 0], live["number"][:, 0], return_indices=True)
+        found = device.read(0)
+        both, here, there = np.intersect1d(found["number"][:, 0], live["number"][:, 0], return_indices=True)
         assert both[0] <= first + 1, "it begins with all its streams"
         assert len(both) > 14, "as a camera, a film loses frames only where the machine is too busy"
         for field in ("rgb", "depth", "device_t", "number", "domain"):
-            np.testing.assert_array_equal(shown[field][here], live[field][there])
-        assert np.ptp(shown["t"][here]) == pytest.approx(np.ptp(live["t"][there]), abs=50e6)
+            np.testing.assert_array_equal(found[field][here], live[field][there])
+        assert np.ptp(found["t"][here]) == pytest.approx(np.ptp(live["t"][there]), abs=50e6)
         assert device.described["file"] == "front.db3"
         assert device.described["colour"]["fx"] == pytest.approx(0.96 * 64)
         with pytest.raises(DeviceLost, match=r"film: the film .*front.db3 is over"):
@@ -156,7 +156,8 @@ def test_a_film_shows_every_frame_bit_for_bit_at_its_pace(tmp_path: Path) -> Non
 
 def test_a_film_may_begin_again_at_its_end(tmp_path: Path) -> None:
     file, _ = film(tmp_path)
-    with Recording("film", file, SIZE, hz=HZ, again=True) as device:
+    settings = {"file": file, "rgb": list(SIZE), "hz": HZ, "again": True}
+    with Hosted("film", "drivers.realsense:Recording", settings) as device:
         seen: set[int] = set()
 
         def twice() -> bool:

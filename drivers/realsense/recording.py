@@ -19,7 +19,8 @@ class Recording:
 
     Entering it begins at the beginning; when it ends, that is DeviceLost, unless ``again``. Stamps are those of now:
     ``t`` is when a camera would have seen this, had it been here. Like a camera's, its frames do not wait for a machine
-    that is too busy; what is lost leaves a gap in ``seq``.
+    that is too busy; what is lost leaves a gap in ``seq``. Run it in a program of its own, as a station does: once in
+    several hundred times the SDK (2.59) damages its memory when a film is left before its end.
     """
 
     name: str
