@@ -25,8 +25,8 @@ from drivers.device import DeviceError, DeviceLost, Kinematics, Row, Rows
 from drivers.settings import made
 from drivers.shared import Watcher, address
 
-COMMAND, ASK = b"c", b"a"
-"""What a message to the other program begins with: a target, after `EPOCH`, or a question."""
+COMMAND, ASK, TELL = b"c", b"a", b"t"
+"""What a message to the other program begins with: a target, after `EPOCH`, a question, or what wants no answer."""
 
 EPOCH = struct.Struct("<Q")
 """How often this program had said hold when it gave the target."""
@@ -158,6 +158,19 @@ class Hosted:
         """
         return self._entered().ask(what, self.patience if patience is None else patience)
 
+    def tell(self, what: str, **values: float | str | bool) -> None:
+        """Call the device's method of that name with these values, and do not wait for it; what it refuses is logged.
+
+        What is told and asked is done one after the other, in that order.
+
+        Raises:
+            AttributeError: the device has no such method.
+            DeviceLost: the device is lost, or the program that runs it.
+        """
+        if not callable(getattr(type(self._device), what, None)):
+            raise AttributeError(f"a {type(self._device).__name__} has no method {what}")
+        self._entered().tell(what, values)
+
     def _told(self, what: str) -> Any:
         if not hasattr(type(self._device), what):
             raise AttributeError(f"a {type(self._device).__name__} has no {what}")
@@ -263,6 +276,9 @@ class _Program:
             raise DeviceLost(f"{self._name} has not answered to {what!r} for {patience:g} s") from None
         finally:
             self._answers.pop(number, None)
+
+    def tell(self, what: str, values: Mapping[str, Any]) -> None:
+        self._send(TELL + json.dumps({"what": what, "values": values}).encode())
 
     def close(self, patience: float) -> str:
         """Have the device left and the program end; return what went wrong with that."""

@@ -1,0 +1,45 @@
+"""A hosted device is told things that nobody waits for: a controller that shall shake, a gripper that shall close."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from drivers import DeviceLost
+from drivers.hosted import Hosted
+from tests.hosts import WIRED, FarEnd, until
+
+
+@pytest.fixture
+def far() -> Iterator[FarEnd]:
+    with FarEnd() as end:
+        yield end
+
+
+@pytest.fixture
+def arm(far: FarEnd) -> Hosted:
+    return Hosted("arm", WIRED, {"far": far.address}, silence=1.0)
+
+
+def test_what_it_is_told_is_done_in_order_with_the_values_given(arm: Hosted, far: FarEnd) -> None:
+    with arm:
+        arm.tell("pulse", hand=1, seconds=0.5)
+        arm.tell("pulse", hand=0, seconds=0.1)
+        arm.ask("mend")
+    assert [said for said in far.heard() if said[0] == "pulse"] == [["pulse", 1, 0.5], ["pulse", 0, 0.1]]
+
+
+def test_what_the_device_refuses_is_logged_and_harms_nothing(
+    arm: Hosted, far: FarEnd, caplog: pytest.LogCaptureFixture
+) -> None:
+    with arm:
+        arm.tell("pulse", hand=1, seconds=0)
+        arm.tell("pulse", strength=3)
+        assert arm.ask("mend") == 7
+        until(lambda: "a pulse takes time" in caplog.text and "unexpected keyword argument" in caplog.text)
+
+
+def test_what_no_such_device_can_do_is_refused_before_it_is_sent(arm: Hosted) -> None:
+    with pytest.raises(AttributeError, match="a Wired has no method dance"):
+        arm.tell("dance")
+    with pytest.raises(DeviceLost, match="has not been entered"):
+        arm.tell("pulse", hand=1, seconds=0.5)
