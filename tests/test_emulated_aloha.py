@@ -150,7 +150,6 @@ def test_hands_that_swing_the_leaders_are_read(cell: EmulatedAloha) -> None:
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "kill": ({"ids": [4]}, "arm, left: left: servo 4 no longer answers, others do: check the cable to it"),
     "ail": ({"id": 5, "bits": 0x20}, r"arm, left: left: servo 5 \(elbow\) has switched itself off: it was overloaded"),
-    "drop": ({"answers": 40}, "arm, left: left: .*(now and then|no servo answers|no longer answer)"),
     "unplug": ({}, "arm, left: left: the cable of .*ttyDXL_follower_left is out. Plug it in"),
 }
 

@@ -129,6 +129,7 @@ def test_killing_the_program_that_commands_leaves_the_arm_at_rest_within_100_ms(
     assert ask(host, "status")["mode"] == "IDLE"
 
 
+@pytest.mark.slow
 def test_an_emulator_that_ends_is_told_and_started_anew() -> None:
     cell = EmulatedTable()
     with cell.robot:

@@ -38,7 +38,7 @@ class Line:
 
     def __init__(self, arm: Settings, layout: Layout, dtype: np.dtype[np.void]) -> None:
         self._arm, self._layout = arm, layout
-        self.pump = Pump(arm.name, dtype, arm.clock, arm.hz)
+        self.pump = Pump(arm.name, dtype, arm.clock, arm.hz, arm.slack)
         self._bus: Bus | None = None
         self._turn = 0
 

@@ -16,15 +16,19 @@ KEPT = 2.0
 SILENCE = 500_000_000
 """A cycle that gave no row for this many nanoseconds has died."""
 
+MISSES = 20
+"""Answers that a cycle may wait for in vain while it finds out who is missing."""
+
 log = logging.getLogger(__name__)
 
 
 class Pump:
     """Rows of one device, made by calling its cycle. Any thread may read them."""
 
-    def __init__(self, name: str, dtype: np.dtype[np.void], clock: Clock, hz: float) -> None:
+    def __init__(self, name: str, dtype: np.dtype[np.void], clock: Clock, hz: float, slack: float) -> None:
         self._name, self._dtype, self._clock = name, dtype, clock
         self._period, self._kept = round(1e9 / hz), max(2, round(KEPT * hz))
+        self._silence = max(SILENCE, 4 * self._period, round(MISSES * slack * 1e9))
         self._ring = Ring(dtype, self._kept)
         self._taken = self._heard = 0
         self._failure: DeviceError | None = None
@@ -70,7 +74,7 @@ class Pump:
         if self._failure is not None:
             self.told = True
             raise DeviceLost(str(self._failure)) from self._failure
-        if self._clock.now() - self._heard > max(SILENCE, 4 * self._period):
+        if self._clock.now() - self._heard > self._silence:
             raise DeviceLost(f"{self._name}: no row for {(self._clock.now() - self._heard) / 1e9:.1f} s")
 
     def _turn(self, cycle: Callable[[], tuple[int, tuple[Any, ...]]]) -> None:
