@@ -22,8 +22,8 @@ from storage import (
     lerobot,
     rows_of,
 )
+from storage.apart import sweep
 from storage.export import CannotWrite, Take, Written
-from storage.lerobot.adopt import sweep
 from storage.reading import reading
 
 BY = "import"

@@ -13,9 +13,9 @@ import pytest
 
 from drivers import Rows, row_type
 from storage import Episode, EpisodeWriter, check
+from storage.apart import sweep
 from storage.export import Take
 from storage.lerobot import CannotRead, Coding, Export, adopt, open_dataset, video, write
-from storage.lerobot.adopt import sweep
 from storage.seal import lock, unlock
 from tests.datasets import FEATURES, FPS, LENGTHS, PICTURE, bring, same, table, theirs
 from tests.driven import CAMERA, drive

@@ -7,8 +7,6 @@ that name. What our layout has no place for stays in the attribute ``lerobot``, 
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from storage import arrays
+from storage.apart import apart
 from storage.images import Lossless
 from storage.layout import DEPTH, RGB
 from storage.lerobot import tables, video
@@ -28,15 +27,11 @@ from storage.lerobot.cameras import Seen, look
 from storage.lerobot.columns import FROM
 from storage.lerobot.layout import AUTOMATIC, INFO, is_depth
 from storage.lerobot.read import CannotRead, Dataset, Foreign
-from storage.seal import lock, unlock
 from storage.timeline import Rows
 from storage.writer import EpisodeWriter
 
 NAMESPACE = UUID("6f1f5d0e-6c55-5c0a-9b60-0d6f3c1b7a11")
 """In which imported episodes are named by their content."""
-
-APART = ".import-"
-"""How folders are named in which an episode is made; one that is left over was interrupted, and can go."""
 
 PICTURES = frozenset({"video", "image"})
 
@@ -76,12 +71,12 @@ def adopt(
         OSError: our disk does not take it.
     """
     root = root.absolute()
-    with _apart(root) as apart, _naming(episode):
+    with apart(root) as folder, _naming(episode):
         table = dataset.rows(episode)
         columns = places(dataset.features)
         spoken = _spoken(dataset, episode, table, columns)
         cameras = [
-            look(dataset, episode, table, name, *columns[name], apart)
+            look(dataset, episode, table, name, *columns[name], folder)
             for name, about in dataset.features.items()
             if about["dtype"] in PICTURES
         ]
@@ -91,7 +86,7 @@ def adopt(
             return Adopted(name, final, new=False)
         attributes = _attributes(dataset, episode, columns, spoken) | dict(said)
         kinds = {stream: rows.dtype for stream, rows in spoken.rows.items()} | {c.stream: c.kind for c in cameras}
-        with EpisodeWriter(apart, kinds, attributes, Lossless(), name) as writer:
+        with EpisodeWriter(folder, kinds, attributes, Lossless(), name) as writer:
             for stream, rows in spoken.rows.items():
                 writer.append(stream, rows)
             for camera in cameras:
@@ -100,17 +95,6 @@ def adopt(
         sealed.path.rename(final)
         arrays.sync(final.parent)
         return Adopted(name, final, new=True)
-
-
-def sweep(root: Path) -> list[Path]:
-    """Remove what imports left that were killed; those that still run are let be. Returns what was removed."""
-    gone = []
-    for left in sorted(root.glob(f"{APART}*")):
-        if (held := lock(left, wait=False)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            unlock(held)
-            gone.append(left)
-    return gone
 
 
 def places(features: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
@@ -143,20 +127,6 @@ class _Spoken:
     rows: Mapping[str, Rows]
     words: Mapping[str, list[str]]
     language: Mapping[str, list[Any]]
-
-
-@contextmanager
-def _apart(root: Path) -> Generator[Path]:
-    """A folder to work in that nobody looks into, and that `sweep` leaves alone meanwhile."""
-    (root / "episodes").mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=APART, dir=root))
-    held = lock(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if held is not None:
-            unlock(held)
 
 
 @contextmanager
