@@ -42,7 +42,7 @@ def arm(robot: str) -> Iterator[Hosted]:
 
 
 def test_through_a_program_of_its_own_an_arm_follows_as_well(arm: Hosted) -> None:
-    off = circle(arm)
+    off = circle(arm, 0.012)
     tell(f"hosted, 0.2 m/s circle at 50 Hz, in the robot's time: {off * 1e3:.1f} mm root mean square")
     assert off < 0.012
     arm.hold()

@@ -111,7 +111,7 @@ def test_leaving_while_it_moves_leaves_it_at_rest_and_idle(home: str) -> None:
 def test_a_circle_streamed_at_50_hz_is_followed_within_millimetres(
     arm: Franka, record_property: Callable[[str, object], None]
 ) -> None:
-    off = circle(arm)
+    off = circle(arm, 0.012)
     record_property("circle_rms_mm", off * 1e3)
     tell(f"0.2 m/s circle at 50 Hz, in the robot's time: {off * 1e3:.1f} mm root mean square")
     assert off < 0.012
@@ -119,7 +119,7 @@ def test_a_circle_streamed_at_50_hz_is_followed_within_millimetres(
 
 def test_an_arm_that_is_soft_at_its_tool_follows_as_well(home: str) -> None:
     with Franka("arm", home, soft="tool", silence=5.0) as arm:
-        off = circle(arm, 2.0)
+        off = circle(arm, 0.02, 2.0)
     tell(f"soft at the tool: {off * 1e3:.1f} mm root mean square")
     assert off < 0.02
 
