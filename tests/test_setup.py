@@ -91,6 +91,18 @@ def test_this_machine_can_draw(checkout: Path) -> None:
     assert ask(checkout, "print(can_draw())").stdout == "True\n"
 
 
+def test_this_machine_has_what_the_cameras_library_is_linked_against(checkout: Path) -> None:
+    assert ask(checkout, "print(has_usb()); ensure_usb()").stdout == "True\n"
+
+
+def test_without_libusb_it_tells_the_line_to_type(checkout: Path) -> None:
+    nothing = "import setup_env; setup_env.has_usb = lambda: False; os.geteuid() or os.setuid(65534)"
+    said = ask(checkout, f"{nothing}; setup_env.ensure_usb()")
+    assert said.returncode == 1
+    assert "RealSense" in said.stderr
+    assert "libusb" in said.stderr
+
+
 def test_the_lock_pins_every_package_with_a_hash_and_names_no_index() -> None:
     for name in ("requirements.lock", "tools/uv.txt"):
         lines = [line.strip() for line in (ROOT / name).read_text().splitlines() if line.strip()]

@@ -26,6 +26,7 @@ UV = CACHE / "bootstrap" / "bin" / "uv"
 PYTHON = "3.12"
 INPUTS = ("requirements.lock", "pyproject.toml", "tools/uv.txt", "tools/setup_env.py")
 GL_PACKAGES = ["libegl1", "libgl1-mesa-dri"]
+USB_PACKAGES = ["libusb-1.0-0"]
 SERVERS = Path("/usr/lib/postgresql")
 INSTALL = "apt-get install -y --no-install-recommends "
 
@@ -41,6 +42,7 @@ def main() -> None:
             return
         keep_caches_here()
         ensure_drawing()
+        ensure_usb()
         ensure_uv()
         ensure_python()
         install()
@@ -82,6 +84,21 @@ def ensure_drawing() -> None:
         apt(GL_PACKAGES, "the twin's cameras need EGL and a driver that draws without a screen")
         if not run_quietly([sys.executable, __file__, "--can-draw"]):
             refuse("EGL still does not start. Is a graphics driver half installed? `eglinfo` tells which one fails.")
+
+
+def ensure_usb() -> None:
+    """RealSense's library is linked against libusb, emulated cameras or not."""
+    if sys.platform == "linux" and not has_usb():
+        apt(USB_PACKAGES, "the RealSense cameras' library needs libusb")
+
+
+def has_usb() -> bool:
+    """Whether libusb can be loaded."""
+    try:
+        ctypes.CDLL("libusb-1.0.so.0")
+    except OSError:
+        return False
+    return True
 
 
 def ensure_database() -> None:
