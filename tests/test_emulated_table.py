@@ -37,7 +37,9 @@ def robot() -> Iterator[str]:
 @pytest.fixture
 def arm(robot: str) -> Iterator[Hosted]:
     """The same arm, healthy, at home and at rest, driven from a program of its own."""
-    with Hosted("arm", "drivers.franka:Franka", {"host": healthy(robot), "silence": 5.0}, silence=5.0) as arm:
+    with Hosted(
+        "arm", "drivers.franka:Franka", {"host": healthy(robot), "silence": 5.0}, watchdog=5.0, silence=5.0
+    ) as arm:
         yield arm
 
 
