@@ -55,6 +55,27 @@ def test_rows_that_were_shown_stay_as_they_were_when_room_is_made() -> None:
     np.testing.assert_array_equal(memory.at(1000 * MS), every[:1000])
 
 
+@pytest.mark.parametrize("hz", [30, 90, 1000])
+def test_room_is_made_while_few_rows_have_to_move(hz: float) -> None:
+    """Moving a second of pictures would keep the loop for a third of a second; so none moves later."""
+    memory, every, bases = Memory(ROW, 1.0), rows(round(3 * hz), hz), []
+    for start in range(0, len(every), 2):
+        now = int(every["t"][start : start + 2][-1])
+        memory.push(every[start : start + 2], now)
+        if now > 400 * MS:
+            bases.append(memory.at(now).base)
+    assert all(base is bases[0] for base in bases)
+
+
+def test_rows_that_come_in_one_burst_do_not_ask_for_a_room_of_millions() -> None:
+    memory, burst = Memory(ROW, 1.0), rows(9, 1e8)
+    memory.push(burst, int(burst["t"][-1]))
+    shown = memory.at(int(burst["t"][-1]))
+    assert len(shown) == 9
+    assert shown.base is not None
+    assert len(shown.base) <= 2 * 16 * 9
+
+
 class Witness(Teleop):
     """A person who keeps what they were shown."""
 
