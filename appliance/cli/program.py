@@ -10,12 +10,13 @@ from appliance.cli.circle import circle
 from appliance.cli.doctor import clinic
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
-from appliance.cli.interchange import bring, export
+from appliance.cli.interchange import export
 from appliance.cli.policies import policies
 from appliance.cli.room import caches, room
 from appliance.cli.stations import stations
 from appliance.cli.tasks import tasks
 from appliance.cli.upkeep import upkeep
+from appliance.cli.video import bring
 
 app = typer.Typer(
     help="Collect demonstrations, learn from them, prove what got better, and see what failed. "
