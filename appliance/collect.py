@@ -91,7 +91,7 @@ class Sitting:
     """What the order asks of every start, beside its seed."""
 
 
-def starts(home: Home, task: str, station_name: str, episodes: int, seed: int | None) -> tuple[int, ...]:
+def starts(home: Home, task: str | None, station_name: str, episodes: int, seed: int | None) -> tuple[int, ...]:
     """Choose how the scene is set for each take; without a seed, go on after the last start that was collected.
 
     The evaluation starts elsewhere: no demonstration begins as a trial does.

@@ -11,6 +11,7 @@ from collectors.agents import Agent
 from collectors.buttons import Buttons, Closing, Grasped
 from collectors.events import Events, Source
 from drivers import Device, Robot
+from drivers.hosted import Hosted
 from storage import Episode
 
 type Pulse = Callable[[int, float, float], None]
@@ -55,8 +56,8 @@ class Way:
     """What the devices it uses say of what a person presses."""
     lacks: Callable[[Place], str] = lambda _place: ""
     """What the place has to have and has not, and the lines of a station file that would add it; else empty."""
-    starts: bool = True
-    """Whether a person says when a take begins."""
+    report: str = ""
+    """``module:function``; the function takes an `Episode` and says in a few words what is particular of this way."""
 
 
 HANDS = ("grip", "aim", "buttons", "focused", "space")
@@ -83,9 +84,7 @@ def _no_leaders(place: Place) -> str:
 
 
 def _unguided(place: Place) -> str:
-    driver: Any = place.devices[place.robot.name]
-    inner = pkgutil.resolve_name(driver.driver) if hasattr(driver, "driver") else type(driver)
-    if hasattr(inner, "guide"):
+    if can(place.devices[place.robot.name], "guide"):
         return ""
     return 'a robot that a hand can guide; as [device.arm] use\ndriver = "drivers.franka:Franka"'
 
@@ -95,7 +94,8 @@ def _nothing_to_repeat(place: Place) -> str:
 
 
 def _arms(place: Place) -> int:
-    return int(np.prod(place.robot.action["width"].shape))
+    action = place.robot.action
+    return int(np.prod(action["width"].shape)) if "width" in (action.names or ()) else 1
 
 
 def _buttons(place: Place) -> list[Source]:
@@ -115,10 +115,10 @@ WIDEST = 0.079
 """How far a leader's open gripper opens the follower's, in metres, unless its driver says otherwise."""
 
 WAYS: Mapping[str, Way] = {
-    "vr": Way("collectors.vr:agent", _buttons, _no_hands),
+    "vr": Way("collectors.vr:agent", _buttons, _no_hands, "collectors.latency:report"),
     "kinesthetic": Way("collectors.kinesthetic:agent", _guiding, _unguided),
-    "leader": Way("collectors.leader:agent", _grippers, _no_leaders),
-    "replay": Way("collectors.replay:agent", lambda _place: (), _nothing_to_repeat, starts=False),
+    "leader": Way("collectors.leader:agent", _grippers, _no_leaders, "collectors.leader:report"),
+    "replay": Way("collectors.replay:agent", lambda _place: (), _nothing_to_repeat),
 }
 """By the name that ``--by`` and the catalog give them. ``scripted`` needs no person, so its sittings are others."""
 
@@ -133,3 +133,14 @@ def agent(way: str, place: Place) -> Agent:
         raise Lacking(f"--by {way} needs {lacks}")
     made: Agent = pkgutil.resolve_name(WAYS[way].agent)(place)
     return made
+
+
+def report(way: str, episode: Episode) -> str:
+    """What there is to say of an episode that only this way has, e.g. how far commands were behind the hand."""
+    where = WAYS[way].report if way in WAYS else ""
+    return str(pkgutil.resolve_name(where)(episode)) if where else ""
+
+
+def can(device: Any, what: str) -> bool:
+    """Whether a device, here or hosted, has a method of that name."""
+    return device.can(what) if isinstance(device, Hosted) else callable(getattr(device, what, None))

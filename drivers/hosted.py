@@ -158,6 +158,10 @@ class Hosted:
         """
         return self._entered().ask(what, self.patience if patience is None else patience)
 
+    def can(self, what: str) -> bool:
+        """Whether the device has a method of that name."""
+        return callable(getattr(type(self._device), what, None))
+
     def tell(self, what: str, **values: float | str | bool) -> None:
         """Call the device's method of that name with these values, and do not wait for it; what it refuses is logged.
 
@@ -167,7 +171,7 @@ class Hosted:
             AttributeError: the device has no such method.
             DeviceLost: the device is lost, or the program that runs it.
         """
-        if not callable(getattr(type(self._device), what, None)):
+        if not self.can(what):
             raise AttributeError(f"a {type(self._device).__name__} has no method {what}")
         self._entered().tell(what, values)
 

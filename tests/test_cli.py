@@ -173,9 +173,6 @@ def test_tasks_are_added_once_and_listed(appliance: Type) -> None:
     [
         (["collect", "--task", "pick"], ["there is no task 'pick'", "pick_place"]),
         (["collect", "--task", "pick_place", "--station", "franca"], ["no station 'franca'", "franka-sim"]),
-        (["collect", "--task", "pick_place", "--by", "vr"], ["comes with hardware", "offers: scripted"]),
-        (["collect", "--task", "pick_place", "--by", "kinesthetic"], ["comes with hardware"]),
-        (["collect", "--task", "pick_place", "--by", "leader"], ["comes with hardware"]),
         (["episodes", "list", "--task", "pick"], ["there is no task 'pick'", "pick_place"]),
         (["episodes", "show", "0123"], ["there is no episode '0123'"]),
         (["policies", "show", "ccol-9"], ["there is no policy 'ccol-9'"]),

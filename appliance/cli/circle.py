@@ -3,15 +3,19 @@
 import enum
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from appliance.cli.opened import opened, user
 from appliance.cli.options import AnyTask, AsJson, StationName, TaskName, Workers
 from appliance.cli.shown import print_wide, progress
+
+if TYPE_CHECKING:
+    from appliance.sitting import Wish
 
 circle = typer.Typer()
 
@@ -23,11 +27,12 @@ class By(enum.StrEnum):
     VR = "vr"
     KINESTHETIC = "kinesthetic"
     LEADER = "leader"
+    REPLAY = "replay"
 
 
 @circle.command()
 def collect(
-    task: TaskName,
+    task: AnyTask = None,
     station: StationName = "franka-sim",
     by: Annotated[By, typer.Option("--by", help="Who shows the task.")] = By.SCRIPTED,
     number: Annotated[
@@ -43,10 +48,53 @@ def collect(
         typer.Option("--seed", min=0, help="Which starts. Default: go on where the last sitting ended."),
     ] = None,
     workers: Workers = 1,
+    limit: Annotated[
+        float | None,
+        typer.Option("--limit", min=1, help="Seconds until a take ends anyway. Default: 20 of a script, 120."),
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Let the robot repeat every success alone, as an episode of its own.")
+    ] = False,
+    of: Annotated[str | None, typer.Option("--of", help="The episode that --by replay repeats.")] = None,
 ) -> None:
-    """Record demonstrations of a task. Ctrl-C ends the sitting safely; the take in hand is kept."""
+    """Record demonstrations of a task. Ctrl-C ends the sitting safely; the take in hand is kept.
+
+    A person is asked what to show, how the scene is to be set, and how each take went: by keys, by a pedal, or by the
+    buttons of what they hold. Their first Ctrl-C in a take ends the take, the next one the sitting.
+    """
+    if by is By.SCRIPTED:
+        if task is None:
+            raise typer.BadParameter("a script has to know what to show: --task NAME")
+        if replay or of:
+            raise typer.BadParameter("a script repeats nothing; --replay and --of are for --by kinesthetic and replay")
+        _scripted(task, station, number, order, operator or user(), seed, workers, limit)
+        return
+    if workers > 1:
+        raise typer.BadParameter("a person is at one table; only scripts take --workers")
+    if (by is By.REPLAY) is (of is None):
+        raise typer.BadParameter("--by replay repeats an episode: --of ID; nobody else does")
+    if replay and by is By.REPLAY:
+        raise typer.BadParameter("--replay repeats what a person shows; --by replay repeats already")
+    from appliance.sitting import LIMIT, Wish
+
+    with opened() as (home, _):
+        wish = Wish(home, station, by, operator or user(), task, order, number, seed, limit or LIMIT, replay, of)
+    _attended(wish)
+
+
+def _scripted(
+    task: str,
+    station: str,
+    number: int | None,
+    order: int | None,
+    operator: str,
+    seed: int | None,
+    workers: int,
+    limit: float | None,
+) -> None:
+    """Have a script show a task."""
     from appliance import station as stations
-    from appliance.collect import CannotCollect, Sitting, Took, ordered, starts, tally
+    from appliance.collect import LIMIT, Sitting, Took, ordered, starts, tally
     from appliance.collect import collect as run
 
     with opened() as (home, catalog):
@@ -54,8 +102,6 @@ def collect(
         wanted, lacking = (None, 1) if order is None else ordered(catalog, task, order)
     name = stations.load(station).name
     takes = max(1, lacking) if number is None else number
-    if by is not By.SCRIPTED:
-        raise CannotCollect(f"--by {by} comes with hardware; this station offers: {By.SCRIPTED}")
     chosen = starts(home, task, name, takes, seed)
     typer.echo(f"Collecting {takes} takes of {task} at {name}, starts {chosen[0]} to {chosen[-1]}.", err=True)
     took: list[Took] = []
@@ -66,9 +112,21 @@ def collect(
             advance(tally(took))
 
         scene = {} if wanted is None else wanted.condition
-        sitting = Sitting(home, task, station, operator or user(), chosen, order=order, condition=scene)
+        sitting = Sitting(home, task, station, operator, chosen, limit or LIMIT, order, scene)
         whole = run(sitting, workers, tell)
     typer.echo(tally(took) + "." if whole else f"Stopped. {tally(took)}.")
+
+
+def _attended(wish: "Wish") -> None:
+    """Have a person show a task."""
+    from appliance.cli.screen import say, screen
+    from appliance.sitting import attended
+
+    with attended(wish, sys.stdin.isatty(), say) as sitting:
+        with screen(sitting):
+            whole = sitting.run()
+        said = f"{sitting.view.good} of {sum(one.kept for one in sitting.view.shown)} succeeded."
+    typer.echo(said if whole else f"Stopped. {said}")
 
 
 @circle.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

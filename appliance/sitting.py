@@ -1,0 +1,527 @@
+"""A sitting with a person: the scene is set, something is shown, it is said how that went, and on to the next."""
+
+import functools
+import shutil
+import signal
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from types import FrameType
+from typing import Any, Protocol
+from uuid import UUID
+
+from appliance import station
+from appliance.collect import CannotCollect, ordered, starts
+from appliance.home import Home
+from appliance.keys import Keyboard
+from appliance.session import NotThere, Session, State, sitting
+from appliance.station import Station
+from collectors import Agent, Ended, Event, Events
+from collectors.agents import Finishing, Telling
+from collectors.events import TAGS
+from collectors.ways import WAYS, Place, Pulse, agent, can, report
+from drivers import DeviceError
+from drivers.hosted import Hosted
+from storage import Catalog, Edit, EditKind, Episode, Outcome, Task
+
+LIMIT = 120.0
+"""Seconds until a take of a person ends anyway."""
+
+LOOK = 0.05
+"""Seconds between two looks at the devices while the person is waited for."""
+
+QUIET = 2.0
+"""Seconds after which what was moved to is chosen: who has one pedal has no key that says so."""
+
+UNWRITTEN = 10.0
+"""Seconds without a letter after which a note is taken as written."""
+
+STAGES = {"S0": "set-up", "S1": "approach", "S2": "acquire", "S3": "transport", "S4": "deliver", "S5": "finish"}
+
+VERDICTS = {
+    Event.SUCCESS: "it succeeded",
+    Event.FAILURE: "it failed",
+    Event.DISCARD: "discard it",
+    Event.AGAIN: "discard it, and record it again",
+}
+
+PUSHES = {Event.START, Event.SUCCESS, Event.FAILURE, Event.STOP, *TAGS}
+"""What counts when something is to be chosen."""
+
+
+class Typing(Protocol):
+    """Where a person can write."""
+
+    def begin(self) -> None:
+        """From now on, what is typed is text."""
+        ...
+
+    def typed(self) -> tuple[str, bool]:
+        """What was typed since, and whether that is all. Once it is all, keys are keys again."""
+        ...
+
+    def end(self) -> None:
+        """Keys are keys again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Something that may be shown."""
+
+    task: Task
+    wanted: int
+    """How many takes; of an order, how many good ones it lacks."""
+    order: int | None = None
+    condition: Mapping[str, Any] = field(default_factory=dict)
+    """How the scene is to be set."""
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """In a line, e.g. ``pick_place, order 3: cube left; 12 more (it drops there)``."""
+        of = f", order {self.order}: {scene(self.condition)}; {self.wanted} more" if self.order is not None else ""
+        return f"{self.task.name}{of}" + (f" ({self.why})" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One take is over."""
+
+    episode: UUID
+    way: str
+    """Who drove, as the catalog calls them."""
+    said: str
+    """``success``, ``failure DROP``, ``discarded``, ..."""
+    facts: str
+    """How long it was and how well it was recorded."""
+
+    @property
+    def kept(self) -> bool:
+        return self.said != DISCARDED
+
+
+DISCARDED, UNSAID = "discarded", "no verdict yet"
+
+
+@dataclass
+class View:
+    """What the person is shown. The sitting writes it; another thread may draw it."""
+
+    offer: Offer | None = None
+    asks: str = ""
+    choices: Sequence[str] = ()
+    at: int = 0
+    """The choice that is moved to."""
+    trouble: str = ""
+    """What is lost, while it is."""
+    shown: list[Shown] = field(default_factory=list)
+    agent: Agent | None = None
+    """Who drives, in a take."""
+
+    @property
+    def good(self) -> int:
+        return sum(one.said == str(Outcome.SUCCESS) for one in self.shown)
+
+    @property
+    def status(self) -> str:
+        """What whoever drives has to tell."""
+        return self.agent.status if isinstance(self.agent, Telling) else ""
+
+
+def offers(catalog: Catalog, task: str | None, order: int | None, takes: int | None) -> list[Offer]:
+    """What a person may be asked to show: one order; or the open orders and the tasks, or those of one task.
+
+    Raises:
+        CannotCollect: that order is not open, or of another task; or there is no task.
+        Unknown: there is no such task.
+    """
+    if order is not None:
+        if task is None:
+            raise CannotCollect(f"--order {order} needs its task too: --task NAME")
+        asked, lacking = ordered(catalog, task, order)
+        return [Offer(catalog.task(task), takes or max(1, lacking), order, asked.condition, asked.why)]
+    tasks = catalog.tasks() if task is None else [catalog.task(task)]
+    known = {one.name: one for one in tasks}
+    found = [
+        Offer(known[asked.task], takes or lacking, asked.id, asked.condition, asked.why)
+        for asked in catalog.orders(closed=False)
+        if asked.task in known and (lacking := asked.wanted - catalog.order_progress(asked.id)) > 0
+    ]
+    return found + [Offer(one, takes or 1) for one in tasks]
+
+
+def scene(condition: Mapping[str, Any]) -> str:
+    """How a scene is to be set, in words."""
+    return ", ".join(f"{name} {value}" for name, value in condition.items()) or "as you like"
+
+
+def place(cell: Station, events: Events, way: str, repeats: Episode | None = None) -> Place:
+    """What whoever drives at a station is given.
+
+    Raises:
+        CannotCollect: the station lacks something that this way needs.
+    """
+    found = Place(cell.robot, cell.drivers, cell.hz, events, shaking(cell.drivers), repeats, cell.ways.get(way, {}))
+    if lacks := WAYS[way].lacks(found):
+        raise CannotCollect(f"--by {way} at {cell.name} needs {lacks}")
+    return found
+
+
+def shaking(devices: Mapping[str, Any]) -> Pulse:
+    """What shakes the things in a person's hands: the first of the devices that can; or nothing."""
+    for device in devices.values():
+        if can(device, "pulse"):
+            return functools.partial(_shake, device)
+    return lambda _hand, _seconds, _amplitude: None
+
+
+def _shake(device: Any, hand: int, seconds: float, amplitude: float) -> None:
+    """Nobody drives worse for a pulse that is not felt: a device that is lost is the loop's to tell."""
+    with suppress(DeviceError):
+        if isinstance(device, Hosted):
+            device.tell("pulse", hand=hand, seconds=seconds, amplitude=amplitude)
+        else:
+            device.pulse(hand, seconds, amplitude)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants to show, and how."""
+
+    home: Home
+    station: str
+    way: str
+    operator: str
+    task: str | None = None
+    """None to choose at the table."""
+    order: int | None = None
+    takes: int | None = None
+    """None for one, or what an order lacks."""
+    seed: int | None = None
+    """Which scenes, where a program sets them; None to go on."""
+    limit: float = LIMIT
+    replay: bool = False
+    follows: str | None = None
+    """The episode to repeat, for ``replay``."""
+
+
+@contextmanager
+def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generator["Attended"]:
+    """Connect a station for a person; with ``terminal``, keys of this terminal count.
+
+    Raises:
+        CannotCollect: the station lacks something that this way needs, or nothing like that was ever recorded.
+        StationError: there is no such station, or its file is wrong.
+        Unknown: there is no such task or episode.
+        drivers.DeviceError: a device does not answer.
+    """
+    cell = station.load(wish.station)
+    with wish.home.join() as catalog, ExitStack() as stack:
+        found = offers(catalog, wish.task, wish.order, wish.takes)
+        repeated = None if wish.follows is None else catalog.standing(wish.follows)
+        record = None if repeated is None else Episode(wish.home.folder / repeated.path)
+        events = Events()
+        here = place(cell, events, wish.way, record)
+        session = stack.enter_context(sitting(cell, catalog, wish.home.folder, wish.operator))
+        session.events, session.sources = events, WAYS[wish.way].sources(here)
+        session.set_by_hand = cell.cell is None
+        stack.enter_context(interrupts(session))
+        typing = stack.enter_context(Keyboard(events, cell.keys)) if terminal else None
+        yield Attended(
+            session,
+            here,
+            wish.way,
+            found,
+            () if cell.cell is None else _seeds(wish, found, cell),
+            wish.limit,
+            wish.replay,
+            None if repeated is None else repeated.episode,
+            typing,
+            tell=tell,
+        )
+
+
+def _seeds(wish: Wish, found: Sequence[Offer], cell: Station) -> tuple[int, ...]:
+    """Starts for as many takes as there may be; those of a task that is chosen later go on where any task's ended."""
+    return starts(wish.home, wish.task, cell.name, max(offer.wanted for offer in found), wish.seed)
+
+
+@dataclass
+class Attended:
+    """A sitting in which a person shows something, and says how it went."""
+
+    session: Session
+    place: Place
+    way: str
+    offers: Sequence[Offer]
+    starts: Sequence[int] = ()
+    """Seeds of the scenes, one after the other, where a program sets them."""
+    limit: float = LIMIT
+    replay: bool = False
+    """Whether every success is repeated by the robot alone."""
+    follows: UUID | None = None
+    """The episode that is repeated, when all of them repeat one."""
+    typing: Typing | None = None
+    make: Callable[[str, Place], Agent] = agent
+    """Makes whoever drives, of a way."""
+    tell: Callable[[str], None] = lambda _line: None
+    """Given a line for every take that is over."""
+    view: View = field(default_factory=View)
+
+    def run(self) -> bool:
+        """Go on until everything wanted was shown; return whether it was, and not stopped before.
+
+        Raises:
+            RecordingFailed: rows could not be kept.
+            Lacking: the place has not what whoever drives needs.
+        """
+        offer = self._offer()
+        if offer is None:
+            return False
+        self.session.order, self.view.offer, driver = offer.order, offer, self.make(self.way, self.place)
+        while (made := self._done(offer)) < offer.wanted:
+            condition = dict(offer.condition)
+            if self.starts:
+                condition = {"seed": self.starts[made % len(self.starts)]} | condition
+            shown = self._take(driver, self.way, offer, condition, self.follows)
+            if shown is None:
+                return False
+            if self.replay and shown.said == str(Outcome.SUCCESS) and not self._repeat(shown.episode, offer, condition):
+                return False
+        return True
+
+    def _done(self, offer: Offer) -> int:
+        """How many takes count: of an order, the good ones."""
+        good = self.view.good
+        return good if offer.order is not None else sum(one.kept and one.way == self.way for one in self.view.shown)
+
+    def _offer(self) -> Offer | None:
+        if len(self.offers) == 1:
+            return self.offers[0]
+        chosen = self._choose("What shall be shown?", [one.words for one in self.offers])
+        return None if chosen is None else self.offers[chosen]
+
+    def _repeat(self, episode: UUID, offer: Offer, condition: Mapping[str, Any]) -> bool:
+        """Let the robot do alone what it was just shown; False when the sitting is over."""
+        row = self.session.catalog.episode(episode)
+        again = replace(self.place, repeats=Episode(self.session.root / row.path))
+        driver = self.make("replay", again)
+        while True:
+            shown = self._take(driver, "replay", offer, condition, episode)
+            if shown is None or shown.kept or shown.episode == episode:
+                return shown is not None
+
+    def _take(
+        self, driver: Agent, way: str, offer: Offer, condition: Mapping[str, Any], follows: UUID | None
+    ) -> Shown | None:
+        """Have one take made and judged, or the last one taken back; None when the sitting is over."""
+        task, done = offer.task, driver.done if isinstance(driver, Finishing) else _never
+        while True:
+            event = self._ready(way, offer, condition)
+            if event is None:
+                return None
+            if event is not Event.START:
+                if (back := self._take_back()) is not None:
+                    return back
+                continue
+            self.view.asks, self.view.agent = task.instruction, driver
+            try:
+                episode = self.session.run(driver, way, task, self.limit, done, condition=condition, follows=follows)
+            except NotThere as error:
+                self.tell(str(error))
+                continue
+            finally:
+                self.view.agent = None
+            shown = self._settle(episode, way)
+            self.view.shown.append(shown)
+            self.tell(f"{shown.said}: {shown.facts}")
+            if self.session.stop.is_set():
+                return None
+            return shown
+
+    def _ready(self, way: str, offer: Offer, condition: Mapping[str, Any]) -> Event | None:
+        """Wait until the person begins, or takes back the last take; None when they end the sitting instead."""
+        hands = "Hands away: the robot moves alone. " if way == "replay" else ""
+        self.session.events.clear()
+        self.view.asks = f"{hands}Set the scene: {scene(condition)}. START: {offer.task.instruction}"
+        while True:
+            event = self._wait(None, Event.START, Event.DISCARD, Event.AGAIN, Event.STOP)
+            if event is Event.START and (trouble := self.session.mend()):
+                self.view.trouble = trouble
+                continue
+            if event is Event.START:
+                self.place.pulse(1, 0.1, 0.6)
+            return None if event is Event.STOP else event
+
+    def _take_back(self) -> Shown | None:
+        """Discard the last take after all."""
+        if not self.view.shown or not self.view.shown[-1].kept:
+            return None
+        last = self.view.shown[-1]
+        self._retire(last.episode)
+        self.view.shown[-1] = back = replace(last, said=DISCARDED)
+        self.tell(f"{DISCARDED}: the last take, that was {last.said}")
+        return back
+
+    def _settle(self, episode: UUID, way: str) -> Shown:
+        """Say of a take how it went."""
+        facts = self._facts(episode)
+        event = self.session.ended if self.session.ended in VERDICTS else None
+        while not self.session.stop.is_set():
+            if event is None:
+                asks = f"{facts}. How did it go?"
+                chosen = self._choose(asks, list(VERDICTS.values()), {one: k for k, one in enumerate(VERDICTS)})
+                if chosen is None:
+                    break
+                event = list(VERDICTS)[chosen]
+            if event is Event.FAILURE:
+                if (said := self._failure()) is not None:
+                    return Shown(episode, way, said, facts)
+                event = None
+            elif event is Event.SUCCESS:
+                self.session.judge(Outcome.SUCCESS)
+                return Shown(episode, way, str(Outcome.SUCCESS), facts)
+            else:
+                self.session.later()
+                self._retire(episode)
+                return Shown(episode, way, DISCARDED, facts)
+        self.session.later()
+        return Shown(episode, way, UNSAID, facts)
+
+    def _failure(self) -> str | None:
+        """Have it said how a take failed: in which stage, how, and anything else; None to go back."""
+        modes = self.session.catalog.failure_modes()
+        stage = self._choose("It failed. In which stage?", [f"{key} {name}" for key, name in STAGES.items()])
+        if stage is None:
+            return None
+        key = list(STAGES)[stage]
+        here = [mode for mode in modes if {key, "any"} & {*mode.stage.split("/")}]
+        how = self._choose(f"How, in {key} {STAGES[key]}?", [f"{mode.code} {mode.name}" for mode in here])
+        if how is None:
+            return None
+        code, note = here[how].code, self._note()
+        outcome = Outcome.INVALID if key == "S0" else Outcome.FAILURE
+        self.session.judge(outcome, code, note, stage=key)
+        return f"{outcome} {code}"
+
+    def _note(self) -> str:
+        """Have a note written, by whoever has a keyboard."""
+        if self.typing is None:
+            return ""
+        self.view.choices, end = (), time.monotonic() + UNWRITTEN
+        self.session.events.clear()
+        self.typing.begin()
+        try:
+            before = ""
+            while True:
+                text, whole = self.typing.typed()
+                self.view.asks = f"A note? {text}_"
+                if text != before:
+                    before, end = text, time.monotonic() + UNWRITTEN
+                if whole or time.monotonic() > end or self._wait(time.monotonic(), Event.START, Event.SUCCESS):
+                    return text
+                if self.session.stop.is_set():
+                    return text
+        finally:
+            self.typing.end()
+
+    def _choose(self, asks: str, choices: Sequence[str], direct: Mapping[Event, int] | None = None) -> int | None:
+        """Have one of several things chosen; None when the person goes back, or the sitting is stopped.
+
+        A tag chooses by its number. START moves on to the next, and SUCCESS chooses it, as does a while without a
+        press. FAILURE goes back. What ``direct`` says of a press comes first.
+        """
+        self.session.events.clear()
+        self.view.asks, self.view.choices, self.view.at = asks, choices, 0
+        direct, quiet = direct or {}, None
+        try:
+            while True:
+                event = self._wait(quiet, *PUSHES, *direct)
+                if event is None:
+                    return None if self.session.stop.is_set() else self.view.at
+                if event in direct:
+                    return direct[event]
+                if event in TAGS and TAGS.index(event) < len(choices):
+                    return TAGS.index(event)
+                if event is Event.START:
+                    self.view.at = (self.view.at + 1) % len(choices)
+                    quiet = time.monotonic() + QUIET
+                elif event is Event.SUCCESS:
+                    return self.view.at
+                elif event is Event.FAILURE:
+                    return None
+                elif event is Event.STOP:
+                    self.session.stop.set()
+        finally:
+            self.view.choices = ()
+
+    def _wait(self, until: float | None, *kinds: Event) -> Event | None:
+        """Wait for a press that means one of these; None once the sitting is stopped, or that moment has come."""
+        while not self.session.stop.is_set():
+            self.view.trouble = self.session.listen()
+            if (event := self.session.events.wait(LOOK, *kinds)) is not None:
+                return event
+            if until is not None and time.monotonic() >= until:
+                return None
+        return None
+
+    def _retire(self, episode: UUID) -> None:
+        why = "discarded in the sitting it was recorded in"
+        self.session.catalog.edit(Edit(episode=episode, kind=EditKind.RETIRE, by=self.session.operator, why=why))
+
+    def _facts(self, episode: UUID) -> str:
+        """How long a take was and how well it was recorded."""
+        row = self.session.catalog.episode(episode)
+        record = Episode(self.session.root / row.path)
+        graded = {"gap {:.0f} ms": (row.gap, 1e3), "lost {:.1f} %": (row.lost, 1), "late {:.0f} ms": (row.late, 1e3)}
+        parts = [f"{row.seconds:.1f} s", *(f"ended by {row.ended_by}" for _ in range(row.ended_by != Ended.DONE))]
+        parts += [words.format(value * by) for words, (value, by) in graded.items() if value is not None]
+        parts += [said for said in (report(row.agent, record),) if said]
+        parts += [f"put aside: {why}" for why in (record.attributes.get("quarantine"),) if why]
+        return ", ".join(parts)
+
+
+def _never(_seen: object) -> bool:
+    return False
+
+
+@contextmanager
+def interrupts(session: Session) -> Generator[None]:
+    """Let the first Ctrl-C of a take end it safely, and any other stop the sitting; a third one interrupts at once."""
+    asked: list[float] = []
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        if session.stop.is_set():
+            raise KeyboardInterrupt
+        if session.state is State.RUNNING and asked[-1:] != [session.began]:
+            asked.append(session.began)
+            session.events.put(Event.STOP)
+        else:
+            session.stop.set()
+
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def lines(attended: Attended) -> list[str]:
+    """What the person sees, top to bottom."""
+    view, session = attended.view, attended.session
+    free = shutil.disk_usage(session.root).free / 1e9
+    offer = view.offer
+    top = [f"{offer.words}" if offer else attended.way, f"take {len(view.shown) + 1}", f"{view.good} good"]
+    found = ["   ".join([*top, f"{free:.1f} GB free"])]
+    if session.state is State.RUNNING:
+        found.append(f"REC {time.monotonic() - session.began:5.1f} s of {attended.limit:g}   {view.status}")
+    found.append(view.asks)
+    for k, choice in enumerate(view.choices):
+        found.append(f"{'>' if k == view.at else ' '} {k + 1} {choice}")
+    if view.shown:
+        found.append(f"last: {view.shown[-1].said}, {view.shown[-1].facts}")
+    if view.trouble:
+        found.append(f"{view.trouble}  START: try again")
+    return found

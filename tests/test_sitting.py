@@ -1,0 +1,267 @@
+"""A person's sitting: everything is said by presses, however few keys there are, and all of it is on record."""
+
+import functools
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from appliance import station
+from appliance.collect import CannotCollect
+from appliance.session import Session, sitting
+from appliance.sitting import Attended, Offer, View, lines, offers, place, scene
+from collectors import Agent, Event, Events
+from collectors.ways import Place
+from drivers import Row
+from storage import Episode, Observation, Wanted, WorkOrder
+from tests.hosts import until
+from tests.test_session import BLIND, REACH, known
+from tests.test_station import CELL, LIMITS, write
+
+S, F, D, A, X, Q = Event.SUCCESS, Event.FAILURE, Event.DISCARD, Event.AGAIN, Event.START, Event.STOP
+ONE, TWO, THREE = Event.TAG_1, Event.TAG_2, Event.TAG_3
+READY, WENT, STAGE, HOW, NOTE = "START: ", "How did it go?", "In which stage?", "How, in", "A note?"
+
+
+class Showing:
+    """Whoever drives, and presses something at the tenth tick of each take."""
+
+    def __init__(self, events: Events, action: np.dtype[np.void], presses: Sequence[Sequence[Event]]) -> None:
+        self._events, self._action = events, action
+        self._presses = iter(presses)
+        self.instructions: list[str] = []
+        self.status = "clutch closed"
+
+    def reset(self, instruction: str) -> None:
+        self._ticks = 0
+        self.instructions.append(instruction)
+
+    def act(self, seen: Observation) -> Row | None:
+        self._ticks += 1
+        if self._ticks == 10:
+            for event in next(self._presses, ()):
+                self._events.put(event)
+        target = np.zeros(1, self._action)
+        target["t"], target["q"] = seen.t, 0.5
+        return target[0]  # type: ignore[no-any-return]  # numpy does not say what an element of a structured array is
+
+
+class Letters:
+    """Somebody who writes one thing."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.writing = False
+
+    def begin(self) -> None:
+        self.writing = True
+
+    def typed(self) -> tuple[str, bool]:
+        return self._text, True
+
+    def end(self) -> None:
+        self.writing = False
+
+
+class Finger:
+    """Presses one thing after the other, each once it is asked for."""
+
+    def __init__(self, attended: Attended, script: Sequence[tuple[str, Event]]) -> None:
+        self._attended, self._script = attended, script
+        self.failed = ""
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        view = self._attended.view
+        before = view.asks
+        for asks, event in self._script:
+            try:
+                until(functools.partial(_new, view, asks, before), 20.0)
+            except AssertionError:
+                self.failed = f"{asks!r} was never asked, but {view.asks!r}"
+                self._attended.session.stop.set()
+                return
+            before = view.asks
+            self._attended.session.events.put(event)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        assert self.failed == ""
+
+
+def _new(view: View, asks: str, before: str) -> bool:
+    """Whether this is asked, and it is not the question that was answered before, which may have the same words."""
+    return asks in view.asks and view.asks is not before
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    bench = station.load(write(tmp_path, CELL + BLIND + LIMITS))
+    with sitting(bench, known(tmp_path), tmp_path, operator="ada") as session:
+        yield session
+
+
+def sit(
+    session: Session,
+    presses: Sequence[Sequence[Event]],
+    script: Sequence[tuple[str, Event]],
+    of: Sequence[Offer] = (),
+    **more: Any,
+) -> Attended:
+    """Sit through it."""
+    assert session.station is not None
+    made: list[Showing] = []
+
+    def make(_way: str, here: Place) -> Agent:
+        if not made:
+            made.append(Showing(here.events, here.robot.action, presses))
+        return made[0]
+
+    here = place(replace(session.station, cell=None), session.events, "replay", _anything(session))
+    asked = list(of) or [Offer(REACH, 1)]
+    attended = Attended(session, here, "kinesthetic", asked, make=make, limit=2.0, **more)
+    with Finger(attended, script):
+        attended.run()
+    return attended
+
+
+def _anything(session: Session) -> Episode:
+    return session  # type: ignore[return-value]  # nobody looks at what is repeated here
+
+
+def verdicts(session: Session) -> list[tuple[str, str | None, str]]:
+    found = session.catalog.find(Wanted(retired=None))
+    return [(str(v.outcome), v.failure, v.note) for row in found for v in session.catalog.verdicts(row.row.id)]
+
+
+def test_a_take_begins_with_a_press_and_ends_with_its_verdict(session: Session) -> None:
+    told: list[str] = []
+    attended = sit(session, [[S], [S]], [(READY, X)] * 2, [Offer(REACH, 2)], tell=told.append)
+    assert verdicts(session) == [("success", None, "")] * 2
+    (first, _) = session.catalog.find(Wanted())
+    assert (first.row.agent, first.row.ended_by, first.row.seconds < 1) == ("kinesthetic", "done", True)
+    assert attended.view.good == 2
+    assert told[0].startswith("success: 0.5 s")
+    assert Episode(session.root / first.row.path).attributes["marks"][0][1] == "success"
+
+
+def test_a_failure_is_said_with_three_presses(session: Session) -> None:
+    script = [(READY, X), (STAGE, Event.TAG_4), (HOW, ONE)]
+    sit(session, [[F]], script, typing=Letters("too far left"))
+    assert verdicts(session) == [("failure", "DROP", "too far left")]
+    (row,) = session.catalog.find(Wanted())
+    assert session.catalog.verdicts(row.row.id)[0].stage == "S3"
+
+
+def test_what_the_cell_did_is_nobodys_failure(session: Session) -> None:
+    sit(session, [[F]], [(READY, X), (STAGE, ONE), (HOW, ONE)])
+    assert verdicts(session) == [("invalid", "ENV", "")]
+
+
+def test_with_one_pedal_a_choice_is_made_by_going_on_to_it_and_waiting(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.sitting.QUIET", 0.3)
+    sit(session, [[]], [(READY, X), (WENT, X), (STAGE, X), (HOW, X)])
+    ((outcome, failure, _),) = verdicts(session)
+    assert (outcome, failure is not None) == ("failure", True)
+
+
+def test_a_verdict_that_was_begun_can_be_taken_back(session: Session) -> None:
+    sit(session, [[F]], [(READY, X), (STAGE, TWO), (HOW, F), (WENT, S)])
+    assert verdicts(session) == [("success", None, "")]
+
+
+@pytest.mark.parametrize("event", [D, A])
+def test_what_is_discarded_is_retired_and_the_same_scene_comes_again(session: Session, event: Event) -> None:
+    attended = sit(session, [[event], [S]], [(READY, X)] * 2, starts=(7, 8))
+    found = session.catalog.find(Wanted(retired=None))
+    assert [one.row.condition for one in found] == [{"seed": 7}, {"seed": 7}]
+    assert [one.standing.retired for one in found] == [True, False]
+    assert [one.row.ended_by for one in found] == ["stopped", "done"]
+    assert (attended.view.good, verdicts(session)) == (1, [("success", None, "")])
+
+
+def test_the_last_take_can_be_discarded_after_its_verdict(session: Session) -> None:
+    script = [(READY, X), (READY, D), (READY, X), (READY, X)]
+    sit(session, [[S], [S], [S]], script, [Offer(REACH, 2)], starts=(7, 8))
+    found = session.catalog.find(Wanted(retired=None))
+    assert [(one.row.condition["seed"], one.standing.retired) for one in found] == [(7, True), (7, False), (8, False)]
+
+
+def test_what_was_repeated_can_still_be_discarded_instead(session: Session) -> None:
+    script = [(READY, X), ("Hands away", D), (READY, X), ("Hands away", X), (WENT, S)]
+    sit(session, [[S], [S], []], script, replay=True)
+    found = session.catalog.find(Wanted(retired=None))
+    assert [one.standing.retired for one in found] == [True, False, False]
+    assert [one.row.follows for one in found] == [None, None, found[1].row.id]
+
+
+def test_one_stop_ends_the_take_and_another_one_the_sitting(session: Session) -> None:
+    sit(session, [[Q], [S]], [(READY, X), (WENT, S), (READY, Q)], [Offer(REACH, 5)])
+    assert verdicts(session) == [("success", None, "")]
+    assert not session.stop.is_set()
+
+
+def test_a_sitting_that_is_stopped_before_the_verdict_leaves_it_to_others(session: Session) -> None:
+    attended = sit(session, [[Q]], [(READY, X), (WENT, Q)], [Offer(REACH, 5)])
+    assert verdicts(session) == []
+    assert attended.view.shown[0].said == "no verdict yet"
+    (row,) = session.catalog.find(Wanted())
+    assert not row.standing.retired
+
+
+def test_the_moments_that_are_marked_in_a_take_are_on_record(session: Session) -> None:
+    sit(session, [[ONE, THREE, S]], [(READY, X)])
+    (row,) = session.catalog.find(Wanted())
+    marks = Episode(session.root / row.row.path).attributes["marks"]
+    assert [name for _, name in marks] == ["tag_1", "tag_3", "success"]
+
+
+def test_what_is_to_be_shown_is_chosen_at_the_table_and_counts_for_its_order(session: Session) -> None:
+    order = session.catalog.order(WorkOrder(task="reach", wanted=1, condition={"cube": "left"}, why="it drops there"))
+    found = offers(session.catalog, None, None, None)
+    assert [one.words for one in found] == ["reach, order 1: cube left; 1 more (it drops there)", "reach"]
+    sit(session, [[S]], [("What shall be shown?", S), ("Set the scene: cube left", X)], found)
+    (row,) = session.catalog.find(Wanted())
+    assert (row.row.order, row.row.condition) == (order.id, {"cube": "left"})
+    assert [one.order for one in offers(session.catalog, "reach", None, None)] == [None]
+
+
+def test_an_order_without_its_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotCollect, match="needs its task too"):
+        offers(known(tmp_path), None, 1, None)
+
+
+def test_every_success_is_repeated_and_the_episode_says_of_which(session: Session) -> None:
+    script = [(READY, X), ("Hands away", X), (WENT, S)]
+    attended = sit(session, [[S], []], script, replay=True)
+    first, second = session.catalog.find(Wanted())
+    assert (first.row.agent, second.row.agent) == ("kinesthetic", "replay")
+    assert (first.row.follows, second.row.follows) == (None, first.row.id)
+    assert isinstance(second.row.follows, UUID)
+    assert len(attended.view.shown) == 2
+
+
+def test_the_person_sees_time_count_grade_and_disk(session: Session) -> None:
+    attended = sit(session, [[S]], [(READY, X)])
+    head, *_, last = lines(attended)
+    assert head.startswith("reach   take 2   1 good   ")
+    assert head.endswith(" GB free")
+    assert last.startswith("last: success, 0.5 s, gap")
+    attended.view.choices, attended.view.at, attended.view.trouble = ["one", "two"], 1, "front: its cable is out"
+    assert lines(attended)[2:4] == ["  1 one", "> 2 two"]
+    assert lines(attended)[-1] == "front: its cable is out  START: try again"
+
+
+def test_a_scene_is_said_in_words() -> None:
+    assert scene({}) == "as you like"
+    assert scene({"seed": 3, "cube": "left"}) == "seed 3, cube left"
