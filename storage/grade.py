@@ -59,6 +59,9 @@ class Grade:
     """How late ticks came, in seconds: 99 in 100 came no later."""
     streams: Mapping[str, Stream]
     """Of every sensor, and for those that the loop writes the number and rate of rows only."""
+    rate: float | None = None
+    """How often the robot was given something new, in Hz, over the whole take: ticks, when they came and not when
+    they were due; where a person was followed, those of them that had something new to follow."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,6 +75,8 @@ class Demands:
     lost: float | None = None
     skew: float | None = None
     late: float | None = None
+    rate: float | None = None
+    """The only one that has to be reached, and not to be kept below."""
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Self:
@@ -113,6 +118,7 @@ def grade(taken: Mapping[str, Rows], cameras: frozenset[str] | None = None) -> G
         skew=_skew(taken, cameras),
         late=_most(taken["ticks"]["late"]) if _has(taken, "ticks", "late") else None,
         streams=streams,
+        rate=_pace(taken),
     )
 
 
@@ -127,6 +133,8 @@ def below(graded: Grade, demands: Demands) -> list[str]:
         short.append(f"pictures {graded.skew:.3f} s from the robot's rows, at most {demands.skew:.3f} s")
     if _exceeds(graded.late, demands.late):
         short.append(f"ticks {graded.late:.3f} s late, at most {demands.late:.3f} s")
+    if _exceeds(demands.rate, graded.rate):
+        short.append(f"something new {graded.rate:.1f} times a second, at least {demands.rate:.1f}")
     return short
 
 
@@ -163,6 +171,18 @@ def _lost(rows: Rows, span: tuple[int, int] | None) -> float | None:
         return None
     missing = int(np.maximum(np.rint(pauses / period) - 1, 0).sum())
     return 100.0 * missing / (missing + len(rows))
+
+
+def _pace(taken: Mapping[str, Rows]) -> float | None:
+    """How often the robot was given something new, in Hz."""
+    if not _has(taken, "ticks", "late"):
+        return None
+    hz = _rate(taken["ticks"]["t"] + taken["ticks"]["late"])
+    if hz is None or not (_has(taken, "following", "source_t") and _has(taken, "following", "engaged")):
+        return hz
+    rows = taken["following"]
+    sources = rows["source_t"][rows["engaged"].reshape(len(rows), -1).any(axis=1)]
+    return hz * len(np.unique(sources)) / len(sources) if len(sources) else hz
 
 
 def _skew(taken: Mapping[str, Rows], cameras: frozenset[str]) -> float | None:
