@@ -54,7 +54,7 @@ class Feel:
     unseen: float = 0.1
     """How long a pose may be guessed before it is not used."""
     stale: float = 0.1
-    """How old a row may be."""
+    """How old a row may be, and how long after the one before."""
     speed: float = 0.25
     """Fastest that the target moves; more is followed later."""
     turn: float = 1.5
@@ -188,7 +188,7 @@ def step(
     if _jumped(grasp, p, q, (int(row["t"]) - grasp.filter.t) / 1e9, feel):
         return grasp.let_go(Clutch.OWED), None
     grasp = replace(grasp, raw=(p, q), filter=grasp.filter.step(int(row["t"]), p, q, feel))
-    grasp = _limited(grasp, _wanted(grasp, feel, yaw), (now - before.t) / 1e9, feel)
+    grasp = _limited(grasp, *_wanted(grasp, feel, yaw), (now - before.t) / 1e9, feel)
     return grasp, _seven(grasp.target)
 
 
@@ -220,7 +220,8 @@ def _usable(grasp: Grasp, row: Row, hand: int, feel: Feel) -> bool:
     fresh = 0 <= grasp.t - int(row["t"]) <= feel.stale * 1e9
     trusted = row["focused"] and row["active"][hand] and row["valid"][hand] and np.isfinite(row["grip"][hand]).all()
     measured = int(row["t"]) - grasp.seen <= feel.unseen * 1e9
-    return bool(fresh and trusted and measured and abs(np.linalg.norm(row["grip"][hand][3:]) - 1) < 0.1)
+    unbroken = grasp.filter is None or int(row["t"]) - grasp.filter.t <= feel.stale * 1e9
+    return bool(fresh and trusted and measured and unbroken and abs(np.linalg.norm(row["grip"][hand][3:]) - 1) < 0.1)
 
 
 def _jumped(grasp: Grasp, p: Floats, q: Rotation, seconds: float, feel: Feel) -> bool:
@@ -230,19 +231,20 @@ def _jumped(grasp: Grasp, p: Floats, q: Rotation, seconds: float, feel: Feel) ->
     return far > max(SMALL, feel.leap * seconds) or twisted > max(SMALL_TURN, feel.twist * seconds)
 
 
-def _wanted(grasp: Grasp, feel: Feel, yaw: float) -> tuple[Floats, Rotation]:
-    """Where the hand's motion since the clutch closed puts the tool, in the box."""
+def _wanted(grasp: Grasp, feel: Feel, yaw: float) -> tuple[Floats, Rotation, bool]:
+    """Where in the box the hand's motion since the clutch closed puts the tool, and whether the box held it back."""
     (hand_p, hand_q), (tool_p, tool_q), smooth = _known(grasp.hand), _known(grasp.tool), _known(grasp.filter)
     to_base = Rotation.from_euler("z", yaw) * Rotation.from_matrix(BASE)
     p = tool_p + feel.scale * to_base.apply(smooth.p - hand_p)
     q = to_base * (smooth.q * hand_q.inv()) * to_base.inv() * tool_q
-    return np.clip(p, feel.low, feel.high), q
+    kept = np.clip(p, feel.low, feel.high)
+    return kept, q, bool((kept != p).any())
 
 
-def _limited(grasp: Grasp, wanted: tuple[Floats, Rotation], seconds: float, feel: Feel) -> Grasp:
+def _limited(grasp: Grasp, place: Floats, turned: Rotation, walled: bool, seconds: float, feel: Feel) -> Grasp:
     """Go towards what is wanted, as far as the limits let it."""
     (p, q), seconds = _known(grasp.target), min(max(seconds, 0.0), 0.1)
-    way, turn = wanted[0] - p, (wanted[1] * q.inv()).as_rotvec()
+    way, turn = place - p, (turned * q.inv()).as_rotvec()
     far = max(
         float(np.linalg.norm(way)) / max(feel.speed * seconds, 1e-9),
         float(np.linalg.norm(turn)) / max(feel.turn * seconds, 1e-9),
@@ -251,7 +253,7 @@ def _limited(grasp: Grasp, wanted: tuple[Floats, Rotation], seconds: float, feel
     return replace(
         grasp,
         target=(p + share * way, Rotation.from_rotvec(share * turn) * q),
-        limited=far > 1.0,
+        limited=walled or far > 1.001,
     )
 
 

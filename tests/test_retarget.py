@@ -158,6 +158,15 @@ def test_an_old_row_moves_nothing() -> None:
     assert sitting.say(row(0), delay=-MS) is None, "nor one from the future"
 
 
+def test_a_gap_between_rows_couples_anew_even_when_nobody_looked_meanwhile() -> None:
+    sitting = Sitting()
+    sitting.say(row(0))
+    before = sitting.tool.copy()
+    sitting.now += 200 * MS
+    assert sitting.say(row(0, (0.0, 0.0, -0.1))) is None
+    assert sitting.say(row(0, (0.0, 0.0, -0.1))) == pytest.approx(before)
+
+
 @pytest.mark.parametrize("what", ["focus", "recenter", "jump", "spin"])
 def test_what_a_person_must_notice_has_to_be_grasped_anew(what: str) -> None:
     sitting = Sitting()
@@ -185,7 +194,7 @@ def test_the_tool_stays_in_the_box_and_slides_along_it() -> None:
     sitting.say(row(0))
     sitting.go(-0.3, 0.0, -1.0, ticks=400)
     assert sitting.tool[:3] == pytest.approx((0.7, 0.3, 0.3), abs=1e-6)
-    assert not sitting.grasp.limited
+    assert sitting.grasp.limited, "the person can be told"
 
 
 def test_the_tool_is_no_faster_than_allowed_and_catches_up() -> None:
@@ -199,7 +208,7 @@ def test_the_tool_is_no_faster_than_allowed_and_catches_up() -> None:
 
 
 def test_a_tick_that_comes_late_moves_no_further_than_a_tenth_of_a_second() -> None:
-    sitting = Sitting()
+    sitting = Sitting(replace(LIVELY, stale=5.0))
     sitting.say(row(0))
     sitting.go(0.0, 0.0, -0.2, ticks=10)
     before = sitting.tool[0]
