@@ -121,6 +121,15 @@ def test_one_tick_in_a_hundred_may_be_worse() -> None:
     assert grade({"ticks": ticks(*late)}).late == pytest.approx(0.003)
 
 
+def test_the_rate_of_a_take_is_that_of_ticks_when_they_came() -> None:
+    evenly, stalled = grade({"ticks": ticks(*[0] * 100)}), grade({"ticks": ticks(*range(100))})
+    assert evenly.rate is not None
+    assert stalled.rate == pytest.approx(1e3 / (1e3 / evenly.rate + 1)), "a millisecond later every time"
+    assert below(evenly, Demands(rate=evenly.rate)) == []
+    assert below(stalled, Demands(rate=evenly.rate))[0].startswith("something new ")
+    assert grade({"ticks": ticks(0)}).rate is None
+
+
 def test_without_robot_camera_or_ticks_there_is_no_skew() -> None:
     taken = {"front": at(CAMERA, 0, 30), "arm": at(ROBOT, 0, 30), "ticks": ticks(0, 0, 0)}
     assert grade(taken).skew == 0
