@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import imagecodecs
 import numpy as np
 from google_crc32c import value as crc32c
+
+# By name, and here: whatever loads later, such as a graphics driver, brings a zstd of its own, which packs differently.
+from imagecodecs import blosc_decode, blosc_encode
 from numpy.typing import NDArray
 
 CHUNK = 32 << 20
@@ -56,7 +58,7 @@ def write_array(folder: Path, values: NDArray[Any]) -> None:
     for place, first in enumerate(range(0, len(values), step)):
         chunk = np.zeros((step, *values.shape[1:]), values.dtype)
         chunk[: len(values) - first] = values[first : first + step]
-        packed = imagecodecs.blosc_encode(
+        packed = blosc_encode(
             chunk.tobytes(), level=3, compressor="zstd", shuffle=shuffle, typesize=values.dtype.itemsize, numthreads=1
         )
         (folder / _chunk(place, values.ndim)).write_bytes(packed)
@@ -106,7 +108,7 @@ def read_array(folder: Path, known: About | None = None) -> NDArray[Any]:
         raise ValueError(f"{folder} is not one of our arrays; zarr can read it")
     shape, kind, step = found.shape, np.dtype(found.kind).newbyteorder("<"), found.step
     parts = [
-        np.frombuffer(imagecodecs.blosc_decode((folder / _chunk(place, len(shape))).read_bytes(), numthreads=1), kind)
+        np.frombuffer(blosc_decode((folder / _chunk(place, len(shape))).read_bytes(), numthreads=1), kind)
         for place in range(-(-shape[0] // step))
     ]
     values = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, kind), *parts])

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import imagecodecs
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]  # it ships no types
+
+# By name, see arrays.py.
+from imagecodecs import blosc_decode, blosc_encode, zstd_decode, zstd_encode
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
@@ -70,7 +72,7 @@ class Lossless:
         return [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": self.level, "checksum": False}}]
 
     def encode(self, image: Image) -> bytes:
-        return bytes(imagecodecs.zstd_encode(image.tobytes(), level=self.level))
+        return bytes(zstd_encode(image.tobytes(), level=self.level))
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,7 @@ class Millimetres:
 
     def encode(self, depth: NDArray[np.uint16]) -> bytes:
         return bytes(
-            imagecodecs.blosc_encode(
-                depth.tobytes(), level=1, compressor="zstd", shuffle="bitshuffle", typesize=2, numthreads=1
-            )
+            blosc_encode(depth.tobytes(), level=1, compressor="zstd", shuffle="bitshuffle", typesize=2, numthreads=1)
         )
 
 
@@ -120,9 +120,9 @@ def decoder(
         case ["imagecodecs_jpeg"]:
             return _unjpeg
         case ["bytes", "zstd"]:
-            return lambda stored, _: np.frombuffer(imagecodecs.zstd_decode(stored), dtype).reshape(shape)
+            return lambda stored, _: np.frombuffer(zstd_decode(stored), dtype).reshape(shape)
         case ["bytes", "blosc"]:
-            return lambda stored, _: np.frombuffer(imagecodecs.blosc_decode(stored, numthreads=1), dtype).reshape(shape)
+            return lambda stored, _: np.frombuffer(blosc_decode(stored, numthreads=1), dtype).reshape(shape)
         case names:
             raise ValueError(
                 f"pictures stored as {names} can be read with zarr; this reads imagecodecs_jpeg, or bytes with zstd "

@@ -2,6 +2,8 @@
 
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,8 @@ import zarr
 from storage import Episode, EpisodeWriter, ImageCodec, Jpeg, Lossless, Sealed, check, layout, recover
 from storage.images import Image, Millimetres, decoder
 from storage.timeline import Rows
+
+ROOT = Path(__file__).parent.parent
 
 CAMERA = np.dtype([("t", "<i8"), ("rgb", "u1", (48, 64, 3)), ("exposure", "<f4")])
 
@@ -194,3 +198,33 @@ def test_many_cameras_can_be_open_at_once(tmp_path: Path) -> None:
         assert all(np.array_equal(frames[3], scene(3)) for frames in cameras)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+DRAWN = """
+import sys, hashlib
+from pathlib import Path
+import numpy as np
+import storage
+if sys.argv[2:] == ["draw"]:
+    from drivers import StepClock
+    from drivers.twin.world import World
+    from drivers.twin.table import Camera
+    camera = Camera(World(StepClock(), (16, 16), 10, 100), "front", (16, 16))
+    camera.__enter__()
+    camera._world.clock.sleep_until(200_000_000)
+    assert len(camera.read(0))
+from storage.arrays import write_array
+walk = np.random.default_rng(0).normal(size=(680, 7)).cumsum(0)
+write_array(Path(sys.argv[1]), walk)
+write_array(Path(sys.argv[1]) / "same", np.round(walk, 2))
+print([hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(sys.argv[1]).rglob("c.*"))])
+"""
+"""Writes arrays, perhaps after a graphics driver came into the process with libraries of its own."""
+
+
+def test_the_same_values_make_the_same_bytes_whatever_else_is_loaded(tmp_path: Path) -> None:
+    def digests(*also: str) -> str:
+        call = [sys.executable, "-c", DRAWN, str(tmp_path / "-".join(("a", *also))), *also]
+        return subprocess.run(call, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+    assert digests() == digests("draw")
