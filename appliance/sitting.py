@@ -117,17 +117,10 @@ class View:
     trouble: str = ""
     """What is lost, while it is."""
     shown: list[Shown] = field(default_factory=list)
-    agent: Agent | None = None
-    """Who drives, in a take."""
 
     @property
     def good(self) -> int:
         return sum(one.said == str(Outcome.SUCCESS) for one in self.shown)
-
-    @property
-    def status(self) -> str:
-        """What whoever drives has to tell."""
-        return self.agent.status if isinstance(self.agent, Telling) else ""
 
 
 def offers(catalog: Catalog, task: str | None, order: int | None, takes: int | None) -> list[Offer]:
@@ -326,14 +319,12 @@ class Attended:
                 if (back := self._take_back()) is not None:
                     return back
                 continue
-            self.view.asks, self.view.agent = task.instruction, driver
+            self.view.asks = task.instruction
             try:
                 episode = self.session.run(driver, way, task, self.limit, done, condition=condition, follows=follows)
             except NotThere as error:
                 self.tell(str(error))
                 continue
-            finally:
-                self.view.agent = None
             shown = self._settle(episode, way)
             self.view.shown.append(shown)
             self.tell(f"{shown.said}: {shown.facts}")
@@ -490,13 +481,12 @@ def _never(_seen: object) -> bool:
 @contextmanager
 def interrupts(session: Session) -> Generator[None]:
     """Let the first Ctrl-C of a take end it safely, and any other stop the sitting; a third one interrupts at once."""
-    asked: list[float] = []
 
     def hear(_number: int, _frame: FrameType | None) -> None:
         if session.stop.is_set():
             raise KeyboardInterrupt
-        if session.state is State.RUNNING and asked[-1:] != [session.began]:
-            asked.append(session.began)
+        if session.state is State.RUNNING and not session.interrupted:
+            session.interrupted = True
             session.events.put(Event.STOP)
         else:
             session.stop.set()
@@ -516,7 +506,8 @@ def lines(attended: Attended) -> list[str]:
     top = [f"{offer.words}" if offer else attended.way, f"take {len(view.shown) + 1}", f"{view.good} good"]
     found = ["   ".join([*top, f"{free:.1f} GB free"])]
     if session.state is State.RUNNING:
-        found.append(f"REC {time.monotonic() - session.began:5.1f} s of {attended.limit:g}   {view.status}")
+        took = f"REC {time.monotonic() - session.began:.1f} s of {attended.limit:g}" if session.recording else "..."
+        found.append(f"{took}   {session.driving.status if isinstance(session.driving, Telling) else ''}")
     found.append(view.asks)
     for k, choice in enumerate(view.choices):
         found.append(f"{'>' if k == view.at else ' '} {k + 1} {choice}")

@@ -23,9 +23,9 @@ def arm(far: FarEnd) -> Hosted:
 def test_what_it_is_told_is_done_in_order_with_the_values_given(arm: Hosted, far: FarEnd) -> None:
     with arm:
         arm.tell("pulse", hand=1, seconds=0.5)
-        arm.tell("pulse", hand=0, seconds=0.1)
+        arm.tell("pulse", hand=0, seconds=0.1, amplitude=0.2)
         arm.ask("mend")
-    assert [said for said in far.heard() if said[0] == "pulse"] == [["pulse", 1, 0.5], ["pulse", 0, 0.1]]
+    assert [said for said in far.heard() if said[0] == "pulse"] == [["pulse", 1, 0.5, 1.0], ["pulse", 0, 0.1, 0.2]]
 
 
 def test_what_the_device_refuses_is_logged_and_harms_nothing(

@@ -3,7 +3,6 @@
 import functools
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,7 @@ import pytest
 from appliance import station
 from appliance.collect import CannotCollect
 from appliance.session import Session, sitting
-from appliance.sitting import Attended, Offer, View, lines, offers, place, scene
+from appliance.sitting import Attended, Offer, View, lines, offers, scene
 from collectors import Agent, Event, Events
 from collectors.ways import Place
 from drivers import Row
@@ -117,7 +116,6 @@ def sit(
     **more: Any,
 ) -> Attended:
     """Sit through it."""
-    assert session.station is not None
     made: list[Showing] = []
 
     def make(_way: str, here: Place) -> Agent:
@@ -125,16 +123,17 @@ def sit(
             made.append(Showing(here.events, here.robot.action, presses))
         return made[0]
 
-    here = place(replace(session.station, cell=None), session.events, "replay", _anything(session))
     asked = list(of) or [Offer(REACH, 1)]
-    attended = Attended(session, here, "kinesthetic", asked, make=make, limit=2.0, **more)
+    attended = Attended(session, anywhere(session), "kinesthetic", asked, make=make, limit=2.0, **more)
     with Finger(attended, script):
         attended.run()
     return attended
 
 
-def _anything(session: Session) -> Episode:
-    return session  # type: ignore[return-value]  # nobody looks at what is repeated here
+def anywhere(session: Session) -> Place:
+    """A place that no way but ours is asked about."""
+    assert session.station is not None
+    return Place(session.station.robot, session.station.drivers, session.station.hz, session.events)
 
 
 def verdicts(session: Session) -> list[tuple[str, str | None, str]]:
@@ -260,6 +259,22 @@ def test_the_person_sees_time_count_grade_and_disk(session: Session) -> None:
     attended.view.choices, attended.view.at, attended.view.trouble = ["one", "two"], 1, "front: its cable is out"
     assert lines(attended)[2:4] == ["  1 one", "> 2 two"]
     assert lines(attended)[-1] == "front: its cable is out  START: try again"
+
+
+def test_while_it_is_shown_the_person_sees_what_whoever_drives_has_to_tell(session: Session) -> None:
+    seen: list[str] = []
+
+    class Drawn(Showing):
+        def act(self, seen_: Observation) -> Row | None:
+            seen.append(lines(attended)[1])
+            return super().act(seen_)
+
+    attended = Attended(session, anywhere(session), "vr", [Offer(REACH, 1)], limit=2.0)
+    attended.make = lambda _way, here: Drawn(here.events, here.robot.action, [[S]])
+    with Finger(attended, [(READY, X)]):
+        attended.run()
+    assert seen[0].startswith("REC 0.")
+    assert seen[0].endswith(" s of 2   clutch closed")
 
 
 def test_a_scene_is_said_in_words() -> None:
