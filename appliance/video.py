@@ -51,7 +51,15 @@ class Imported:
 
 
 def look_at(files: Sequence[Path], fovs: Sequence[str], tell: Tell = lambda _done, _of: None) -> Looked:
-    """Read the files, put chapters together, and tell what speaks against each take."""
+    """Read the files, put chapters together, and tell what speaks against each take.
+
+    Raises:
+        CannotImport: what reads films is not installed.
+    """
+    try:
+        import av  # ruff: ignore[unused-import] - better now than for each file
+    except ModuleNotFoundError as error:
+        raise CannotImport("reading films needs PyAV; install it with: pip install 'appliance[exchange]'") from error
     clips, refused, seen = [], [], dict[str, Path]()
     for done, path in enumerate(files, 1):
         try:

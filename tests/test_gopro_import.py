@@ -1,5 +1,6 @@
 """Films of hands come in: what is refused and why, where they are cut, what is kept of them, and what is not."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,10 +17,10 @@ import pytest
 from numpy.typing import NDArray
 
 from collectors.human_video.checks import wrong
-from collectors.human_video.clip import look
+from collectors.human_video.clip import CannotUse, look
 from collectors.human_video.cuts import BadCuts, Cut, Marks, propose, read, write
 from collectors.human_video.faces import NoModel, YuNet
-from collectors.human_video.pictures import chosen
+from collectors.human_video.pictures import chosen, pictures
 from collectors.human_video.takes import Take, takes
 from drivers.emulators.gopro import Filmed, chapters, film
 from storage import Episode, check
@@ -276,6 +277,20 @@ def test_a_film_that_is_damaged_inside_leaves_nothing_behind(appliance: Type, ho
     assert "cannot be unpacked" in said.err
     assert [one.name for one in home.rglob("*.zarr")] == []
     assert list(home.glob(".import-*")) == []
+
+
+def test_a_picture_that_the_film_lacks_is_not_replaced_by_its_neighbour(tmp_path: Path) -> None:
+    take = taken(tmp_path, LITTLE)
+    moved = replace(take, clips=(replace(take.clips[0], moments=take.moments + 0.01),))
+    with pytest.raises(CannotUse, match=r"the picture at 0\.010 s cannot be unpacked"):
+        list(pictures(moved, np.arange(3), 36, None))
+
+
+def test_without_pyav_it_says_what_to_install(appliance: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    said = appliance("import", "gopro", str(SMALL), "--task", "pick_place", "--yes")
+    assert (said.code, said.out) == (1, "")
+    assert "pip install 'appliance[exchange]'" in said.err
 
 
 def test_cuts_are_looked_at_before_anything_comes_in(appliance: Type, home: Path, tmp_path: Path) -> None:

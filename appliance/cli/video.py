@@ -67,7 +67,7 @@ def import_gopro(
             chosen = video.proposed(looked, Marks(marks), text)
             if not as_json and chosen:
                 _show(chosen)
-            if cuts is not None and not yes:
+            if cuts is not None and chosen and not yes:
                 video.offered(cuts, chosen)
                 typer.echo(f"Wrote {cuts}. Edit it, then type the same command again.")
                 raise typer.Exit(bool(looked.refused))
