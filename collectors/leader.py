@@ -5,11 +5,12 @@ brought to where the leaders are, slowly, and then follows them joint by joint.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collectors.agents import nearer, target
 from collectors.ways import LEADER, Lacking, Place
 from drivers import Row, Rows, newest, row_type
 from drivers.settings import filled
@@ -43,6 +44,10 @@ class Settings:
 
     rate: float = 42.0
     """Takes in which the robot was given something new less often, in Hz, are put aside for a person to look at."""
+
+    def __post_init__(self) -> None:
+        if not (self.tolerance > 0 and 0 < self.slow <= 1 and self.stale > 0 and self.grip[0] < self.grip[1]):
+            raise ValueError("tolerance and stale are more than 0, slow at most 1 rad/s, and grip is closed, then open")
 
 
 class Hands(NamedTuple):
@@ -101,11 +106,6 @@ class Leaders:
         """The nearest joint angles that the robot may have."""
         return np.asarray(np.clip(q, self.low, self.high))
 
-    def row(self, t: int, q: Floats, width: Floats) -> Row:
-        target = np.zeros(1, self.action)
-        target["t"], target["q"], target["width"] = t, q, width.reshape(self.action["width"].shape)
-        return cast("Row", target[0])
-
     def joint(self, i: int) -> str:
         """What a person calls a joint, e.g. ``left elbow``."""
         arm, i = divmod(i, self.joints)
@@ -139,7 +139,7 @@ class Nearing:
         then, q = self._target or (seen.t, np.array(arm["q_target"], np.float64))
         q = nearer(q, self._leaders.within(hands.q), self._leaders.settings.slow * (seen.t - then) / 1e9)
         self._target = seen.t, q
-        return self._leaders.row(seen.t, q, hands.width)
+        return target(self._leaders.action, seen.t, q, hands.width)
 
     def done(self, seen: Observation) -> bool:
         return self._off <= self._leaders.settings.tolerance
@@ -196,7 +196,7 @@ class Follow:
         off = np.abs(hands.q - q)
         at_limit = f", {self._leaders.joint(int(off.argmax()))} at its limit" if off.max() > 0.02 else ""
         self.status = f"following{at_limit}" if self._caught.all() else "coming up to the leaders"
-        return self._leaders.row(seen.t, q, hands.width)
+        return target(self._leaders.action, seen.t, q, hands.width)
 
     def trace(self) -> Rows:
         rows, self._trace = self._trace, np.zeros(0, TRACE)
@@ -232,13 +232,6 @@ def report(episode: Episode) -> str:
         f"{said}; {len(np.unique(sources)) / len(sources):.0%} with something new, "
         f"{np.median(behind):.0f} ms behind the hands, 99% within {np.quantile(behind, 0.99):.0f} ms"
     )
-
-
-def nearer(q: Floats, goal: Floats, reach: float) -> Floats:
-    """From ``q`` towards ``goal`` on a straight way, its joint that has furthest to go by at most ``reach``."""
-    way = goal - q
-    furthest = float(np.abs(way).max())
-    return np.asarray(q + way * min(1.0, reach / max(furthest, 1e-12)))
 
 
 def _sides(names: list[str]) -> list[str]:

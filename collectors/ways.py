@@ -9,7 +9,7 @@ import numpy as np
 
 from collectors.agents import Agent
 from collectors.buttons import Buttons, Closing, Grasped
-from collectors.events import Events, Source
+from collectors.events import Event, Events, Source
 from drivers import Device, Robot
 from drivers.hosted import Hosted
 from storage import Episode
@@ -108,7 +108,7 @@ def _grippers(place: Place) -> list[Source]:
 
 
 def _guiding(place: Place) -> list[Source]:
-    return [Grasped(place.robot.name)] if "mode" in (place.robot.dtype.names or ()) else []
+    return [Grasped(place.robot.name, released=(Event.SUCCESS,))] if "mode" in (place.robot.dtype.names or ()) else []
 
 
 WIDEST = 0.079

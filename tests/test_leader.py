@@ -12,8 +12,9 @@ import pytest
 
 from appliance.session import Session
 from collectors import Agent, Ended
+from collectors.agents import nearer
 from collectors.events import Event, Events
-from collectors.leader import agent, nearer, report
+from collectors.leader import agent, report
 from collectors.loop import FOLLOWING, Loop
 from collectors.ways import WAYS, Lacking, Place
 from drivers import Device, Guard, Limits, Row, Rows, StepClock
@@ -204,11 +205,11 @@ def test_what_a_place_lacks_is_said_with_what_would_be_right(table: Table) -> No
         agent(replace(place, settings={"pace": 2}))
 
 
-def test_closing_both_grippers_begins_a_take() -> None:
+def test_closing_both_grippers_begins_a_take(tmp_path: Path) -> None:
     closing = (gripping(lambda s: max(0.0, 1 - s)), gripping(lambda s: max(0.0, 1 - s / 2)))
     with Table(closing) as table:
         session = Session(
-            table.loop, Catalog(Path(":memory:")), Path(), "ada", sources=WAYS["leader"].sources(table.place)
+            table.loop, Catalog(tmp_path / "catalog.db"), tmp_path, "ada", sources=WAYS["leader"].sources(table.place)
         )
         heard: list[int] = []
         while table.clock.now() < 2_500_000_000:

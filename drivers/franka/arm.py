@@ -166,12 +166,21 @@ class Franka:
     def guide(self) -> None:
         """Let a person lead the arm by hand, from now until the next ``hold``, ``rest`` or command.
 
-        The joints have no stiffness, gravity is compensated for ``load``, and friction in part.
+        The joints have no stiffness, gravity is compensated for ``load``, and friction in part. Its target is
+        meanwhile where it is.
 
         Raises:
             DeviceLost: the robot does not obey any more.
         """
         self._entered().guide()
+
+    def grip(self, width: float) -> None:
+        """Send the fingers to ``width`` metres apart, and the arm nowhere: a person may be leading it.
+
+        Raises:
+            DeviceLost: the robot does not obey any more.
+        """
+        self._entered().grip(width)
 
     @contextmanager
     def guiding(self) -> Generator[None]:

@@ -143,6 +143,14 @@ class Link:
             self._wanted, self._holding = "guide", False
         self._work.put(None)
 
+    def grip(self, width: float) -> None:
+        """Send the fingers to ``width`` metres apart, whatever the arm does."""
+        self.check()
+        with self._lock:
+            self._target = *self._target[:2], width
+        if self.hand is not None:
+            self.hand.go(width)
+
     def rest(self) -> None:
         """Come to a stop, held by the robot's own controller.
 
@@ -367,7 +375,7 @@ class Link:
         t = self.stamps.stamp(state.time.to_msec(), received)
         with self._lock:
             self._q, self._dq = np.array(state.q), np.array(state.dq)
-            if self._wanted == "nothing":
+            if self._wanted != "follow":
                 self._target = self._q, pose(state.O_T_EE.matrix), self._target[2]
             q, tool, width = self._target
         here = self.hand.width if self.hand is not None else 0.0
