@@ -10,11 +10,11 @@ def refusal(error: Exception) -> str | None:
 
     What the disk or the network refuses is a clear no, too: the message names the file.
     """
-    from collectors import RecordingFailed
+    from collectors import Lacking, RecordingFailed
     from drivers import DeviceError
     from storage import Refused, Unavailable, Unknown
 
-    if isinstance(error, (Refusal, DeviceError, RecordingFailed, Refused, Unavailable, Unknown)):
+    if isinstance(error, (Refusal, DeviceError, Lacking, RecordingFailed, Refused, Unavailable, Unknown)):
         return str(error)
     if isinstance(error, OSError):
         return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"

@@ -17,7 +17,7 @@ from appliance.home import Home
 from appliance.keys import Keyboard
 from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
-from collectors import Agent, Ended, Event, Events
+from collectors import Agent, Ended, Event, Events, Lacking
 from collectors.agents import Finishing, Telling
 from collectors.events import TAGS
 from collectors.ways import WAYS, Place, Pulse, agent, can, report
@@ -300,7 +300,11 @@ class Attended:
         """Let the robot do alone what it was just shown; False when the sitting is over."""
         row = self.session.catalog.episode(episode)
         again = replace(self.place, repeats=Episode(self.session.root / row.path))
-        driver = self.make("replay", again)
+        try:
+            driver = self.make("replay", again)
+        except Lacking as error:
+            self.tell(f"not repeated: {error}")
+            return True
         while True:
             shown = self._take(driver, "replay", offer, condition, episode)
             if shown is None or shown.kept or shown.episode == episode:
@@ -336,7 +340,8 @@ class Attended:
         """Wait until the person begins, or takes back the last take; None when they end the sitting instead."""
         hands = "Hands away: the robot moves alone. " if way == "replay" else ""
         self.session.events.clear()
-        self.view.asks = f"{hands}Set the scene: {scene(condition)}. START: {offer.task.instruction}"
+        sets = "Set the scene" if self.session.set_by_hand else "The scene"
+        self.view.asks = f"{hands}{sets}: {scene(condition)}. START: {offer.task.instruction}"
         while True:
             event = self._wait(None, Event.START, Event.DISCARD, Event.AGAIN, Event.STOP)
             if event is Event.START and (trouble := self.session.mend()):

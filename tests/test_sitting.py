@@ -14,7 +14,7 @@ from appliance import station
 from appliance.collect import CannotCollect
 from appliance.session import Session, sitting
 from appliance.sitting import Attended, Offer, View, lines, offers, scene
-from collectors import Agent, Event, Events
+from collectors import Agent, Event, Events, Lacking
 from collectors.ways import Place
 from drivers import Row
 from storage import Episode, Observation, Wanted, WorkOrder
@@ -48,6 +48,13 @@ class Showing:
         target = np.zeros(1, self._action)
         target["t"], target["q"] = seen.t, 0.5
         return target[0]  # type: ignore[no-any-return]  # numpy does not say what an element of a structured array is
+
+
+class Nearing(Showing):
+    """Is where it shall be after twenty ticks."""
+
+    def done(self, _seen: Observation) -> bool:
+        return self._ticks >= 20
 
 
 class Letters:
@@ -229,7 +236,7 @@ def test_what_is_to_be_shown_is_chosen_at_the_table_and_counts_for_its_order(ses
     order = session.catalog.order(WorkOrder(task="reach", wanted=1, condition={"cube": "left"}, why="it drops there"))
     found = offers(session.catalog, None, None, None)
     assert [one.words for one in found] == ["reach, order 1: cube left; 1 more (it drops there)", "reach"]
-    sit(session, [[S]], [("What shall be shown?", S), ("Set the scene: cube left", X)], found)
+    sit(session, [[S]], [("What shall be shown?", S), ("The scene: cube left", X)], found)
     (row,) = session.catalog.find(Wanted())
     assert (row.row.order, row.row.condition) == (order.id, {"cube": "left"})
     assert [one.order for one in offers(session.catalog, "reach", None, None)] == [None]
@@ -248,6 +255,41 @@ def test_every_success_is_repeated_and_the_episode_says_of_which(session: Sessio
     assert (first.row.follows, second.row.follows) == (None, first.row.id)
     assert isinstance(second.row.follows, UUID)
     assert len(attended.view.shown) == 2
+
+
+def test_a_motion_that_cannot_be_repeated_is_told_and_the_sitting_goes_on(session: Session) -> None:
+    told: list[str] = []
+    attended = Attended(session, anywhere(session), "kinesthetic", [Offer(REACH, 2)], replay=True, tell=told.append)
+
+    def make(way: str, here: Place) -> Agent:
+        if way == "replay":
+            raise Lacking("it was led faster than the arm can go")
+        return Showing(here.events, here.robot.action, [[S], [S]])
+
+    attended.make = make
+    with Finger(attended, [(READY, X)] * 2):
+        assert attended.run()
+    assert [line for line in told if "not repeated" in line] == [
+        "not repeated: it was led faster than the arm can go"
+    ] * 2
+
+
+def test_a_take_that_does_not_begin_is_told_why_and_can_be_begun_again(session: Session) -> None:
+    class Shy(Showing):
+        tries = 0
+
+        @property
+        def approach(self) -> Showing:
+            self.tries += 1
+            return Nearing(self._events, self._action, [[S]] if self.tries == 1 else [])
+
+    told: list[str] = []
+    attended = Attended(session, anywhere(session), "vr", [Offer(REACH, 1)], tell=told.append)
+    attended.make = lambda _way, here: Shy(here.events, here.robot.action, [[S]])
+    with Finger(attended, [(READY, X)] * 2):
+        assert attended.run()
+    assert "success was pressed, at: clutch closed" in told[0]
+    assert verdicts(session) == [("success", None, "")]
 
 
 def test_the_person_sees_time_count_grade_and_disk(session: Session) -> None:
