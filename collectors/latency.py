@@ -52,7 +52,7 @@ def report(episode: Episode) -> str:
     age = "unknown" if np.isnan(found.age) else f"{found.age * 1e3:.0f} ms"
     return (
         f"hand to command {found.gap[0] * 1e3:.0f} ms, p99 {found.gap[1] * 1e3:.0f} ms (pose age {age}); "
-        f"led {found.led:.0%}, held back {found.clamped:.0%}"
+        f"led {found.led * 100:.0f} %, held back {found.clamped * 100:.0f} %"
     )
 
 

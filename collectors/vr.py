@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
+from collectors.differential import differential
 from collectors.retarget import Clutch, Feel, Grasp, facing, pressed, step, width
 from collectors.ways import HANDS, Lacking, Place, Pulse
 from drivers import Guard, Kinematics, Row, Rows, newest, row_type
@@ -81,7 +82,7 @@ def agent(place: Place) -> "VrAgent":
     """Have a person drive a station.
 
     Raises:
-        Lacking: there are several headsets, or ``[by.vr]`` is wrong.
+        Lacking: there are several headsets, ``[by.vr]`` is wrong, or mink is not installed.
     """
     try:
         settings = filled(Settings, place.settings)
@@ -92,7 +93,21 @@ def agent(place: Place) -> "VrAgent":
     if device not in found or (len(found) > 1 and not settings.device):
         raise Lacking(f"[by.vr] needs device = one of {found}, not {settings.device!r}")
     robot = place.robot
-    return VrAgent(device, robot.name, sides(place, settings), robot.kinematics, robot.action, place.pulse)
+    return VrAgent(device, robot.name, sides(place, settings), _kinematics(place), robot.action, place.pulse)
+
+
+def _kinematics(place: Place) -> Kinematics:
+    """What brings tools to hands: the robot's own, or better where that leaps when they are nearly singular."""
+    robot = place.robot
+    if not isinstance(robot, Guard):
+        return robot.kinematics
+    try:
+        better = differential(robot.kinematics, robot.limits, robot.action["q"].shape[0], 1 / place.hz)
+    except ImportError as error:
+        raise Lacking(
+            f"mink, which brings these arms' tools to hands ({error}): install the extra [hardware]"
+        ) from error
+    return better or robot.kinematics
 
 
 def sides(place: Place, settings: Settings) -> list[Side]:

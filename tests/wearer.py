@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]  # scipy ships no types
 
-from collectors.agents import Agent
+from collectors.agents import Agent, Finishing
 from collectors.retarget import BASE
 from collectors.vr import VrAgent
 from drivers import Clock, Kinematics, Row, Rows, newest
-from drivers.openxr.rows import HANDS, unseen
+from drivers.openxr.rows import HANDS, LOWER, unseen
 from drivers.ring import Ring
 from storage import Observation
 
@@ -41,6 +41,11 @@ class Hands:
         self.silent = False
         self._ring, self._last = Ring(HANDS, 200), clock.now()
 
+    def put(self, hands: Sequence[Floats], squeeze: float, triggers: Sequence[float], buttons: int) -> None:
+        """Be there from now on: a ``Move``."""
+        self.now["grip"], self.now["squeeze"], self.now["trigger"] = hands, squeeze, triggers
+        self.now["buttons"][1] = buttons
+
     def read(self, since: int) -> Rows:
         now = self._clock.now()
         if now < self._last:  # the clock was started anew
@@ -61,17 +66,21 @@ class Hands:
     ) -> None: ...
 
 
-Move = Callable[[Sequence[Floats], Sequence[float], Sequence[float]], None]
-"""Given where the hands are (left, right), and how hard they squeeze and pull the trigger."""
+class Shown(Agent, Finishing, Protocol):
+    """Knows where tools should be, and when that is all."""
+
+
+Move = Callable[[Sequence[Floats], float, Sequence[float], int], None]
+"""Given where the hands are (left, right), how hard both squeeze, each trigger, and the right hand's buttons."""
 
 
 class Wearer:
     """Drives through ``VrAgent`` alone: ``wants`` says where the tools should be, and hands are moved accordingly.
 
-    It begins without squeezing; what it feels, ``engaged``, is all that it knows of the clutch.
+    It begins without squeezing, and presses A when it is done; of the clutch it knows what it feels, ``engaged``.
     """
 
-    def __init__(self, vr: VrAgent, wants: Agent, kinematics: Kinematics, move: Move, feet: Sequence[float]) -> None:
+    def __init__(self, vr: VrAgent, wants: Shown, kinematics: Kinematics, move: Move, feet: Sequence[float]) -> None:
         self._vr, self._wants, self._kinematics, self._move = vr, wants, kinematics, move
         self._hands = [REST.copy() for _ in range(2)]
         self._sides = [1] if len(feet) == 1 else [0, 1]
@@ -124,7 +133,7 @@ class Wearer:
             self._latched = [None for _ in self._sides]
             if self._relaxed > 10:
                 self._relaxed, squeezes = 0, False
-        self._move(self._hands, [float(squeezes)] * 2, self._trigger)
+        self._move(self._hands, float(squeezes), self._trigger, LOWER if self._wants.done(seen) else 0)
 
 
 def held(hand: Floats, tool: Floats, wanted: Floats, base: Any) -> Floats:

@@ -84,6 +84,22 @@ class Chain:
             q = np.clip(best + move * min(1.0, self.step / max(largest, 1e-12)), self.low, self.high)
         return best
 
+    @property
+    def description(self) -> str:
+        """As MJCF text: ``joint 0`` to ``joint 5`` and a site ``tool``, for other solvers; masses are made up."""
+        body, ends = "", ""
+        for i, (offset, axis) in enumerate(zip(OFFSETS, np.eye(3)[list(AXES)], strict=True)):
+            body += f'<body pos="{_words(offset)}"><inertial pos="0 0 0" mass="1" diaginertia="1 1 1"/>'
+            body += f'<joint name="joint {i}" axis="{_words(axis)}" limited="true" '
+            body += f'range="{self.low[i]} {self.high[i]}"/>'
+            ends += "</body>"
+        site = f'<site name="tool" pos="{TIP} 0 0"/>'
+        return f'<mujoco><compiler angle="radian"/><worldbody>{body}{site}{ends}</worldbody></mujoco>'
+
+
+def _words(numbers: Floats) -> str:
+    return " ".join(map(str, numbers.tolist()))
+
 
 def _placed(q: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """The tool's point (3,) and rotation (3, 3), and the joints' anchors and axes (6, 3), all from the foot."""
