@@ -108,12 +108,12 @@ class Replay:
         return target(self._action, seen.t + self._period, *self._motion.at(at))
 
     def done(self, seen: Observation) -> bool:
-        """Whether it came to the end, and to rest; or should have."""
+        """Whether it came to the end, and to rest there; or should have."""
         arm = newest(seen.streams[self._robot])
         if self._began is None or arm is None:
             return False
         over = seen.t - self._began - self._motion.lasts / self.pace
-        return over > SETTLES or (over > 0 and _far(arm, self._motion.q[-1]) <= self._settings.tolerance)
+        return over > SETTLES or (over > 0 and _rests(arm, self._motion.q[-1], self._settings.tolerance))
 
 
 class Begin:
@@ -144,7 +144,7 @@ class Begin:
         arm = newest(seen.streams[self._robot])
         if arm is None or self._target is None or (self._target[1] != self._q).any():
             return False
-        return _far(arm, self._q) <= self._settings.tolerance and float(np.abs(arm["dq"]).max()) <= STILL
+        return _rests(arm, self._q, self._settings.tolerance)
 
 
 def agent(place: Place) -> Replay:
@@ -188,6 +188,6 @@ def _allowed(place: Place, motion: Motion, period: int) -> float:
     return float((SPARE * speed / np.maximum(fastest, 1e-9)).min())
 
 
-def _far(arm: Row, q: Floats) -> float:
-    """How far the joint is from ``q`` that is furthest, in radians."""
-    return float(np.abs(arm["q"] - q).max())
+def _rests(arm: Row, q: Floats, tolerance: float) -> bool:
+    """Whether an arm stands still, near where it was sent."""
+    return bool(np.abs(arm["q"] - q).max() <= tolerance and np.abs(arm["dq"]).max() <= STILL)
