@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import matplotlib
 import matplotlib.image
@@ -90,6 +91,11 @@ def test_marks_come_in_pairs(tmp_path: Path) -> None:
     assert 6.5 < tapped.end < 7
     assert tapped.text == "lift it"
     assert propose(take, Marks.WHOLE) == [Cut("film", 0, take.seconds)]
+
+
+def test_marks_after_the_end_of_a_film_cut_nothing(tmp_path: Path) -> None:
+    take = taken(tmp_path, replace(LITTLE, hilights=(1.0, 9.0, 11.0, 12.0)))
+    assert propose(take) == [Cut("film", 1.0, take.seconds)]
 
 
 def test_a_cut_list_is_read_back_as_it_was_edited(tmp_path: Path) -> None:
@@ -264,17 +270,20 @@ def test_the_good_films_come_in_and_each_bad_one_is_a_line(appliance: Type, home
     )
 
 
-def test_a_film_that_is_damaged_inside_leaves_nothing_behind(appliance: Type, home: Path, tmp_path: Path) -> None:
+def test_a_film_that_is_damaged_between_the_pictures_looked_at_leaves_nothing_behind(
+    appliance: Type, home: Path, tmp_path: Path
+) -> None:
     path = film(tmp_path / "a.mp4", Filmed(seconds=3, size=(320, 180)))
     content = bytearray(path.read_bytes())
-    media = content.index(b"mdat")
-    end = media - 4 + int.from_bytes(content[media - 4 : media], "big")
-    middle = (media + end) // 2
-    content[middle:end] = bytes(end - middle)
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    for packet in packets[42:47]:
+        assert packet.pos is not None
+        content[packet.pos : packet.pos + packet.size] = bytes(packet.size)
     path.write_bytes(content)
     said = appliance("import", "gopro", str(path), "--task", "pick_place", "--yes")
     assert said.code == 1
-    assert "cannot be unpacked" in said.err
+    assert "its pictures cannot be unpacked" in said.err
     assert [one.name for one in home.rglob("*.zarr")] == []
     assert list(home.glob(".import-*")) == []
 

@@ -138,7 +138,7 @@ def _look(path: Path, notes: Mapping[bytes, bytes]) -> Clip:
     noted = items(notes.get(b"GPMF", b""))
     telemetry = read(payloads)
     clock = began(timecode, Fraction(rate), _time(created))
-    camera, marks = _camera(notes, noted, telemetry), _hilights(notes, noted)
+    camera, marks = _camera(notes, noted, telemetry), _hilights(notes)
     end = max(ends) * base
     return Clip(path, _digest(path), *about, moments, end, clock, camera, marks, telemetry)
 
@@ -172,21 +172,11 @@ def _model(firmware: str) -> str:
     return f"HERO{found[1]}" if found else ""
 
 
-def _hilights(notes: Mapping[bytes, bytes], noted: tuple[Item, ...]) -> tuple[float, ...]:
-    """When somebody pressed the button to mark a moment.
-
-    ``HMMT`` is their number and the milliseconds of each. Newer cameras repeat them in their notes, under a device
-    "Highlights", whose rows begin with milliseconds.
-    """
+def _hilights(notes: Mapping[bytes, bytes]) -> tuple[float, ...]:
+    """When somebody pressed the button to mark a moment: ``HMMT`` is their number, and the milliseconds of each."""
     table = notes.get(b"HMMT", b"")
     count = min(struct.unpack(">I", table[:4])[0], len(table) // 4 - 1) if len(table) >= 4 else 0
-    marks = set(struct.unpack(f">{count}I", table[4 : 4 + 4 * count]))
-    for device in (item for item in noted if item.key == "DEVC"):
-        if any(item.key == "DVNM" and item.text.lower() == "highlights" for item in device.inside):
-            for stream in (item for item in device.inside if item.key == "STRM"):
-                kinds = next((item.text for item in stream.inside if item.key == "TYPE"), "")
-                for item in (each for each in stream.inside if each.key in {"HLMT", "MANL"}):
-                    marks |= {int(row[0]) for row in item.numbers(kinds) if len(row)}
+    marks = struct.unpack(f">{count}I", table[4 : 4 + 4 * count])
     return tuple(mark / 1000 for mark in sorted(marks))
 
 

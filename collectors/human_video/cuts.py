@@ -8,7 +8,7 @@ import csv
 import enum
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -104,7 +104,8 @@ def propose(take: Take, marks: Marks = Marks.AUTO, text: str = "") -> list[Cut]:
     ]
     if len(found) % 2:
         cuts.append(Cut(take.name, found[-1] + trim, take.seconds, text, "the last mark has no end"))
-    return [cut for cut in cuts if cut.end - cut.start >= LEAST]
+    within = [replace(cut, end=min(cut.end, take.seconds)) for cut in cuts]
+    return [cut for cut in within if cut.end - cut.start >= LEAST]
 
 
 def write(path: Path, cuts: Iterable[Cut]) -> None:

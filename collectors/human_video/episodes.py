@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors.human_video.checks import Finding
+from collectors.human_video.clip import CannotUse
 from collectors.human_video.cuts import Cut
 from collectors.human_video.faces import Faces
 from collectors.human_video.pictures import chosen, pictures, size
@@ -105,7 +106,7 @@ def bring_in(
         tell: told after each picture how many are done.
 
     Raises:
-        CannotUse: the film cannot be unpacked.
+        CannotUse: the film cannot be unpacked, or shows nothing there.
         OSError: our disk does not take it.
     """
     root, name = root.absolute(), name_of(take, cut)
@@ -113,6 +114,8 @@ def bring_in(
     if final.exists() or known(name):
         return Kept(name, final, new=False)
     numbers = chosen(take.moments, cut.start, cut.end, how.hz)
+    if len(numbers) < 2:
+        raise CannotUse(f"take {take.name} shows no pictures from {cut.start:g} to {cut.end:g} s; cut it elsewhere")
     shape = size(take.clips[0], how.height)
     measured = _measured(take, cut)
     kinds = {"head": head(*shape)} | {stream: rows.dtype for stream, rows in measured.items()}
