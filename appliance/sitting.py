@@ -8,36 +8,27 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from appliance import station
-from appliance.collect import CannotCollect, ordered, starts
+from appliance.asking import DISCARDED, UNSAID, Asking, Shown, Typing, View
+from appliance.collect import CannotCollect, starts
 from appliance.home import Home
 from appliance.keys import Keyboard
+from appliance.mending import mend
+from appliance.offers import Offer, offers, scene
 from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
 from collectors import Agent, Ended, Event, Events, Lacking
 from collectors.agents import Finishing, Telling
-from collectors.events import TAGS
 from collectors.ways import WAYS, Place, Pulse, agent, can, report
 from drivers import DeviceError
 from drivers.hosted import Hosted
-from storage import Catalog, Edit, EditKind, Episode, Outcome, Task
+from storage import Edit, EditKind, Episode, Outcome
 
 LIMIT = 120.0
 """Seconds until a take of a person ends anyway."""
-
-LOOK = 0.05
-"""Seconds between two looks at the devices while the person is waited for."""
-
-QUIET = 2.0
-"""Seconds after which what was moved to is chosen: who has one pedal has no key that says so."""
-
-UNWRITTEN = 10.0
-"""Seconds without a letter after which a note is taken as written."""
-
-STAGES = {"S0": "set-up", "S1": "approach", "S2": "acquire", "S3": "transport", "S4": "deliver", "S5": "finish"}
 
 VERDICTS = {
     Event.SUCCESS: "it succeeded",
@@ -45,109 +36,6 @@ VERDICTS = {
     Event.DISCARD: "discard it",
     Event.AGAIN: "discard it, and record it again",
 }
-
-PUSHES = {Event.START, Event.SUCCESS, Event.FAILURE, Event.STOP, *TAGS}
-"""What counts when something is to be chosen."""
-
-
-class Typing(Protocol):
-    """Where a person can write."""
-
-    def begin(self) -> None:
-        """From now on, what is typed is text."""
-        ...
-
-    def typed(self) -> tuple[str, bool]:
-        """What was typed since, and whether that is all. Once it is all, keys are keys again."""
-        ...
-
-    def end(self) -> None:
-        """Keys are keys again."""
-        ...
-
-
-@dataclass(frozen=True)
-class Offer:
-    """Something that may be shown."""
-
-    task: Task
-    wanted: int
-    """How many takes; of an order, how many good ones it lacks."""
-    order: int | None = None
-    condition: Mapping[str, Any] = field(default_factory=dict)
-    """How the scene is to be set."""
-    why: str = ""
-
-    @property
-    def words(self) -> str:
-        """In a line, e.g. ``pick_place, order 3: cube left; 12 more (it drops there)``."""
-        of = f", order {self.order}: {scene(self.condition)}; {self.wanted} more" if self.order is not None else ""
-        return f"{self.task.name}{of}" + (f" ({self.why})" if self.why else "")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One take is over."""
-
-    episode: UUID
-    way: str
-    """Who drove, as the catalog calls them."""
-    said: str
-    """``success``, ``failure DROP``, ``discarded``, ..."""
-    facts: str
-    """How long it was and how well it was recorded."""
-
-    @property
-    def kept(self) -> bool:
-        return self.said != DISCARDED
-
-
-DISCARDED, UNSAID = "discarded", "no verdict yet"
-
-
-@dataclass
-class View:
-    """What the person is shown. The sitting writes it; another thread may draw it."""
-
-    offer: Offer | None = None
-    asks: str = ""
-    choices: Sequence[str] = ()
-    at: int = 0
-    """The choice that is moved to."""
-    trouble: str = ""
-    """What is lost, while it is."""
-    shown: list[Shown] = field(default_factory=list)
-
-    @property
-    def good(self) -> int:
-        return sum(one.said == str(Outcome.SUCCESS) for one in self.shown)
-
-
-def offers(catalog: Catalog, task: str | None, order: int | None, takes: int | None) -> list[Offer]:
-    """What a person may be asked to show: one order; or the open orders and the tasks, or those of one task.
-
-    Raises:
-        CannotCollect: that order is not open, or of another task; or there is no task.
-        Unknown: there is no such task.
-    """
-    if order is not None:
-        if task is None:
-            raise CannotCollect(f"--order {order} needs its task too: --task NAME")
-        asked, lacking = ordered(catalog, task, order)
-        return [Offer(catalog.task(task), takes or max(1, lacking), order, asked.condition, asked.why)]
-    tasks = catalog.tasks() if task is None else [catalog.task(task)]
-    known = {one.name: one for one in tasks}
-    found = [
-        Offer(known[asked.task], takes or lacking, asked.id, asked.condition, asked.why)
-        for asked in catalog.orders(closed=False)
-        if asked.task in known and (lacking := asked.wanted - catalog.order_progress(asked.id)) > 0
-    ]
-    return found + [Offer(one, takes or 1) for one in tasks]
-
-
-def scene(condition: Mapping[str, Any]) -> str:
-    """How a scene is to be set, in words."""
-    return ", ".join(f"{name} {value}" for name, value in condition.items()) or "as you like"
 
 
 def place(cell: Station, events: Events, way: str, repeats: Episode | None = None) -> Place:
@@ -263,6 +151,9 @@ class Attended:
     """Given a line for every take that is over."""
     view: View = field(default_factory=View)
 
+    def __post_init__(self) -> None:
+        self._asking = Asking(self.session, self.view, self.typing)
+
     def run(self) -> bool:
         """Go on until everything wanted was shown; return whether it was, and not stopped before.
 
@@ -293,7 +184,7 @@ class Attended:
     def _offer(self) -> Offer | None:
         if len(self.offers) == 1:
             return self.offers[0]
-        chosen = self._choose("What shall be shown?", [one.words for one in self.offers])
+        chosen = self._asking.choose("What shall be shown?", [one.words for one in self.offers])
         return None if chosen is None else self.offers[chosen]
 
     def _repeat(self, episode: UUID, offer: Offer, condition: Mapping[str, Any]) -> bool:
@@ -343,13 +234,17 @@ class Attended:
         sets = "Set the scene" if self.session.set_by_hand else "The scene"
         self.view.asks = f"{hands}{sets}: {scene(condition)}. START: {offer.task.instruction}"
         while True:
-            event = self._wait(None, Event.START, Event.DISCARD, Event.AGAIN, Event.STOP)
-            if event is Event.START and (trouble := self.session.mend()):
+            event = self._asking.wait(None, Event.START, Event.DISCARD, Event.AGAIN, Event.STOP)
+            if event is Event.START and (trouble := self._mended()):
                 self.view.trouble = trouble
                 continue
             if event is Event.START:
                 self.place.pulse(1, 0.1, 0.6)
             return None if event is Event.STOP else event
+
+    def _mended(self) -> str:
+        """Have what was lost come back; return what does not."""
+        return mend(self.place.devices.values(), self.session.loop.clock.now())
 
     def _take_back(self) -> Shown | None:
         """Discard the last take after all."""
@@ -368,12 +263,12 @@ class Attended:
         while not self.session.stop.is_set():
             if event is None:
                 asks = f"{facts}. How did it go?"
-                chosen = self._choose(asks, list(VERDICTS.values()), {one: k for k, one in enumerate(VERDICTS)})
+                chosen = self._asking.choose(asks, list(VERDICTS.values()), {one: k for k, one in enumerate(VERDICTS)})
                 if chosen is None:
                     break
                 event = list(VERDICTS)[chosen]
             if event is Event.FAILURE:
-                if (said := self._failure()) is not None:
+                if (said := self._asking.failure()) is not None:
                     return Shown(episode, way, said, facts)
                 event = None
             elif event is Event.SUCCESS:
@@ -385,83 +280,6 @@ class Attended:
                 return Shown(episode, way, DISCARDED, facts)
         self.session.later()
         return Shown(episode, way, UNSAID, facts)
-
-    def _failure(self) -> str | None:
-        """Have it said how a take failed: in which stage, how, and anything else; None to go back."""
-        modes = self.session.catalog.failure_modes()
-        stage = self._choose("It failed. In which stage?", [f"{key} {name}" for key, name in STAGES.items()])
-        if stage is None:
-            return None
-        key = list(STAGES)[stage]
-        here = [mode for mode in modes if {key, "any"} & {*mode.stage.split("/")}]
-        how = self._choose(f"How, in {key} {STAGES[key]}?", [f"{mode.code} {mode.name}" for mode in here])
-        if how is None:
-            return None
-        code, note = here[how].code, self._note()
-        outcome = Outcome.INVALID if key == "S0" else Outcome.FAILURE
-        self.session.judge(outcome, code, note, stage=key)
-        return f"{outcome} {code}"
-
-    def _note(self) -> str:
-        """Have a note written, by whoever has a keyboard."""
-        if self.typing is None:
-            return ""
-        self.view.choices, end = (), time.monotonic() + UNWRITTEN
-        self.session.events.clear()
-        self.typing.begin()
-        try:
-            before = ""
-            while True:
-                text, whole = self.typing.typed()
-                self.view.asks = f"A note? {text}_"
-                if text != before:
-                    before, end = text, time.monotonic() + UNWRITTEN
-                if whole or time.monotonic() > end or self._wait(time.monotonic(), Event.START, Event.SUCCESS):
-                    return text
-                if self.session.stop.is_set():
-                    return text
-        finally:
-            self.typing.end()
-
-    def _choose(self, asks: str, choices: Sequence[str], direct: Mapping[Event, int] | None = None) -> int | None:
-        """Have one of several things chosen; None when the person goes back, or the sitting is stopped.
-
-        A tag chooses by its number. START moves on to the next, and SUCCESS chooses it, as does a while without a
-        press. FAILURE goes back. What ``direct`` says of a press comes first.
-        """
-        self.session.events.clear()
-        self.view.asks, self.view.choices, self.view.at = asks, choices, 0
-        direct, quiet = direct or {}, None
-        try:
-            while True:
-                event = self._wait(quiet, *PUSHES, *direct)
-                if event is None:
-                    return None if self.session.stop.is_set() else self.view.at
-                if event in direct:
-                    return direct[event]
-                if event in TAGS and TAGS.index(event) < len(choices):
-                    return TAGS.index(event)
-                if event is Event.START:
-                    self.view.at = (self.view.at + 1) % len(choices)
-                    quiet = time.monotonic() + QUIET
-                elif event is Event.SUCCESS:
-                    return self.view.at
-                elif event is Event.FAILURE:
-                    return None
-                elif event is Event.STOP:
-                    self.session.stop.set()
-        finally:
-            self.view.choices = ()
-
-    def _wait(self, until: float | None, *kinds: Event) -> Event | None:
-        """Wait for a press that means one of these; None once the sitting is stopped, or that moment has come."""
-        while not self.session.stop.is_set():
-            self.view.trouble = self.session.listen()
-            if (event := self.session.events.wait(LOOK, *kinds)) is not None:
-                return event
-            if until is not None and time.monotonic() >= until:
-                return None
-        return None
 
     def _retire(self, episode: UUID) -> None:
         why = "discarded in the sitting it was recorded in"

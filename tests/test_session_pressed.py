@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from appliance import station
+from appliance.mending import mend
 from appliance.session import NotThere, Session, State, sitting
 from appliance.sitting import interrupts
 from collectors import Event
@@ -179,12 +180,12 @@ def test_between_takes_presses_are_heard_and_a_cable_that_is_out_is_told(tmp_pat
 
 
 def test_what_is_lost_is_mended_in_the_way_it_can_be(tmp_path: Path) -> None:
-    with table(tmp_path) as (session, arm):
-        assert (session.mend(), arm.entered) == ("", 1)
+    with table(tmp_path) as (_, arm):
+        assert (mend([arm], 0), arm.entered) == ("", 1)
         arm.lost = True
-        assert (session.mend(), arm.lost, arm.entered) == ("", False, 1)
+        assert (mend([arm], 0), arm.lost, arm.entered) == ("", False, 1)
         arm.lost = arm.broken = True
-        assert (session.mend(), arm.lost, arm.entered) == ("", False, 2)
+        assert (mend([arm], 0), arm.lost, arm.entered) == ("", False, 2)
 
 
 def test_a_scene_that_a_person_sets_is_on_record_and_left_to_them(tmp_path: Path) -> None:

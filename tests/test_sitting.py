@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from appliance import station
+from appliance.asking import View
 from appliance.collect import CannotCollect
+from appliance.offers import Offer, offers, scene
 from appliance.session import Session, sitting
-from appliance.sitting import Attended, Offer, View, lines, offers, scene
+from appliance.sitting import Attended, lines
 from collectors import Agent, Event, Events, Lacking
 from collectors.ways import Place
 from drivers import Row
@@ -175,7 +177,7 @@ def test_what_the_cell_did_is_nobodys_failure(session: Session) -> None:
 def test_with_one_pedal_a_choice_is_made_by_going_on_to_it_and_waiting(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("appliance.sitting.QUIET", 0.3)
+    monkeypatch.setattr("appliance.asking.QUIET", 0.3)
     sit(session, [[]], [(READY, X), (WENT, X), (STAGE, X), (HOW, X)])
     ((outcome, failure, _),) = verdicts(session)
     assert (outcome, failure is not None) == ("failure", True)
