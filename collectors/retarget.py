@@ -52,7 +52,7 @@ class Feel:
     opens: float = 0.4
     """How weak a squeeze lets go."""
     unseen: float = 0.1
-    """How long a pose may be guessed before it is not used."""
+    """How long ago a pose was measured, and not only guessed, for it to be used."""
     stale: float = 0.1
     """How old a row may be, and how long after the one before."""
     speed: float = 0.25
@@ -219,7 +219,7 @@ def _usable(grasp: Grasp, row: Row, hand: int, feel: Feel) -> bool:
     """Whether a hand may move anything."""
     fresh = 0 <= grasp.t - int(row["t"]) <= feel.stale * 1e9
     trusted = row["focused"] and row["active"][hand] and row["valid"][hand] and np.isfinite(row["grip"][hand]).all()
-    measured = int(row["t"]) - grasp.seen <= feel.unseen * 1e9
+    measured = grasp.t - grasp.seen <= feel.unseen * 1e9
     unbroken = grasp.filter is None or int(row["t"]) - grasp.filter.t <= feel.stale * 1e9
     return bool(fresh and trusted and measured and unbroken and abs(np.linalg.norm(row["grip"][hand][3:]) - 1) < 0.1)
 

@@ -233,8 +233,8 @@ class VrAgent:
         return traced
 
     def _news(self, rows: Rows, now: int) -> Iterator[tuple[Row, int]]:
-        """Every row since the last tick at the moment it came, and the newest once more, now."""
-        for row in rows if self._row is None else rows[rows["t"] > self._row["t"]]:
+        """Every row since the last tick at the moment it came, and the newest once more, now. Before a take, none."""
+        for row in rows[-1:] if self._row is None else rows[rows["t"] > self._row["t"]]:
             yield row, min(int(row["received"]), now)
         yield cast("Row", rows[-1]), now
 
