@@ -153,6 +153,14 @@ def test_without_knowing_where_the_robot_is_nothing_moves(arm: Witness, clock: S
     assert arm.told == []
 
 
+def test_a_robot_that_does_not_know_where_it_stands_is_sent_nowhere(guard: Guard, arm: Witness) -> None:
+    arm._q = np.full(JOINTS, np.nan)
+    with pytest.raises(Refused, match="q must be finite"):
+        guard.command(target(0.1))
+    assert arm.told == []
+    assert arm.holds
+
+
 def test_the_tool_never_leaves_its_box(guard: Guard, arm: Witness, clock: StepClock) -> None:
     random = np.random.default_rng(0)
     for _ in range(20):
@@ -180,6 +188,19 @@ def test_an_inverse_that_errs_does_not_carry_the_tool_out(arm: Witness, clock: S
     sent = np.array([row["q"][:3] for row in arm.told])
     assert np.abs(sent).max() <= 0.5
     assert sent[-1][0] > 0.49, "it stopped before the wall"
+
+
+def test_an_inverse_that_fails_leaves_the_robot_holding(guard: Guard, arm: Witness, clock: StepClock) -> None:
+    class Failing(Gantry):
+        def joints(self, near: NDArray[np.float64], tool: NDArray[np.float64]) -> NDArray[np.float64]:
+            raise np.linalg.LinAlgError("it does not converge")
+
+    follow(guard, clock, [0.45, 0, 0, 0, 0, 0, 0], ticks=20)
+    arm.kinematics = Failing()
+    holds = arm.holds
+    with pytest.raises(np.linalg.LinAlgError):
+        follow(guard, clock, [0.9, 0, 0, 0, 0, 0, 0], ticks=20)
+    assert arm.holds > holds
 
 
 def test_from_outside_its_box_it_may_only_come_back(guard: Guard, arm: Witness, clock: StepClock) -> None:
@@ -217,6 +238,27 @@ def test_on_the_hosts_clock_it_holds_without_being_read() -> None:
         guard.command(target(0.0))
         assert arm.held.wait(timeout=30)
     assert not [thread for thread in threading.enumerate() if "watchdog" in thread.name]
+
+
+def test_a_hold_that_fails_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    class Deaf(Witness):
+        deaf = True
+
+        def hold(self) -> None:
+            super().hold()
+            if self.deaf:
+                raise DeviceLost("arm: no answer")
+
+    arm = Deaf(clock := HostClock())
+    with Guard(arm, replace(LIMITS, watchdog=0.02), clock) as guard:
+        for _ in range(2):
+            arm._rows = np.zeros(1, arm.dtype)
+            arm._rows["t"] = clock.now()
+            arm.held.clear()
+            guard.command(target(0.0))
+            assert arm.held.wait(timeout=30)
+        arm.deaf = False
+    assert "arm was not commanded any more, and cannot hold: arm: no answer" in caplog.text
 
 
 def test_hold_works_from_any_thread_and_twice(guard: Guard, arm: Witness, clock: StepClock) -> None:
