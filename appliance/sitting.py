@@ -236,7 +236,7 @@ class Attended:
         while True:
             event = self._asking.wait(None, Event.START, Event.DISCARD, Event.AGAIN, Event.STOP)
             if event is Event.START and (trouble := self._mended()):
-                self.view.trouble = trouble
+                self.tell(f"no take begins: {trouble}")
                 continue
             if event is Event.START:
                 self.place.pulse(1, 0.1, 0.6)

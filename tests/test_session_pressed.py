@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ import pytest
 
 from appliance import station
 from appliance.mending import mend
+from appliance.offers import Offer
 from appliance.session import NotThere, Session, State, sitting
-from appliance.sitting import interrupts
+from appliance.sitting import Attended, interrupts
 from collectors import Event
 from collectors.events import Press
+from collectors.ways import Place
 from drivers import DeviceLost, Row, Rows
 from storage import Episode, Observation, Wanted
+from tests.hosts import until
 from tests.test_session import BLIND, REACH, Steady, known
 from tests.test_station import CELL, LIMITS, Lever, write
 
@@ -35,7 +39,7 @@ class Fragile(Lever):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.lost = self.broken = False
+        self.lost = self.broken = self.cut = False
         self.entered = 0
 
     def read(self, since: int) -> Rows:
@@ -49,6 +53,8 @@ class Fragile(Lever):
         self.lost = False
 
     def __enter__(self) -> "Fragile":
+        if self.cut:
+            raise DeviceLost(f"{self.name}: its cable is still out")
         self.entered += 1
         self.lost = False
         return self
@@ -186,6 +192,33 @@ def test_what_is_lost_is_mended_in_the_way_it_can_be(tmp_path: Path) -> None:
         assert (mend([arm], 0), arm.lost, arm.entered) == ("", False, 1)
         arm.lost = arm.broken = True
         assert (mend([arm], 0), arm.lost, arm.entered) == ("", False, 2)
+
+
+def test_no_take_begins_while_something_is_lost_and_the_person_is_told_what(tmp_path: Path) -> None:
+    with table(tmp_path) as (session, arm):
+        assert session.station is not None
+        place = Place(session.loop.robot, session.station.drivers, 100, session.events)
+        told: list[str] = []
+        sitting_ = Attended(session, place, "vr", [Offer(REACH, 1)], limit=0.2, tell=told.append)
+        sitting_.make = lambda _way, here: Steady(here.robot.action)
+        arm.lost = arm.broken = arm.cut = True
+
+        def person() -> None:
+            until(lambda: "START" in sitting_.view.asks)
+            session.events.put(Event.START)
+            until(lambda: told)
+            assert sitting_.view.trouble == "arm: its cable is out"
+            arm.cut = False
+            session.events.put(Event.START)
+            until(lambda: "How did it go" in sitting_.view.asks)
+            session.events.put(Event.SUCCESS)
+
+        thread = threading.Thread(target=person)
+        thread.start()
+        assert sitting_.run()
+        thread.join()
+        assert told[0] == "no take begins: arm: its cable is still out"
+        assert [row.row.ended_by for row in session.catalog.find(Wanted())] == ["timeout"]
 
 
 def test_a_scene_that_a_person_sets_is_on_record_and_left_to_them(tmp_path: Path) -> None:
