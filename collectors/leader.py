@@ -26,6 +26,10 @@ JOINTS = ("waist", "shoulder", "elbow", "forearm roll", "wrist angle", "wrist ro
 """Of an arm of six joints, from the foot on."""
 
 
+SAME = 1e-6
+"""Joint angles that differ by less do not, in radians."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a station file may say under ``[by.leader]``."""
@@ -148,8 +152,9 @@ class Nearing:
 class Follow:
     """Follows the leaders, joint by joint.
 
-    After a time in which it did not, it comes up to them as slowly as before a take. How it follows is told by
-    ``trace``; what a take of it has to be, by ``demands``.
+    How far it is away from them at the beginning, or after a time in which they said nothing, is brought to nothing as
+    slowly as before a take; how they move from then on, it does at once. How it follows is told by ``trace``; what a
+    take of it has to be, by ``demands``.
     """
 
     trace_dtype = TRACE
@@ -168,8 +173,7 @@ class Follow:
         return {"rate": self._leaders.settings.rate}
 
     def reset(self, instruction: str) -> None:
-        self._last: tuple[int, Floats] | None = None
-        self._caught = np.zeros(self._leaders.arms, np.bool_)
+        self._away: tuple[int, Floats] | None = None
         self._trace: Rows = np.zeros(0, TRACE)
 
     def act(self, seen: Observation) -> Row | None:
@@ -177,25 +181,23 @@ class Follow:
         self._trace = np.zeros(1, TRACE)
         self._trace["t"] = seen.t
         if arm is None or hands is None:
-            self._last = None
-            self._caught[:] = False
+            self._away = None
             self.status = "holding: the leaders say nothing"
             return None
         wanted = self._leaders.within(hands.q)
-        then, q = self._last or (seen.t, np.array(arm["q_target"], np.float64))
-        parts = np.split(np.abs(wanted - q), self._leaders.arms)
-        self._caught |= [bool(part.max() <= self._leaders.settings.tolerance) for part in parts]
-        slowly = nearer(q, wanted, self._leaders.settings.slow * (seen.t - then) / 1e9)
-        q = np.where(np.repeat(self._caught, self._leaders.joints), wanted, slowly)
-        self._last = seen.t, q
-        kept = np.split(np.abs(q - hands.q) > 1e-9, self._leaders.arms)
-        arms = slice(0, self._leaders.arms)
+        then, away = self._away or (seen.t, np.array(arm["q_target"], np.float64) - wanted)
+        away = nearer(away, np.zeros_like(away), self._leaders.settings.slow * (seen.t - then) / 1e9)
+        self._away = seen.t, away
+        q = self._leaders.within(wanted + away)
+        off, arms = np.abs(hands.q - q), slice(0, self._leaders.arms)
         self._trace["source_t"] = hands.t
         self._trace["engaged"][0, arms] = 1
-        self._trace["clamped"][0, arms] = [part.any() for part in kept]
-        off = np.abs(hands.q - q)
-        at_limit = f", {self._leaders.joint(int(off.argmax()))} at its limit" if off.max() > 0.02 else ""
-        self.status = f"following{at_limit}" if self._caught.all() else "coming up to the leaders"
+        self._trace["clamped"][0, arms] = [part.any() for part in np.split(off > SAME, self._leaders.arms)]
+        self.status = "following"
+        if away.any():
+            self.status = "coming up to the leaders"
+        elif off.max() > SAME:
+            self.status = f"following, {self._leaders.joint(int(off.argmax()))} at its limit"
         return target(self._leaders.action, seen.t, q, hands.width)
 
     def trace(self) -> Rows:

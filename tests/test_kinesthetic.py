@@ -100,6 +100,7 @@ def way(episode: Episode) -> NDArray[np.float64]:
     return np.asarray(tools[:: max(1, len(tools) // 400)])
 
 
+@pytest.mark.slow
 def test_what_was_shown_by_hand_is_done_again_within_5_mm(place: Place, host: str, tmp_path: Path) -> None:
     session = sitting(place, tmp_path)
     shown = session.run(kinesthetic.agent(place), "kinesthetic", TASK, 60, pushing(host, place))
