@@ -1,0 +1,134 @@
+"""A headless Chromium for tests, driven over its DevTools protocol, and the WebXR emulator that plays the headset."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = "chromium-headless-shell"
+IWER = ROOT / ".cache" / "iwer-2.5.0.min.js"
+LINE = "apt-get install -y --no-install-recommends chromium-headless-shell npm"
+FETCH = "python3 tools/setup_env.py --browser"
+
+SOFTLY = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+"""WebGL without a graphics card."""
+
+WORN = """
+window.headset = new IWER.XRDevice(IWER.metaQuest3);
+headset.installRuntime({forceInstall: true});
+headset.position.set(0, 1.6, 0);
+window.guessed = false;
+window.pulses = [];
+Object.defineProperty(XRPose.prototype, "emulatedPosition", {get: () => guessed});
+for (const [side, hand] of Object.entries(headset.controllers))
+  for (const actuator of hand.inputSource.gamepad.hapticActuators)
+    actuator.pulse = async (amplitude, ms) => { pulses.push([side, amplitude, ms]); };
+"""
+"""Of the emulator's own, every position is a guess, and a pulse is not to be felt."""
+
+
+def missing() -> str:
+    """What has to be typed before there is a browser; empty when there is one."""
+    if shutil.which(PROGRAM) is None:
+        return f"There is no {PROGRAM}. Type: {LINE}"
+    return "" if IWER.exists() else f"There is no WebXR emulator. Type: {FETCH}"
+
+
+class Page:
+    """One page. What goes wrong in it is the test's affair: ``errors`` holds it."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._session = ""
+        self.errors: list[str] = []
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._call("Page.enable")
+        self._call("Runtime.enable")
+        self._call("Log.enable")
+
+    def open(self, address: str) -> None:
+        """Go there, wearing an emulated headset."""
+        for source in (IWER.read_text(), WORN):
+            self._call("Page.addScriptToEvaluateOnNewDocument", source=source)
+        failed = self._call("Page.navigate", url=address).get("errorText")
+        if failed:
+            raise ConnectionError(f"{address}: {failed}")
+
+    def do(self, script: str) -> Any:
+        """Run a script as if a person had clicked, wait for it, and return what it gives."""
+        said = self._call(
+            "Runtime.evaluate", expression=script, userGesture=True, awaitPromise=True, returnByValue=True
+        )
+        if "exceptionDetails" in said:
+            raise RuntimeError(json.dumps(said["exceptionDetails"]))
+        return said["result"].get("value")
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        order = {"id": number, "method": method, "params": parameters}
+        self._socket.send(json.dumps(order | ({"sessionId": self._session} if self._session else {})))
+        while True:
+            said = json.loads(self._socket.recv(60))
+            if said.get("id") == number:
+                if "error" in said:
+                    raise RuntimeError(f"{method}: {said['error']}")
+                result: dict[str, Any] = said["result"]
+                return result
+            if said.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(json.dumps(said["params"]["exceptionDetails"]))
+            elif said.get("method") == "Log.entryAdded" and said["params"]["entry"]["level"] == "error":
+                self.errors.append(said["params"]["entry"]["text"])
+
+
+@contextmanager
+def browser(folder: Path, *options: str) -> Generator[Page]:
+    """Run a browser whose profile is in an empty folder, and give its only page."""
+    dying = shutil.which("setpriv")  # a browser whose test was killed ends too
+    command = [*([dying, "--pdeathsig", "KILL"] if dying else []), PROGRAM]
+    settings = ["--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={folder}", *SOFTLY, *options]
+    running = subprocess.Popen(
+        [*command, *settings],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"HOME": str(folder)},
+    )
+    assert running.stderr is not None
+    try:
+        lines: list[str] = []
+        for line in running.stderr:
+            lines.append(line)
+            if found := re.search(r"DevTools listening on (ws://\S+)", line):
+                break
+        else:
+            raise OSError(f"{PROGRAM} does not start: {''.join(lines)}")
+        threading.Thread(target=running.stderr.read, daemon=True).start()
+        with connect(found[1], max_size=None, compression=None, close_timeout=1) as socket:
+            yield Page(socket)
+    finally:
+        running.kill()
+        running.wait()
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Generator[Page]:
+    """A page of a browser of our own."""
+    if why := missing():
+        tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        tell(why)
+    with browser(tmp_path / "profile") as opened:
+        yield opened
