@@ -16,6 +16,7 @@ from collectors.ways import HANDS, Lacking, Place, Pulse
 from drivers import Guard, Kinematics, Row, Rows, newest, row_type
 from drivers.settings import Unfit, filled
 from storage import Observation
+from storage.layout import arrived
 
 Floats = NDArray[np.float64]
 
@@ -198,6 +199,7 @@ class VrAgent:
     def act(self, seen: Observation) -> Row | None:
         """Return where the squeezing hands want the arms; None while no hand squeezes or can be trusted."""
         arm, rows = newest(seen.streams[self._robot]), seen.streams[self._device]
+        rows = rows[: int(arrived(rows, seen.t)) + 1]  # what came while devices were read counts at the next tick
         if arm is None or not len(rows):
             self._nothing(seen.t)
             return None

@@ -217,6 +217,22 @@ def test_a_row_that_is_invalid_between_two_ticks_couples_the_hand_anew() -> None
     assert bench.felt == [(1, *LOST), (1, *ENGAGED)]
 
 
+def test_a_row_that_comes_while_devices_are_read_counts_at_the_next_tick() -> None:
+    bench = Bench()
+    bench.grasp()
+    read = bench.hands.read
+
+    def early(since: int) -> Rows:
+        rows = read(since)
+        rows["t"][-1], rows["received"][-1] = bench.clock.now() + 2 * MS, bench.clock.now() + 3 * MS
+        return rows
+
+    bench.hands.read = early  # type: ignore[method-assign]  # it is later than the tick by now
+    for _ in range(5):
+        assert bench.tick() is not None
+    assert bench.vr.trace()["source_t"][-1] < bench.clock.now()
+
+
 def test_a_headset_that_was_silent_for_long_has_to_be_grasped_anew() -> None:
     bench = Bench()
     bench.grasp()
