@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from drivers.child import ASK, COMMAND, CONNECTED, EPOCH, MESSAGE, REFUSED, TELL
 from drivers.device import DeviceError, DeviceLost, Overrun
-from drivers.hosted import ASK, COMMAND, CONNECTED, EPOCH, MESSAGE, REFUSED, TELL
 from drivers.settings import made
 from drivers.shared import Publisher, room
 
@@ -75,7 +75,7 @@ class Host:
         self._held = 0
         self._turned = time.monotonic_ns()
         self._leaving = threading.Event()
-        self._questions: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._questions: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
 
     def run(self, line: socket.socket, holding: int, life: int) -> None:
         """Do as the other program says until it has enough of the device, or is dead; then hold."""
@@ -114,11 +114,11 @@ class Host:
             self._hold()
 
     def _hear(self, message: bytes, holding: int) -> None:
-        if message[:1] in {ASK, TELL}:
-            self._questions.put(json.loads(message[1:]))
-        elif message[:1] == COMMAND:
+        kind, (epoch,) = message[:1], EPOCH.unpack_from(message, 1)
+        if kind in {ASK, TELL}:
+            self._questions.put((epoch, json.loads(message[1 + EPOCH.size :])))
+        elif kind == COMMAND:
             self._mind(holding)
-            (epoch,) = EPOCH.unpack_from(message, 1)
             if epoch < self._held:
                 return  # it was given before the last hold
             target = np.frombuffer(message, self._device.action, 1, 1 + EPOCH.size).copy()[0]
@@ -166,17 +166,23 @@ class Host:
             self._publisher.beat(min(looked, self._turned))
 
     def _answer(self) -> None:
-        """Do what is asked, one after the other."""
+        """Do what is asked, one after the other. A robot that was told to hold meanwhile is not left doing it."""
         while True:
-            asked = self._questions.get()
-            if "number" not in asked:
+            epoch, asked = self._questions.get()
+            if "number" in asked:
+                self._reply(asked["number"], asked["what"])
+            else:
                 self._do(asked["what"], asked["values"])
-                continue
-            try:
-                what = getattr(self._device, asked["what"])
-                self._line.say(number=asked["number"], said=what() if callable(what) else what)
-            except Exception as error:  # ruff: ignore[blind-except] - told to whoever asked
-                self._line.refuse(asked["number"], error)
+            if epoch < self._held:
+                self._hold()
+
+    def _reply(self, number: int, name: str) -> None:
+        """Answer a question."""
+        try:
+            what = getattr(self._device, name)
+            self._line.say(number=number, said=what() if callable(what) else what)
+        except Exception as error:  # ruff: ignore[blind-except] - told to whoever asked
+            self._line.refuse(number, error)
 
     def _do(self, what: str, values: dict[str, Any]) -> None:
         """Do what was told; nobody waits for it."""

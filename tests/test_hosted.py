@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -98,6 +98,29 @@ def test_hold_is_allowed_before_twice_and_after_and_when_nobody_is_there(arm: Ho
     arm.hold()
 
 
+def test_hold_is_allowed_while_another_thread_leaves_it() -> None:
+    class Leaving(Hosted):
+        """One that is left right after its program was looked for."""
+
+        _found: Any
+
+        @property
+        def _program(self) -> Any:
+            found, self._found = self._found, None
+            return found
+
+        @_program.setter
+        def _program(self, program: Any) -> None:
+            self._found = program
+
+    arm = Leaving("arm", WIRED)
+    with Hosted("arm", WIRED) as other:
+        arm._found = other._program
+        arm.hold()
+        arm._found = other._program
+        assert arm.pid == other.pid
+
+
 def test_a_robot_that_is_no_longer_commanded_holds(arm: Hosted, far: FarEnd, caplog: pytest.LogCaptureFixture) -> None:
     with arm:
         arm.command(target(arm, 1.0))
@@ -132,8 +155,12 @@ def test_leaving_holds_and_leaves_the_device_as_it_leaves_itself(arm: Hosted, fa
 def test_a_device_that_cannot_be_left_safely_says_so() -> None:
     with pytest.raises(DeviceError, match="arm: servo 3 keeps its torque"), Hosted("arm", "tests.toy:Stuck"):
         pass
-    with pytest.raises(KeyError, match="first"), Hosted("arm", "tests.toy:Stuck"):
-        raise KeyError("first")
+
+
+def test_it_says_so_as_well_when_something_else_went_wrong_before(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(RuntimeError, match="the take"), Hosted("arm", "tests.toy:Stuck"):
+        raise RuntimeError("the take went wrong")
+    assert "arm: servo 3 keeps its torque" in caplog.text
 
 
 def test_a_device_that_cannot_be_connected_says_why_in_its_own_words() -> None:

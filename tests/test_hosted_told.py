@@ -1,5 +1,7 @@
 """A hosted device is told things that nobody waits for: a controller that shall shake, a gripper that shall close."""
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -43,3 +45,15 @@ def test_what_no_such_device_can_do_is_refused_before_it_is_sent(arm: Hosted) ->
         arm.tell("dance")
     with pytest.raises(DeviceLost, match="has not been entered"):
         arm.tell("pulse", hand=1, seconds=0.5)
+
+
+def test_what_it_was_told_before_a_hold_does_not_undo_the_hold(arm: Hosted, far: FarEnd) -> None:
+    """Guiding makes an arm limp; an arm that was told to hold since must not be limp afterwards."""
+    with arm:
+        assert arm.pid is not None
+        os.kill(arm.pid, signal.SIGSTOP)
+        arm.tell("pulse", hand=1, seconds=0.5)
+        arm.hold()
+        os.kill(arm.pid, signal.SIGCONT)
+        far.hear("pulse", 1, 0.5, 1.0)
+        far.hear("hold")
