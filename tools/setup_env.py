@@ -3,7 +3,7 @@
 The Makefile runs this before everything else, with whichever python3 there is: standard library only, and nothing
 newer than Python 3.8. It never asks, and writes only inside the checkout. Debian's packages are the one exception,
 and only for root. A second run sees that nothing changed and ends at once. With ``--database`` it also sees to it
-that the tests find a PostgreSQL server to start.
+that the tests find a PostgreSQL server to start, and with ``--browser`` a browser and an emulated headset.
 """
 
 # ruff: file-ignore[suspicious-subprocess-import, subprocess-without-shell-equals-true] - it starts only what it names
@@ -12,10 +12,12 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +31,12 @@ GL_PACKAGES = ["libegl1", "libgl1-mesa-dri"]
 USB_PACKAGES = ["libusb-1.0-0"]
 SERVERS = Path("/usr/lib/postgresql")
 INSTALL = "apt-get install -y --no-install-recommends "
+BROWSER = "chromium-headless-shell"
+IWER = "iwer@2.5.0"
+IWER_SHA512 = (
+    "82babb88cc96a38b360d89c04ca2cf3e8001ca170dbb02e33071ce20bac553da"
+    "bc1061c81331f252eab59b3fbd5eacbafb1ad83e7dc7a3c67d7b2999084f83eb"
+)
 
 
 def main() -> None:
@@ -103,22 +111,69 @@ def has_usb() -> bool:
 
 def ensure_database() -> None:
     """The tests start a PostgreSQL server of their own. Where there is none they skip what needs it, or fail in CI."""
-    if has_database():
+    if has_database() or installed("postgresql", "the catalog is tested on it too"):
         return
-    line = INSTALL + "postgresql"
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        say("Installing postgresql: the catalog is tested on it too ...")
-        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-        if run_quietly(line.split()) or (run_quietly(["apt-get", "update", "-qq"]) and run_quietly(line.split())):
-            return
     say(
-        "There is no PostgreSQL server here, so the tests that need one are skipped. To have one, type:\n  sudo " + line
+        "There is no PostgreSQL server here, so the tests that need one are skipped. To have one, type:\n"
+        f"  sudo {INSTALL}postgresql"
     )
+
+
+def installed(packages: str, why: str) -> bool:
+    """Install Debian packages if we may, and return whether they are there now."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return False
+    say(f"Installing {packages}: {why} ...")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    line = (INSTALL + packages).split()
+    return run_quietly(line) or (run_quietly(["apt-get", "update", "-qq"]) and run_quietly(line))
 
 
 def has_database() -> bool:
     """Whether a PostgreSQL server can be started here."""
     return bool(shutil.which("initdb") or list(SERVERS.glob("*/bin/initdb")))
+
+
+def ensure_browser() -> None:
+    """The tests put an emulated headset on a real browser. Without them they skip what needs them, or fail in CI."""
+    needed = [BROWSER] if has_emulated_headset() else [BROWSER, "npm"]
+    lacking = " ".join(name for name in needed if not shutil.which(name))
+    if lacking and not installed(lacking, "a headset's page is tested in a browser"):
+        say(
+            "There is no headless Chromium here, or no npm, so the tests that need a browser are skipped. To have "
+            f"them, type:\n  sudo {INSTALL}{lacking}"
+        )
+    elif not has_emulated_headset() and not fetch_emulated_headset():
+        say(f"npm could not fetch {IWER}, so the tests that need an emulated headset are skipped.")
+
+
+def emulated_headset() -> Path:
+    """Where the WebXR emulator is kept."""
+    return CACHE / (IWER.replace("@", "-") + ".min.js")
+
+
+def has_emulated_headset() -> bool:
+    """Whether it is there."""
+    return emulated_headset().exists()
+
+
+def fetch_emulated_headset() -> bool:
+    """Fetch the WebXR emulator from npm, checked against its hash, and return whether that worked."""
+    say(f"Fetching {IWER} ...")
+    CACHE.mkdir(exist_ok=True)
+    archive = CACHE / (IWER.replace("@", "-") + ".tgz")
+    if not run_quietly(["npm", "pack", IWER, "--silent", "--ignore-scripts", "--pack-destination", str(CACHE)]):
+        return False
+    content = archive.read_bytes()
+    archive.unlink()
+    if hashlib.sha512(content).hexdigest() != IWER_SHA512:
+        refuse(f"{IWER} is not what it was: its hash differs")
+    with tarfile.open(fileobj=io.BytesIO(content)) as opened:
+        member = opened.extractfile("package/build/iwer.min.js")
+        draft = emulated_headset().with_suffix(".part")
+        draft.write_bytes(member.read() if member else b"")
+        draft.replace(emulated_headset())
+    return True
 
 
 def ensure_uv() -> None:
@@ -244,5 +299,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--can-draw"]:
         raise SystemExit(0 if can_draw() else 1)
     main()
-    if sys.argv[1:] == ["--database"]:
+    if "--database" in sys.argv:
         ensure_database()
+    if "--browser" in sys.argv:
+        ensure_browser()
