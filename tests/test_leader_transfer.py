@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.collect import judged, say
+from appliance.home import Home
 from appliance.session import Session
+from appliance.train import learner, seeing, train
 from collectors import leader
 from collectors.bimanual import OPEN, Bimanual
 from collectors.events import Event, Events
@@ -21,7 +23,7 @@ from collectors.ways import WAYS, Place
 from drivers import Device, Guard, newest
 from drivers.dynamixel import BY_HAND
 from drivers.emulators.dynamixel.table import AlohaBench
-from storage import Catalog, Episode, Observation, Outcome, Task
+from storage import Episode, Observation, Outcome, Task
 from tests.dynamixel import in_hand
 from tests.test_leader import COUNT, LIMITS
 
@@ -79,7 +81,8 @@ KNOWN = ("arm", "truth")
 
 @pytest.mark.slow
 def test_leaders_hand_a_cube_over_in_a_graded_episode(tmp_path: Path) -> None:
-    catalog, events = Catalog(tmp_path / "catalog.db"), Events()
+    home, events = Home(tmp_path, str(tmp_path / "catalog.db")), Events()
+    catalog = home.open()
     catalog.add(TASK)
     with ExitStack() as stack:
         bench = stack.enter_context(AlohaBench(image=(24, 32), camera_hz=10))
@@ -122,5 +125,8 @@ def test_leaders_hand_a_cube_over_in_a_graded_episode(tmp_path: Path) -> None:
     assert not recorded.attributes["quarantine"]
     assert recorded.attributes["grade"]["rate"] > 42
     assert recorded["truth", "stage"].max() == 4
+    how = seeing(home, "transfer", learner("nearest", "tiny", {}))
+    policy = train(home, "transfer", "nearest", "tiny", how, lambda *_: None)
+    assert policy.name == "nearest-1", "and it can be learned from"
     first = recorded["left_leader", "q"][0] - recorded["arm", "q"][0, :6]
     assert np.abs(first).max() < 0.12, "it was brought to its leaders before the take"
