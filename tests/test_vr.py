@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from collectors.differential import Differential, differential
-from collectors.latency import measured
 from collectors.retarget import Clutch
 from collectors.vr import BETWEEN, CALIBRATED, ENGAGED, LOST, TRACE, Settings, agent, sides
 from collectors.ways import Lacking, Place
@@ -20,7 +19,7 @@ from drivers.dual import Chains
 from drivers.dynamixel.kinematics import Chain as Viper
 from drivers.dynamixel.layout import Calibration
 from drivers.kinematics import HIGH, LOW, SPEED, Chain
-from drivers.openxr.rows import HANDS, LOWER, UPPER
+from drivers.openxr.rows import LOWER, UPPER
 from storage import Observation
 from tests.driven import PAIR
 from tests.takes import ARM
@@ -309,19 +308,6 @@ def test_what_was_followed_is_told_tick_by_tick() -> None:
     assert traced["engaged"].tolist() == [[0, 0]] * 2 + [[0, 1]] * 5
     assert (traced["t"] - traced["source_t"] < 12 * MS).all()
     assert not len(bench.vr.trace())
-
-
-def test_how_far_commands_are_behind_the_hand_is_told_from_what_was_recorded() -> None:
-    following, hands = np.zeros(100, TRACE), np.zeros(100, HANDS)
-    following["t"] = np.arange(100) * 20 * MS
-    hands["t"] = following["source_t"] = following["t"] - np.where(np.arange(100) == 50, 40, 15) * MS
-    hands["age"], hands["age"][60] = 4 * MS, np.iinfo(np.int64).min
-    following["engaged"][20:, 1], following["clamped"][20:40, 1] = 1, 1
-    found = measured(following, hands)
-    assert (found.led, found.clamped, found.age) == pytest.approx((0.8, 0.25, 0.004))
-    assert found.gap[0] == pytest.approx(0.015)
-    assert 0.015 < found.gap[1] <= 0.040
-    assert math.isnan(measured(following[:20], hands).gap[0])
 
 
 def test_the_box_is_the_guards_and_each_arm_has_its_own() -> None:

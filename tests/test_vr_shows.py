@@ -1,8 +1,10 @@
 """Tasks shown by hands: from a headset's rows to a graded episode."""
 
 import importlib.util
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from appliance import station
@@ -11,16 +13,18 @@ from appliance.session import Session
 from collectors import Ended, Event, Loop, Scripted
 from collectors.bimanual import Bimanual, lasted
 from collectors.buttons import Buttons
-from collectors.latency import report
-from collectors.vr import agent
+from collectors.latency import measured, report
+from collectors.vr import TRACE, agent
 from collectors.ways import Place
 from drivers import Guard
+from drivers.openxr.rows import HANDS
 from drivers.twin import FrankaTable
 from drivers.twin.aloha import AlohaTable
 from storage import Catalog, Episode, Outcome, Task
 from tests.test_scripted import LIMITS, Kept
 from tests.wearer import Hands, Wearer
 
+MS = 1_000_000
 TASK = Task(name="pick_place", instruction="put the red cube on the yellow pad")
 
 
@@ -47,6 +51,19 @@ def test_a_hand_picks_and_places_and_the_take_is_graded(tmp_path: Path) -> None:
         assert report(episode) == "hand to command 6 ms, p99 6 ms (pose age 0 ms); led 98 %, held back 0 %"
         led = episode["following", "engaged"][:, 1]
         assert episode["following", "t"][led > 0].tolist() == episode["action", "t"].tolist()
+
+
+def test_how_far_commands_are_behind_the_hand_is_told_from_what_was_recorded() -> None:
+    following, hands = np.zeros(100, TRACE), np.zeros(100, HANDS)
+    following["t"] = np.arange(100) * 20 * MS
+    hands["t"] = following["source_t"] = following["t"] - np.where(np.arange(100) == 50, 40, 15) * MS
+    hands["age"], hands["age"][60] = 4 * MS, np.iinfo(np.int64).min
+    following["engaged"][20:, 1], following["clamped"][20:40, 1] = 1, 1
+    found = measured(following, hands)
+    assert (found.led, found.clamped, found.age) == pytest.approx((0.8, 0.25, 0.004))
+    assert found.gap[0] == pytest.approx(0.015)
+    assert 0.015 < found.gap[1] <= 0.040
+    assert math.isnan(measured(following[:20], hands).gap[0])
 
 
 @pytest.mark.slow
