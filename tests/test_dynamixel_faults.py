@@ -287,6 +287,29 @@ def test_a_spring_works_only_where_the_servo_can_steer_current(clock: StepClock)
     with hand:
         assert {id_ for id_, on in torque(bus).items() if on} == {9}
         assert bus[9].get(at.GOAL_CURRENT) == 37
+        hand._line.pump.stop()
+        clock.sleep_until(clock.now() + 1000 * MS)
+        bus.pass_time()
+        assert bus[9].get(at.GOAL_CURRENT) == 0, "it pushes on, though nobody talks to it"
+    assert not any(torque(bus).values())
+
+
+@pytest.mark.parametrize("refused", [at.GOAL_CURRENT, at.BUS_WATCHDOG, at.TORQUE])
+def test_a_spring_never_has_torque_without_its_limits(
+    clock: StepClock, monkeypatch: pytest.MonkeyPatch, refused: at.Register
+) -> None:
+    bus = follower(clock, MIDDLE)
+    gripper, write = bus[9], bus[9].write
+
+    def refusing(address: int, data: bytes) -> int:
+        error = 1 if address == refused.address and any(data) else write(address, data)
+        assert gripper.get(at.GOAL_CURRENT) <= 37 or not gripper.get(at.TORQUE)
+        return error
+
+    monkeypatch.setattr(gripper, "write", refusing)
+    hand = Leader("hand", "memory", arm="ViperX 300 S", spring=0.1, clock=clock, plug=plug(bus))
+    with pytest.raises(DeviceError, match="servo 9 refuses"), hand:
+        pass
     assert not any(torque(bus).values())
 
 

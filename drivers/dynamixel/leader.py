@@ -1,5 +1,6 @@
 """An arm that a hand moves: torque off, and everything it feels written down."""
 
+import logging
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -28,13 +29,19 @@ ROWS = sensed(
 """Radians, radians per second, metres of the follower's fingers; ``voltage`` and ``temperature`` are those of the
 servo ``polled`` in this cycle; ``retries`` is how often something was asked again in it."""
 
+LEFT = 0.5
+"""Seconds without a word from this program after which the spring gives up."""
+
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Leader:
     """A WidowX 250 S in a person's hand, or any arm that is to be calibrated.
 
     Entering it takes the torque from every servo: an arm that stood by its motors sinks, so hold it. It never
-    moves by itself. ``spring`` opens the gripper against the finger, where the gripper's servo can steer current.
+    moves by itself. ``spring`` opens the gripper against the finger, where the gripper's servo can steer current, and
+    ends when this program dies.
 
     What it cannot do: it does not carry its own weight.
     """
@@ -114,9 +121,15 @@ class Leader:
     def _wind(self, bus: Bus) -> None:
         """Let the gripper push open, and only the gripper."""
         gripper = self.layout.gripper.ids[0]
-        bus.put(gripper, at.OPERATING_MODE, at.CURRENT)
-        bus.put(gripper, at.TORQUE, 1)
-        bus.put(gripper, at.GOAL_CURRENT, self._counts)
+        try:
+            bus.put(gripper, at.OPERATING_MODE, at.CURRENT)
+            bus.put(gripper, at.GOAL_CURRENT, self._counts)  # before any torque: a servo begins with all it may spend
+            bus.put(gripper, at.BUS_WATCHDOG, round(LEFT / at.WATCHDOG))
+            bus.put(gripper, at.TORQUE, 1)
+        except BaseException:
+            for reason in check.let_go(bus, self.layout, self.clock, 0.0):
+                log.exception("not safe: %s", reason)
+            raise
 
     def _cycle(self, _bus: Bus, felt: Sensed) -> tuple[Any, ...]:
         positions = felt.positions[self._masters]

@@ -97,6 +97,8 @@ class Servo:
         """Stop where the joint is, at ``t``, and take no goals until the watchdog is cleared."""
         self.tripped = t
         self.put(at.BUS_WATCHDOG, at.TRIPPED)
+        if self.get(at.OPERATING_MODE) == at.CURRENT:
+            self.put(at.GOAL_CURRENT, 0)
         self.stay()
         self.act()
 
