@@ -2,23 +2,27 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.home import Home
 from appliance.session import Session
+from appliance.train import learner, seeing, train
 from collectors import kinesthetic, replay
 from collectors.events import Event, Events
 from collectors.loop import Loop
 from collectors.ways import WAYS, Lacking, Place
-from drivers import Guard, HostClock, Limits
+from drivers import Device, Guard, HostClock, Limits
 from drivers.emulators.fci.admin import ask
+from drivers.emulators.fci.table import EmulatedTable, emulate
 from drivers.hosted import Hosted
 from drivers.kinematics import HIGH, LOW
-from storage import Catalog, Episode, Observation, Task
-from tests.franka import alone, healthy, newest, tell, wait
+from storage import Catalog, Episode, Observation, Outcome, Task, Wanted
+from tests.franka import OTHER, alone, healthy, newest, tell, wait
 
 pytest.importorskip("franky", reason="the extra [hardware] is not installed")
 
@@ -52,11 +56,29 @@ def place(host: str) -> Iterator[Place]:
         yield Place(robot, {"arm": driver}, 20, Events())
 
 
+@pytest.fixture
+def table() -> Iterator[Place]:
+    """The same with a table, and cameras that watch it."""
+    program = emulate(OTHER)
+    try:
+        cell = EmulatedTable(image=(24, 24), camera_hz=5, host=OTHER)
+        robot = Guard(cell.robot, LIMITS, cell.clock)
+        devices: list[Device] = [robot, *cell.watching]
+        with ExitStack() as stack:
+            for one in devices:
+                stack.enter_context(one)
+            yield Place(robot, {one.name: one for one in devices} | {"arm": cell.robot}, 20, Events())
+    finally:
+        program.close()
+
+
 def sitting(place: Place, folder: Path) -> Session:
     catalog = Catalog(folder / "catalog.db")
     catalog.add(TASK)
     sources = WAYS["kinesthetic"].sources(place)
-    return Session(Loop(place.robot, [], HostClock(), 20), catalog, folder, "ada", events=place.events, sources=sources)
+    watching = [one for one in place.devices.values() if one.name != place.robot.name]
+    loop = Loop(place.robot, watching, HostClock(), 20)
+    return Session(loop, catalog, folder, "ada", events=place.events, sources=sources)
 
 
 def pushing(host: str, place: Place) -> Callable[[Observation], bool]:
@@ -101,7 +123,8 @@ def way(episode: Episode) -> NDArray[np.float64]:
 
 
 @pytest.mark.slow
-def test_what_was_shown_by_hand_is_done_again_within_5_mm(place: Place, host: str, tmp_path: Path) -> None:
+def test_what_was_shown_by_hand_is_done_again_within_5_mm(table: Place, tmp_path: Path) -> None:
+    place, host = table, OTHER
     session = sitting(place, tmp_path)
     shown = session.run(kinesthetic.agent(place), "kinesthetic", TASK, 60, pushing(host, place))
     session.later()
@@ -130,6 +153,11 @@ def test_what_was_shown_by_hand_is_done_again_within_5_mm(place: Place, host: st
     )
     assert max(missed, beyond, end) < 0.005
     assert second["arm", "width"].min() < 0.01
+    assert second.attributes["grade"]["gap"] is not None
+    session.judge(Outcome.SUCCESS)
+    home = Home(tmp_path, str(tmp_path / "catalog.db"))
+    how = seeing(home, TASK.name, learner("nearest", "tiny", {}))
+    assert train(home, TASK.name, "nearest", "tiny", how, lambda *_: None).name == "nearest-1"
 
 
 def test_the_arm_s_own_button_begins_and_ends_a_take(place: Place, host: str, tmp_path: Path) -> None:
@@ -158,7 +186,12 @@ def test_after_a_take_it_is_stiff_and_the_button_may_be_pressed(
     place: Place, host: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = sitting(place, tmp_path)
-    session.run(kinesthetic.agent(place), "kinesthetic", TASK, 60, lambda seen: led(seen) > 5)
+    before = newest(place.robot)["q"].copy()
+    ask(host, "push", wrench=[0, 5, 0, 0, 0, 0])
+    session.run(kinesthetic.agent(place), "kinesthetic", TASK, 20, lambda seen: led(seen, before) > 0.03)
+    assert session.catalog.find(Wanted(task=TASK.name))[0].row.ended_by == "done", "it gave way to a light hand"
+    ask(host, "push", wrench=[0] * 6)
+    wait(lambda: np.abs(newest(place.robot)["dq"]).max() < 0.01)
     there = newest(place.robot)["q"].copy()
     ask(host, "push", wrench=[0, 10, 0, 0, 0, 0])
     begin = int(newest(place.robot)["seq"])
@@ -173,8 +206,10 @@ def test_after_a_take_it_is_stiff_and_the_button_may_be_pressed(
     assert not caplog.messages
 
 
-def led(seen: Observation) -> int:
-    return int((seen.streams["arm"]["mode"] == 2).sum())
+def led(seen: Observation, before: NDArray[np.float64]) -> float:
+    """How far it was led, in radians."""
+    rows = seen.streams["arm"]
+    return float(np.abs(rows["q"][-1] - before).max()) if len(rows) else 0.0
 
 
 def test_a_robot_that_nobody_can_lead_is_refused(place: Place) -> None:

@@ -18,6 +18,7 @@ from drivers import Guard
 from drivers.settings import Unfit
 from storage import Catalog, Episode, Task
 from tests import driven
+from tests.test_aloha import Kept
 from tests.test_leader import Table, gripping, never, turned
 
 TASK = Task(name="wave", instruction="wave with both arms")
@@ -78,6 +79,16 @@ def test_a_take_is_done_again_from_where_it_began_and_says_which_it_follows(
             pytest.approx(0, abs=1e-3),
             pytest.approx(0.079, abs=1e-3),
         )
+
+
+def test_it_goes_slowly_to_where_it_begins(table: Table, shown: Episode) -> None:
+    first = shown["arm", "q_target"][0]
+    nearing, kept = again(table, shown).approach, Kept()
+    table.loop.run(nearing, "", kept, 5, nearing.done)
+    start = np.concatenate(kept.rows["arm"])["q_target"][0]
+    sent = np.vstack([start, np.concatenate(kept.rows["action"])["q"]])
+    assert np.abs(np.diff(sent, axis=0)).max() <= 0.3 * 0.02 + 1e-9
+    assert np.abs(sent[0] - first).max() > 0.05
 
 
 def test_it_may_be_slower_and_is_where_the_robot_may_not_be_as_fast(
