@@ -20,9 +20,10 @@ class Painter:
     EGL; ``MUJOCO_GL=osmesa`` draws through OSMesa instead, with the same result.
     """
 
-    def __init__(self, model: Any, image: tuple[int, int]) -> None:
+    def __init__(self, model: Any, image: tuple[int, int], shadows: bool = False) -> None:
         self._model = model
         self._image = image
+        self._shadows = shadows
         self._thread = ThreadPoolExecutor(1, "painter")
         self._brush: _Brush | None = None
 
@@ -55,7 +56,7 @@ class Painter:
 
     def _held(self) -> "_Brush":
         if self._brush is None:
-            self._brush = _Brush(self._model, self._image)
+            self._brush = _Brush(self._model, self._image, self._shadows)
         return self._brush
 
     def _draw(self, camera: str, scenes: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -74,7 +75,7 @@ class Painter:
 class _Brush:
     """One drawing context, for the thread that makes it."""
 
-    def __init__(self, model: Any, image: tuple[int, int]) -> None:
+    def __init__(self, model: Any, image: tuple[int, int], shadows: bool) -> None:
         self._model = model
         self._data = mujoco.MjData(model)
         self._context = _context(image)
@@ -85,8 +86,8 @@ class _Brush:
         self._rect = mujoco.MjrRect(0, 0, image[1], image[0])
         self._target = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._target)
-        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-            self._scene.flags[flag] = False
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
 

@@ -1,0 +1,222 @@
+"""What an imagined demonstration looks like: everything that is drawn by lot, from one seed."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.device import DeviceError
+from drivers.twin.human.anatomy import Skin
+
+Floats = NDArray[np.float64]
+Colour = tuple[float, float, float]
+
+COLOURS: dict[str, Colour] = {
+    "red": (0.78, 0.09, 0.08),
+    "green": (0.12, 0.55, 0.17),
+    "blue": (0.11, 0.26, 0.78),
+    "yellow": (0.92, 0.77, 0.08),
+    "purple": (0.47, 0.14, 0.58),
+    "orange": (0.93, 0.45, 0.07),
+    "white": (0.92, 0.91, 0.88),
+    "black": (0.09, 0.09, 0.10),
+    "grey": (0.48, 0.49, 0.50),
+    "brown": (0.42, 0.26, 0.14),
+    "pink": (0.93, 0.52, 0.66),
+}
+"""What colours are called. What is drawn is near them."""
+
+THINGS = {
+    "cube": ((0.034, 0.056), (1.0, 1.0), (1.0, 1.0)),
+    "block": ((0.030, 0.045), (1.5, 2.4), (0.8, 1.3)),
+    "can": ((0.046, 0.066), (1.0, 1.0), (1.1, 1.8)),
+    "bottle": ((0.036, 0.054), (1.0, 1.0), (2.0, 2.8)),
+    "ball": ((0.040, 0.064), (1.0, 1.0), (1.0, 1.0)),
+}
+"""What can be held: how wide it is in metres, and its length and height as multiples of that, from and to."""
+
+GOALS = ("pad", "mat", "plate", "tray")
+"""On what things can be put."""
+
+AREA = ((0.24, 0.46), (-0.20, 0.16))
+"""Where a right hand's things stand, before the person who sits at x = 0: from and to along x and y, in metres."""
+
+SKINS: tuple[Colour, ...] = ((0.93, 0.76, 0.66), (0.85, 0.65, 0.53), (0.72, 0.52, 0.39), (0.53, 0.36, 0.25), (0.34, 0.22, 0.16))
+"""From light to dark."""
+
+CLOTHS = ("plain", "wood", "checks", "speckles", "stripes")
+"""What tables are covered with."""
+
+
+class Unimaginable(DeviceError):
+    """The instruction cannot be shown by a hand. The message says what would have been right."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something on the table."""
+
+    kind: str
+    colour: str
+    rgb: Colour
+    size: tuple[float, float, float]
+    """Length, width and height, in metres."""
+    place: tuple[float, float, float]
+    """x, y and yaw."""
+
+    def __str__(self) -> str:
+        return f"{self.colour} {self.kind}"
+
+    @property
+    def reach(self) -> float:
+        """The radius of the circle that it stands in, in metres."""
+        return float(np.hypot(*self.size[:2])) / 2
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A table, what is on it, who sits at it, and the light."""
+
+    seed: int
+    thing: Thing
+    goal: Thing
+    others: tuple[Thing, ...]
+    skin: Skin
+    cloth: str
+    table: tuple[Colour, Colour]
+    room: tuple[Colour, Colour, Colour]
+    """Floor, wall, and what stands before the wall."""
+    light: Floats
+    """Where it comes from."""
+    bright: float
+    warm: float
+    eye: Floats
+    """Where the head rests, in metres."""
+    gaze: Floats
+    """Where it looks when nothing happens."""
+    fovy: float
+    """The camera's view from top to bottom, in degrees."""
+    pace: float
+    """How many times as long as usual everything takes."""
+
+    @property
+    def words(self) -> str:
+        """What is done."""
+        return f"put the {self.thing} on the {self.goal}"
+
+
+def asked(instruction: str) -> tuple[str, str, str, str]:
+    """The colour and kind of what is moved, and of where it goes.
+
+    >>> asked("put the red cube on the yellow pad")
+    ('red', 'cube', 'yellow', 'pad')
+
+    Raises:
+        Unimaginable: it does not name one thing and then one goal.
+    """
+    named = re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join([*THINGS, *GOALS])})\b", instruction.lower())
+    match named:
+        case [(colour, kind), (on, goal)] if kind in THINGS and goal in GOALS:
+            return colour, kind, on, goal
+    raise Unimaginable(
+        f"{instruction!r} must name one thing, then where it goes, each with its colour, like 'put the red cube on the "
+        f"yellow pad'; a hand can hold a {', '.join(THINGS)}, and put it on a {', '.join(GOALS)}"
+    )
+
+
+def draw(instruction: str, seed: int, as_asked: bool = False) -> Setting:
+    """Draw everything from a seed: what the task names, or, unless ``as_asked``, other things of other colours.
+
+    Raises:
+        Unimaginable: the instruction cannot be shown.
+    """
+    colour, kind, on, goal = asked(instruction)
+    random = np.random.default_rng([seed, 5])
+    if not as_asked:
+        kind, goal = str(random.choice([*THINGS])), str(random.choice(GOALS))
+        colour, on = (str(one) for one in random.choice([*COLOURS], 2, replace=False))
+    area = np.array(AREA)
+    target = _goal(random, goal, on, (float(random.uniform(0.28, 0.42)), float(random.choice([-1, 1]) * random.uniform(0.06, 0.18))))
+    placed, thing = [target], None
+    used = {(colour, kind)}
+    wanted = [(colour, kind)]
+    for _ in range(int(random.integers(0, 5))):
+        pair = str(random.choice([*COLOURS])), str(random.choice([*THINGS]))
+        if pair not in used and pair[0] != colour:
+            used.add(pair)
+            wanted.append(pair)
+    for number, (of, what) in enumerate(wanted):
+        low, high = area[:, 0], area[:, 1]
+        if number:
+            low, high = low - [0.0, 0.12], high + [0.14, 0.14]
+        for _ in range(100):
+            one = _thing(random, what, of, random.uniform(low, high))
+            if all(_apart(one, other) > (0.055 if number else 0.045) for other in placed):
+                placed.append(one)
+                break
+        else:
+            if number == 0:
+                raise Unimaginable(f"seed {seed} leaves no room for {of} {what}; take another seed")
+    thing = placed[1]
+    return Setting(
+        seed,
+        thing,
+        target,
+        tuple(placed[2:]),
+        _skin(random),
+        str(random.choice(CLOTHS)),
+        (_any(random), _any(random)),
+        (_any(random, 0.8), _any(random), _any(random)),
+        np.array([random.uniform(-0.6, 1.0), random.uniform(-1.0, 1.0), random.uniform(1.0, 1.8)]),
+        float(random.uniform(0.75, 1.15)),
+        float(random.uniform(-1.0, 1.0)),
+        np.array([random.uniform(-0.12, 0.02), random.uniform(-0.05, 0.05), random.uniform(0.42, 0.58)]),
+        np.array([random.uniform(0.32, 0.42), random.uniform(-0.04, 0.04), 0.0]),
+        float(random.uniform(44, 66)),
+        float(random.uniform(0.8, 1.35)),
+    )
+
+
+def _apart(one: Thing, other: Thing) -> float:
+    between = float(np.hypot(one.place[0] - other.place[0], one.place[1] - other.place[1]))
+    return between - one.reach - other.reach
+
+
+def _thing(random: np.random.Generator, kind: str, colour: str, place: Floats) -> Thing:
+    (least, most), long, high = THINGS[kind]
+    wide = random.uniform(least, most)
+    size = (float(wide * random.uniform(*long)), float(wide), float(wide * random.uniform(*high)))
+    yaw = float(random.uniform(-np.pi / 2, np.pi / 2))
+    return Thing(kind, colour, _near(random, colour), size, (float(place[0]), float(place[1]), yaw))
+
+
+def _goal(random: np.random.Generator, kind: str, colour: str, place: tuple[float, float]) -> Thing:
+    across = float(random.uniform(0.11, 0.17))
+    along = across if kind in {"pad", "plate"} else across * float(random.uniform(1.0, 1.3))
+    high = {"pad": 0.001, "mat": 0.002, "plate": 0.008, "tray": 0.006}[kind]
+    return Thing(kind, colour, _near(random, colour), (along, across, high), (*place, float(random.uniform(-0.5, 0.5))))
+
+
+def _skin(random: np.random.Generator) -> Skin:
+    tone = random.uniform(0, len(SKINS) - 1)
+    colour = np.array([np.interp(tone, range(len(SKINS)), channel) for channel in zip(*SKINS, strict=True)])
+    sleeve = _any(random) if random.random() < 0.65 else None
+    return Skin(float(random.uniform(0.88, 1.08)), _colour(colour), sleeve, float(random.uniform(0.02, 0.16)))
+
+
+def _near(random: np.random.Generator, colour: str) -> Colour:
+    """A colour that goes by that name."""
+    shade = np.array(COLOURS[colour]) * random.uniform(0.8, 1.15) + random.normal(0, 0.02, 3)
+    return _colour(shade)
+
+
+def _any(random: np.random.Generator, most: float = 1.0) -> Colour:
+    """Some colour of a room: rather pale than bright."""
+    grey = random.uniform(0.15, 0.85)
+    return _colour((grey + random.normal(0, 0.07, 3)) * most)
+
+
+def _colour(shade: Floats) -> Colour:
+    r, g, b = np.clip(shade, 0.03, 0.97).tolist()
+    return r, g, b
