@@ -10,6 +10,7 @@ from typing import Protocol
 from ops.judging import aloha, table
 from ops.judging.judgement import Judgement, invalid
 from ops.judging.scene import Rows
+from ops.judging.stops import Stop, blamed, stopped
 from storage import Episode, Observation
 
 
@@ -35,6 +36,8 @@ JUDGES: tuple[Judge, ...] = (table, aloha)
 def judge(episode: Episode, instruction: str) -> Judgement:
     """Judge a recorded take.
 
+    A take that ended in a fault is invalid, unless whoever drove caused it, see `ops.judging.stops`.
+
     Args:
         episode: has the streams ``truth`` and ``arm``; ``ticks`` tell when the loop ended, ``ended_by`` how.
         instruction: as the robot was told, e.g. "put the red cube on the yellow pad".
@@ -42,7 +45,8 @@ def judge(episode: Episode, instruction: str) -> Judgement:
     Raises:
         Unclear: the instruction does not say what is to be done with what stands on the table.
     """
-    if episode.attributes.get("ended_by") == "fault":
+    stop = _stop(episode)
+    if stop is None and episode.attributes.get("ended_by") == "fault":
         return invalid("the loop ended in a fault: a device, the recorder or the controller failed")
     if missing := [stream for stream in ("truth", "arm") if stream not in episode.streams]:
         return invalid(f"there is no stream {missing[0]!r}; the episode has {', '.join(episode.streams) or 'none'}")
@@ -52,7 +56,8 @@ def judge(episode: Episode, instruction: str) -> Judgement:
         rules = _of(truth)
     except LookupError as error:
         return invalid(str(error))
-    return rules.judge_rows(truth, episode.rows("arm"), instruction, max(ticks, default=None))
+    found = rules.judge_rows(truth, episode.rows("arm"), instruction, max(ticks, default=None))
+    return found if stop is None else blamed(found, stop)
 
 
 def finished(seen: Observation, instruction: str) -> bool:
@@ -65,6 +70,14 @@ def finished(seen: Observation, instruction: str) -> bool:
     if "truth" not in seen.streams:
         raise LookupError(f"success cannot be seen without the stream 'truth'; this cell has {sorted(seen.streams)}")
     return _of(seen.streams["truth"]).finished(seen.streams, instruction)
+
+
+def _stop(episode: Episode) -> Stop | None:
+    """What whoever drove did that ended the take in a fault, if anything. A program that died says nothing of it."""
+    said = episode.attributes
+    if said.get("ended_by") != "fault" or said.get("recovered") or not {"arm", "action"} <= {*episode.streams}:
+        return None
+    return stopped(episode.rows("arm"), episode.rows("action"))
 
 
 def _of(truth: Rows) -> Judge:
