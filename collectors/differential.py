@@ -16,8 +16,8 @@ TURNS = 0.1
 """What a radian off counts, where a metre counts 1: an arm of six joints often has to choose, and a person who watches
 the place of a tool corrects its turn."""
 
-CALM, NEAR_SINGULAR = 1e-3, 1e-2
-"""Costs of moving, always and the more the further off: they keep joints slow where an arm is nearly singular."""
+CALM = 1e-3
+"""The cost of moving, in metres per radian, both squared: it keeps joints slow where an arm is nearly singular."""
 
 
 @runtime_checkable
@@ -94,7 +94,7 @@ class _Solver:
         self._low, self._high = model.jnt_range.T + np.array([[1e-6], [-1e-6]])
         self._mink: Any = mink
         self._configuration = mink.Configuration(model)
-        self._task = mink.FrameTask("tool", "site", 1.0, TURNS, lm_damping=NEAR_SINGULAR)
+        self._task = mink.FrameTask("tool", "site", 1.0, TURNS)
         speeds = {f"joint {i}": far for i, far in enumerate(reach.tolist())}
         self._limits = [mink.ConfigurationLimit(model), mink.VelocityLimit(model, speeds)]
 

@@ -259,10 +259,8 @@ class VrAgent:
     def _follow(self, row: Row, now: int, tools: Sequence[Floats]) -> None:
         """Let each hand that squeezes move its tool, and let it feel what becomes of that."""
         for i, side in enumerate(self._sides):
-            before, sent = self._grasps[i], self._tools[i]
-            here = tools[i] if sent is None else sent
-            now = max(now, before.t)
-            grasp, aim = step(before, row, side.hand, here, now, side.feel, self._yaw + side.yaw)
+            before = self._grasps[i]
+            grasp, aim = step(before, row, side.hand, tools[i], max(now, before.t), side.feel, self._yaw + side.yaw)
             self._grasps[i], self._tools[i] = grasp, aim
             if grasp.clutch is Clutch.CLOSED:
                 self._widths[i] = width(row, side.hand, float(self._widths[i]), side.feel)

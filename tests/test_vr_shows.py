@@ -57,7 +57,7 @@ def test_how_far_commands_are_behind_the_hand_is_told_from_what_was_recorded() -
     following, hands = np.zeros(100, TRACE), np.zeros(100, HANDS)
     following["t"] = np.arange(100) * 20 * MS
     hands["t"] = following["source_t"] = following["t"] - np.where(np.arange(100) == 50, 40, 15) * MS
-    hands["age"], hands["age"][60] = 4 * MS, np.iinfo(np.int64).min
+    hands["age"], hands["age"][::2] = 4 * MS, np.iinfo(np.int64).min
     following["engaged"][20:, 1], following["clamped"][20:40, 1] = 1, 1
     found = measured(following, hands)
     assert (found.led, found.clamped, found.age) == pytest.approx((0.8, 0.25, 0.004))
