@@ -166,6 +166,12 @@ def test_a_guided_arm_follows_a_light_hand_and_stays_where_it_is_left(arm: Frank
         ask(home, "push", wrench=[0] * 6)
         led = newest(arm)["q"].copy()
         assert np.abs(led - before).max() > 0.03, "it does not give way"
+        arm.grip(0.02)
+        wait(lambda: newest(arm)["width"] == pytest.approx(0.02, abs=2e-3))
+        there = newest(arm)
+        assert there["mode"] == 2, "its fingers are sent, and it is led"
+        assert there["q_target"] == pytest.approx(there["q"], abs=1e-9)
+        assert there["width_target"] == pytest.approx(0.02)
     after(arm, 500)
     left = newest(arm)
     assert left["q_target"] == pytest.approx(left["q"], abs=5e-3)

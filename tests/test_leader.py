@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from appliance import station
 from appliance.session import Session
-from collectors import Agent, Ended
+from collectors import Agent, Ended, ways
 from collectors.agents import nearer
 from collectors.events import Event, Events
 from collectors.leader import agent, report
@@ -218,6 +219,18 @@ def test_closing_both_grippers_begins_a_take(tmp_path: Path) -> None:
             heard += [table.clock.now()] * (session.events.take(Event.START) is not None)
     assert len(heard) == 1
     assert heard[0] == pytest.approx(1_450_000_000, abs=60_000_000), "the later of both, at 0.3 of its way"
+
+
+def test_stations_with_leaders_can_be_led_and_others_say_what_they_lack(tmp_path: Path) -> None:
+    pytest.importorskip("gym_aloha", reason="gym-aloha is not installed")
+    (tmp_path / "led.toml").write_text(station.text("aloha-emulated").replace("# leaders = true", "leaders = true"))
+    for name in ("aloha", tmp_path / "led.toml"):
+        cell = station.load(name)
+        place = Place(cell.robot, cell.drivers, cell.hz, settings=cell.ways.get("leader", {}))
+        assert ways.agent("leader", place)
+    bare = station.load("aloha-emulated")
+    with pytest.raises(Lacking, match=r"needs 2 leader arms; add\n\[device.left_leader\]"):
+        ways.agent("leader", Place(bare.robot, bare.drivers, bare.hz))
 
 
 @pytest.mark.parametrize(("hz", "short"), [(100.0, ""), (30.0, "something new 30"), (40.0, "something new 40")])

@@ -58,6 +58,9 @@ class EmulatedAloha:
     pace: float = 1.0
     """How fast the servos' time passes: at 0.25 such a machine has four times as long for everything."""
 
+    leaders: bool = False
+    """Whether the leader arms are watched as well, for takes by ``leader``."""
+
     folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / f"aloha-{secrets.token_hex(6)}")
     """Where the serial lines are, while the robot is entered."""
 
@@ -72,7 +75,8 @@ class EmulatedAloha:
     @cached_property
     def watching(self) -> Sequence[Device]:
         twin = AlohaTable(self.task, self.image).watching
-        return [Watcher(device.name, self._addresses[device.name], device.dtype) for device in twin]
+        seen = [Watcher(device.name, self._addresses[device.name], device.dtype) for device in twin]
+        return [*seen, *self.hands] if self.leaders else seen
 
     @cached_property
     def hands(self) -> Sequence[Hosted]:
