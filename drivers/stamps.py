@@ -11,7 +11,8 @@ class Stamps:
 
     A row is never earlier here than it was measured, so the smallest difference between the host's clock and the
     device's, over the last rows, is the offset: what a row took longer than the quickest one is delay, not age. Two
-    windows take turns, so that the offset follows when the device's clock drifts or stands still.
+    windows take turns, so that the offset follows when the device's clock drifts or stands still. Stamps of rows that
+    were measured and received one after the other are in order, too.
     """
 
     def __init__(self) -> None:

@@ -95,6 +95,25 @@ def test_a_robot_that_falls_silent_is_missed_as_soon_as_was_asked_for(home: str)
             wait(lambda: newest(arm)["seq"] < 0)
 
 
+class Faulty(Franka):
+    """One with a mistake in the driver."""
+
+    def aim(self, *_: Any) -> None:
+        raise TypeError("no such target")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_in_the_driver_loses_the_arm_and_it_stops(home: str) -> None:
+    with Faulty("arm", home) as arm:
+        begin, happened = newest(arm), ask(home, "status")["clock"]
+        arm.command(target(begin["q"] + 0.5, int(begin["t"]) + 2000 * MS))
+        with pytest.raises(DeviceLost, match="the thread that moves the arm has failed"):
+            wait(lambda: newest(arm)["seq"] < 0)
+        wait(lambda: ask(home, "status")["clock"] > happened + 500)
+        at_rest(home, happened)
+        assert ask(home, "status")["mode"] == "IDLE"
+
+
 PRIORITY = """
 import logging, os, sys
 import numpy as np, franky

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from drivers.franka.reference import STOPPING, Reference
-from drivers.franka.rows import Stamps, pose
+from drivers.franka.rows import pose
 from drivers.kinematics import HIGH, LOW, Chain
+from drivers.stamps import Stamps
 from tests.franka import MS
 
 
@@ -69,12 +70,12 @@ def test_a_reference_that_stops_is_not_far_ahead_of_joints_that_were_held_back()
 
 
 def test_stamps_never_run_backwards_or_ahead_and_follow_a_clock_that_stood_still() -> None:
-    stamps, random, last = Stamps(), np.random.default_rng(3), -1
+    stamps, random, last, received = Stamps(), np.random.default_rng(3), -1, 0
     for i in range(2000):
         stood = 300 * MS if i >= 1000 else 0
-        received = 7_000 * MS + i * MS + stood + int(random.exponential(2 * MS))
-        t = stamps.stamp(i, received)
-        assert last < t <= max(received, last + 1)
+        received = max(received + 1, 7_000 * MS + i * MS + stood + int(random.exponential(2 * MS)))
+        t = stamps.stamp(i * MS, received)
+        assert last < t <= received
         last = t
     assert stamps.offset == pytest.approx(7_300 * MS, abs=MS // 2)
 

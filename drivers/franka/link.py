@@ -22,15 +22,19 @@ from numpy.typing import NDArray
 from drivers.device import DeviceError, DeviceLost, Row, Rows
 from drivers.franka.hand import Hand
 from drivers.franka.reference import Reference
-from drivers.franka.rows import ARM, Stamps, pose, row
+from drivers.franka.rows import ARM, pose, row
 from drivers.franka.words import explain_connection, explain_priority, explain_state
 from drivers.kinematics import HIGH, LOW, Chain
 from drivers.ring import Ring
+from drivers.stamps import Stamps
 
 if TYPE_CHECKING:
     from drivers.franka.arm import Franka
 
 Floats = NDArray[np.float64]
+
+MS = 1_000_000
+"""Nanoseconds of one of the robot's ticks."""
 
 SLACK = 0.05
 """How far ahead of the arm its reference may stay when it holds, in radians: what a load bends it stays bent."""
@@ -85,7 +89,7 @@ class Link:
         self._owner.start()
         try:
             self._have(self._connect)
-        except DeviceError:
+        except BaseException:
             self.close()
             raise
         if self.hand is not None:
@@ -103,6 +107,8 @@ class Link:
 
     def check(self) -> None:
         """Raise DeviceLost if the arm or its hand does not obey any more."""
+        if not self.trouble and not self._owner.is_alive():
+            self._give_up("the thread that moves the arm has failed; what it wrote says why. Connect again")
         if not self.trouble and time.monotonic_ns() - self._heard > self.settings.silence * 1e9:
             self._give_up(explain_connection(self.settings.host, TimeoutError("silent")))
         trouble = self.trouble or (self.hand.trouble if self.hand is not None else "")
@@ -200,11 +206,13 @@ class Link:
             ) from None
 
     def _own(self) -> None:
-        while not self._leaving.is_set():
-            self._asked()
-            self._attempt(self._go_on)
-        self._rest()
-        self._robot = None
+        try:
+            while not self._leaving.is_set():
+                self._asked()
+                self._attempt(self._go_on)
+        finally:
+            self._rest()
+            self._robot = None
 
     def _go_on(self) -> None:
         """Track what is wanted, for one tick."""
@@ -329,7 +337,7 @@ class Link:
         """Wait for the next tick and set the reference; return whether the motion still runs."""
         if self._tracker.tick() is None:
             return False
-        now = self._robot.state.time.to_msec() * 1_000_000 + self.stamps.offset
+        now = self._robot.state.time.to_msec() * MS + self.stamps.offset
         if self._tracks == "follow":
             with self._lock:
                 q, dq = self._reference.step(now)
@@ -372,7 +380,7 @@ class Link:
 
     def _take(self, state: Any) -> None:
         received = self._heard = time.monotonic_ns()
-        t = self.stamps.stamp(state.time.to_msec(), received)
+        t = self.stamps.stamp(state.time.to_msec() * MS, received)
         with self._lock:
             self._q, self._dq = np.array(state.q), np.array(state.dq)
             if self._wanted != "follow":

@@ -1,4 +1,4 @@
-"""What a Franka says of itself: the layout of its rows, and when on the host's clock they were measured."""
+"""What a Franka says of itself: the layout of its rows, and how a state becomes one."""
 
 from typing import Any
 
@@ -26,37 +26,6 @@ ARM = sensed(
 its surroundings. ``seq`` is the robot's own time in milliseconds, so ``t - seq * 10**6`` is the offset of its clock."""
 
 ACTION = row_type(("q", "<f8", (7,)), ("width", "<f8"))
-
-WINDOW = 100
-"""Rows over which the quickest one tells how late the others are."""
-
-
-class Stamps:
-    """Host stamps for the robot's milliseconds.
-
-    A row is never earlier here than it was measured, so the smallest difference between the host's clock and the
-    robot's, over the last rows, is the offset: what a row took longer than the quickest one is delay, not age. Two
-    windows take turns, so that the offset follows when the robot's clock drifts or stands still.
-    """
-
-    def __init__(self) -> None:
-        self.offset = 0
-        """From the robot's clock to the host's, in nanoseconds."""
-
-        self._least = self._before = int(np.iinfo(np.int64).max)
-        self._count = 0
-        self._last = -1
-
-    def stamp(self, milliseconds: int, received: int) -> int:
-        """Return when the robot's ``milliseconds`` were, given that their row was received at ``received``."""
-        difference = received - milliseconds * 1_000_000
-        if self._count == WINDOW:
-            self._count, self._before, self._least = 0, self._least, difference
-        self._count += 1
-        self._least = min(self._least, difference)
-        self.offset = min(self._least, self._before)
-        self._last = max(milliseconds * 1_000_000 + self.offset, self._last + 1)
-        return self._last
 
 
 def pose(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
