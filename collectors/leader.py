@@ -122,7 +122,7 @@ class Nearing:
 
     def __init__(self, leaders: Leaders) -> None:
         self._leaders = leaders
-        self.status = ""
+        self.status = "aligning"
         self.reset("")
 
     def reset(self, instruction: str) -> None:

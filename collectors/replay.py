@@ -122,7 +122,7 @@ class Begin:
     def __init__(self, place: Place, motion: Motion, settings: Settings) -> None:
         self._robot, self._action = place.robot.name, place.robot.action
         (self._q, self._width), self._settings = motion.at(0), settings
-        self.status = ""
+        self.status = "going to where it begins"
         self.reset("")
 
     def reset(self, instruction: str) -> None:

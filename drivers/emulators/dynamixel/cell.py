@@ -22,7 +22,7 @@ from drivers.shared import Watcher, address
 from drivers.twin.aloha import scene
 from drivers.twin.aloha.body import SIDES
 from drivers.twin.aloha.table import AlohaTable
-from drivers.twin.aloha.world import ROBOT
+from drivers.twin.simulation import ROBOT
 
 SETTLING = 5.0
 """Longest wait for the arms to be seen at their start after an arrangement, in seconds."""
@@ -82,7 +82,8 @@ class EmulatedAloha:
     def hands(self) -> Sequence[Hosted]:
         """The leader arms, left and right, in hands that swing them."""
         driver = "drivers.dynamixel:Leader"
-        return [Hosted(f"{side}_hand", driver, {"port": self._port("leader", side), "sink": 0.0}) for side in SIDES]
+        patience = {"retries": self.retries, "slack": self.slack, "sink": 0.0}
+        return [Hosted(f"{side}_hand", driver, {"port": self._port("leader", side)} | patience) for side in SIDES]
 
     def arrange(self, condition: Mapping[str, Any]) -> None:
         """Set the scene, as the twin does, the arms at their start and at rest, every fault mended.
