@@ -44,6 +44,8 @@ class Motion:
     """(n, 7)."""
     held: NDArray[np.bool_]
     """Whether the thing moves with the hand, (n,)."""
+    goal: Floats
+    """The middle of the goal's top: x y z."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,10 @@ def plan(setting: Setting, hz: float) -> Motion:
     random = np.random.default_rng([setting.seed, 7])
     thing, size = setting.thing, setting.skin.scale
     grasped = _grasp(random, setting)
-    lifted = thing.size[2] / 2 - grasped[2]
-    goal = np.array([*setting.goal.place[:2], 0.0])
-    goal[:2] += random.normal(0, 0.008, 2)
-    on = {"pad": 0.001, "mat": 0.002, "plate": 0.0105, "tray": 0.006}[setting.goal.kind] + thing.size[2] / 2 - lifted
+    goal = np.array([*setting.goal.place[:2], setting.goal.top])
+    about = goal[:2] + np.clip(random.normal(0, 0.008, 2), -0.015, 0.015)
     turn = float(np.clip(random.normal(0, 0.25), -0.4, 0.4))
-    put = np.array([*goal[:2], on, grasped[3] + turn])
+    put = np.array([*about, goal[2] + grasped[2], grasped[3] + turn])
     rest = np.array([random.uniform(0.02, 0.10), random.uniform(-0.30, -0.20), random.uniform(0.03, 0.08), 0.2])
     high = random.uniform(0.07, 0.15)
     ways = [
@@ -97,7 +97,8 @@ def plan(setting: Setting, hz: float) -> Motion:
     moved = _carried(thing.place, thing.size[2] / 2, way, held)
     wrist, forearm, upper_arm = _arm(setting, way)
     joints = grip().posture(width / size) + 0.03 * loose[:, None] * _sway(random, t, 16, 0.2, 0.9)
-    return Motion(t, _head(random, setting, way, t), wrist, forearm, upper_arm, joints, width, moved, held)
+    head = _head(random, setting, way, t)
+    return Motion(t, head, wrist, forearm, upper_arm, joints, width, moved, held, goal)
 
 
 def _grasp(random: np.random.Generator, setting: Setting) -> Floats:

@@ -36,11 +36,14 @@ THINGS = {
 }
 """What can be held: how wide it is in metres, and its length and height as multiples of that, from and to."""
 
-GOALS = ("pad", "mat", "plate", "tray")
-"""On what things can be put."""
+GOALS = {"pad": 0.002, "mat": 0.004, "plate": 0.016, "tray": 0.012}
+"""On what things can be put, and how high that is, in metres."""
 
 AREA = ((0.24, 0.46), (-0.20, 0.16))
 """Where a right hand's things stand, before the person who sits at x = 0: from and to along x and y, in metres."""
+
+BETWEEN = 0.05
+"""The least room between two things, in metres, so that fingers fit in."""
 
 SKINS: tuple[Colour, ...] = ((0.93, 0.76, 0.66), (0.85, 0.65, 0.53), (0.72, 0.52, 0.39), (0.53, 0.36, 0.25), (0.34, 0.22, 0.16))
 """From light to dark."""
@@ -67,6 +70,11 @@ class Thing:
 
     def __str__(self) -> str:
         return f"{self.colour} {self.kind}"
+
+    @property
+    def top(self) -> float:
+        """How high it is above the table, in metres."""
+        return self.size[2]
 
     @property
     def reach(self) -> float:
@@ -134,36 +142,15 @@ def draw(instruction: str, seed: int, as_asked: bool = False) -> Setting:
     colour, kind, on, goal = asked(instruction)
     random = np.random.default_rng([seed, 5])
     if not as_asked:
-        kind, goal = str(random.choice([*THINGS])), str(random.choice(GOALS))
+        kind, goal = str(random.choice([*THINGS])), str(random.choice([*GOALS]))
         colour, on = (str(one) for one in random.choice([*COLOURS], 2, replace=False))
-    area = np.array(AREA)
-    target = _goal(random, goal, on, (float(random.uniform(0.28, 0.42)), float(random.choice([-1, 1]) * random.uniform(0.06, 0.18))))
-    placed, thing = [target], None
-    used = {(colour, kind)}
-    wanted = [(colour, kind)]
-    for _ in range(int(random.integers(0, 5))):
-        pair = str(random.choice([*COLOURS])), str(random.choice([*THINGS]))
-        if pair not in used and pair[0] != colour:
-            used.add(pair)
-            wanted.append(pair)
-    for number, (of, what) in enumerate(wanted):
-        low, high = area[:, 0], area[:, 1]
-        if number:
-            low, high = low - [0.0, 0.12], high + [0.14, 0.14]
-        for _ in range(100):
-            one = _thing(random, what, of, random.uniform(low, high))
-            if all(_apart(one, other) > (0.055 if number else 0.045) for other in placed):
-                placed.append(one)
-                break
-        else:
-            if number == 0:
-                raise Unimaginable(f"seed {seed} leaves no room for {of} {what}; take another seed")
-    thing = placed[1]
+    others = _others(random, colour, kind)
+    target, thing, *rest = _placed(random, [(colour, kind), *others], (on, goal))
     return Setting(
         seed,
         thing,
         target,
-        tuple(placed[2:]),
+        tuple(rest),
         _skin(random),
         str(random.choice(CLOTHS)),
         (_any(random), _any(random)),
@@ -176,6 +163,30 @@ def draw(instruction: str, seed: int, as_asked: bool = False) -> Setting:
         float(random.uniform(44, 66)),
         float(random.uniform(0.8, 1.35)),
     )
+
+
+def _others(random: np.random.Generator, colour: str, kind: str) -> list[tuple[str, str]]:
+    """The colours and kinds of what else stands about, none like what is moved."""
+    lots = [(str(random.choice([*COLOURS])), str(random.choice([*THINGS]))) for _ in range(int(random.integers(0, 5)))]
+    return [one for one in lots if one[0] != colour or one[1] != kind]
+
+
+def _placed(random: np.random.Generator, wanted: list[tuple[str, str]], goal: tuple[str, str]) -> list[Thing]:
+    """The goal, then what is moved, then as many others as find room, none too near another."""
+    low, high = np.array([*zip(*AREA, strict=True)])
+    on, kind = goal
+    placed = list[Thing]()
+    while len(placed) < 2:
+        beside = float(random.choice([-1, 1]) * random.uniform(0.06, 0.18))
+        placed = [_goal(random, kind, on, (float(random.uniform(0.28, 0.42)), beside))]
+        for number, (colour, what) in enumerate(wanted):
+            spread = np.array([[0.0, -0.12], [0.14, 0.14]]) * (number > 0)
+            one = _thing(random, what, colour, random.uniform(low + spread[0], high + spread[1]))
+            if all(_apart(one, other) > BETWEEN for other in placed):
+                placed.append(one)
+            elif number == 0:
+                break
+    return placed
 
 
 def _apart(one: Thing, other: Thing) -> float:
@@ -194,8 +205,7 @@ def _thing(random: np.random.Generator, kind: str, colour: str, place: Floats) -
 def _goal(random: np.random.Generator, kind: str, colour: str, place: tuple[float, float]) -> Thing:
     across = float(random.uniform(0.11, 0.17))
     along = across if kind in {"pad", "plate"} else across * float(random.uniform(1.0, 1.3))
-    high = {"pad": 0.001, "mat": 0.002, "plate": 0.008, "tray": 0.006}[kind]
-    return Thing(kind, colour, _near(random, colour), (along, across, high), (*place, float(random.uniform(-0.5, 0.5))))
+    return Thing(kind, colour, _near(random, colour), (along, across, GOALS[kind]), (*place, float(random.uniform(-0.5, 0.5))))
 
 
 def _skin(random: np.random.Generator) -> Skin:

@@ -30,7 +30,7 @@ def build(setting: Setting, image: tuple[int, int]) -> Any:
     """Compile the scene into a MuJoCo model that renders pictures up to ``image`` (height, width). Nothing in it falls."""
     spec = mujoco.MjSpec()
     spec.visual.global_.offheight, spec.visual.global_.offwidth = image
-    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 2048, 4
+    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 4
     spec.visual.map.znear, spec.visual.map.zfar = 0.01, 12.0
     spec.stat.extent, spec.stat.center = 1.0, [0.35, 0.0, 0.1]
     _light(spec, setting)
