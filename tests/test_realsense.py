@@ -13,7 +13,7 @@ import pytest
 
 from drivers import DeviceError, DeviceLost
 from drivers.emulators.realsense import EmulatedCamera, Usb
-from drivers.realsense import RealSense
+from drivers.realsense import RealSense, sdk
 from tests.realsense import HZ, SIZE, before, camera, heartbeat, rows
 
 HALVES = np.zeros((*SIZE, 3), np.uint8)
@@ -126,6 +126,20 @@ def test_two_drivers_do_not_share_a_camera() -> None:
         with pytest.raises(DeviceError, match="does not start"):
             before(seen).__enter__()
         rows(device, 3)
+
+
+def test_a_camera_that_does_not_say_what_it_is_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_opened: sdk.Opened) -> None:
+        raise RuntimeError("device disconnected")
+
+    with camera() as seen:
+        with monkeypatch.context() as pulled:
+            pulled.setattr(sdk.Opened, "describe", gone)
+            with pytest.raises(DeviceError, match=r"does not say what it is \(device disconnected") as told:
+                before(seen).__enter__()
+        with before(seen) as device:
+            rows(device, 3)
+        assert told.traceback, "what it told kept nothing open"
 
 
 def test_options_are_set_and_what_would_undo_them_is_switched_off() -> None:

@@ -74,7 +74,11 @@ class Link:
         self._rs = sdk.library(self.settings.name)
         self._known = self.settings.context()
         opened = self._open()
-        self.described = {**opened.describe(), "aligned": bool(self.settings.align and self.settings.depth)}
+        try:
+            self.described = {**opened.describe(), "aligned": bool(self.settings.align and self.settings.depth)}
+        except RuntimeError as error:
+            opened.close()
+            raise DeviceError(f"{self._who} does not say what it is ({error}); is its USB cable in?") from error
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name=f"{self.settings.name} frames", daemon=True
         )
