@@ -191,6 +191,8 @@ def test_leaving_a_runtime_that_hangs_does_not_hang(caplog: pytest.LogCaptureFix
         Headset.__exit__(device, None, None, None)
         assert time.monotonic() - start < 0.9
         assert "hangs and keeps its session" in caplog.text
+        with pytest.raises(DeviceError, match="keeps its session; end this program"):
+            Headset.__enter__(device)
         assert thread is not None
         thread.join()
 

@@ -66,6 +66,8 @@ class Headset:
         if not 0 < len(self.application.encode()) < 128:
             raise ValueError(f"application must be 1 to 127 bytes long, not {len(self.application.encode())}")
         self._thread: threading.Thread | None = None
+        self._hung: threading.Thread | None = None
+        """One that could not be ended, and would go on in the next use of this."""
         self._reset()
 
     def _reset(self) -> None:
@@ -122,6 +124,8 @@ class Headset:
     def __enter__(self) -> Self:
         if self._thread is not None:
             raise DeviceError(f"{self.name} is in use already")
+        if self._hung is not None and self._hung.is_alive():
+            raise DeviceError(f"{self.name}: the OpenXR runtime hangs and keeps its session; end this program")
         self._load()
         self._reset()
         connected: Future[None] = Future()
@@ -145,6 +149,7 @@ class Headset:
         self._leaving.set()
         thread.join(self.patience)
         if thread.is_alive():
+            self._hung = thread
             log.error("%s: the OpenXR runtime hangs and keeps its session; end this program", self.name)
 
     def _load(self) -> None:
