@@ -93,9 +93,9 @@ class Memory:
 
     def said(self) -> str:
         """What went wrong; nothing while that is being written, which the next look will see."""
+        told = int(self._counts[TOLD])
         if not (length := int(self._counts[LENGTH])):
             return ""
-        told = int(self._counts[TOLD])
         text = bytes(self._text[:length]).decode(errors="replace")
         return text if told % 2 == 0 and self._counts[TOLD] == told else ""
 

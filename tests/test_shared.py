@@ -281,6 +281,33 @@ def test_a_writer_that_comes_across_while_the_first_row_is_looked_for_does_not_m
             memory.since(20)
 
 
+class Reworded(Memory):
+    """Memory whose writer says something else after a reader's first look at the counts."""
+
+    coming = ""
+
+    @property
+    def _counts(self) -> NDArray[np.int64]:
+        coming, self.coming = self.coming, ""
+        if not coming:
+            return self._kept
+        before = self._kept.copy()
+        self.say(coming)
+        return before
+
+    @_counts.setter
+    def _counts(self, counts: NDArray[np.int64]) -> None:
+        self._kept = counts
+
+
+def test_what_went_wrong_is_told_whole_or_not_yet() -> None:
+    memory = Reworded(bytearray(HEAD + 4 * DTYPE.itemsize), DTYPE, 4)
+    memory.say("arm: lost")
+    memory.coming = "arm: its cable is out"
+    assert memory.said() in {"", "arm: lost", "arm: its cable is out"}
+    assert memory.said() == "arm: its cable is out"
+
+
 class Late(Memory):
     """Memory whose reader is put aside between two looks at the counts, while the writer goes twice around."""
 
