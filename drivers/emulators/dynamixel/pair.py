@@ -17,8 +17,9 @@ from drivers.emulators.dynamixel.port import served
 from drivers.emulators.dynamixel.turned import followers
 from drivers.shared import Publisher, room
 from drivers.twin.aloha.body import SIDES
-from drivers.twin.aloha.table import Camera, Part
-from drivers.twin.aloha.world import ROBOT, World
+from drivers.twin.aloha.world import World
+from drivers.twin.parts import Camera, Part
+from drivers.twin.simulation import ROBOT
 from drivers.urgent import DRAWN, urgently
 
 WATCH, SHOW = 20_000_000, 10_000_000

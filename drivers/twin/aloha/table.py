@@ -44,6 +44,3 @@ class AlohaTable(Table):
     @cached_property
     def world(self) -> World:
         return World(self.clock, self.task, self.image, self.camera_hz, self.robot_hz)
-
-
-__all__ = ["AlohaTable", "Camera", "Part"]

@@ -39,6 +39,3 @@ class World(Simulation[Body]):
 
     def due(self, name: str, taken: int) -> int:
         return round((taken + 1) * 1e9 / self._hz[name] / TIMESTEP)
-
-
-__all__ = ["ACTION", "ARMS", "ROBOT", "World"]
