@@ -1,12 +1,12 @@
 """Where an episode is made that comes from elsewhere: aside, so that there is a whole one afterwards, or none."""
 
 import shutil
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
-from storage.seal import lock, unlock
+from storage.seal import alone, lock, unlock
 
 APART = ".import-"
 """How folders are named in which an episode is made; one that is left over was interrupted, and can go."""
@@ -16,14 +16,12 @@ APART = ".import-"
 def apart(root: Path) -> Generator[Path]:
     """A folder to work in that nobody looks into, and that `sweep` leaves alone meanwhile."""
     (root / "episodes").mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=APART, dir=root))
-    held = lock(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if held is not None:
-            unlock(held)
+    folder = root / f"{APART}{uuid4().hex}"
+    with alone(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(root: Path) -> list[Path]:

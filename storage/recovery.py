@@ -45,7 +45,7 @@ def recover(root: Path) -> list[Recovered]:
     """
     done = []
     for staged in sorted((root / "staging").glob("*")):
-        if not staged.is_dir():
+        if staged.is_file():
             done.append(Recovered(staged.name, why="it is a file, not a take"))
         elif (held := lock(staged, wait=False)) is not None:
             try:

@@ -108,8 +108,19 @@ def finish(staged: Path, attributes: Mapping[str, Any], known: Mapping[Path, Log
 
 
 def lock(folder: Path, wait: bool = True) -> int | None:
-    """Keep other programs from a staging folder until `unlock`, or until this program ends. None: one has it."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Keep other programs from a staging folder until `unlock`, or until this program ends.
+
+    None, unless it waits: one has it, or has just sealed or removed it.
+
+    Raises:
+        FileNotFoundError: it waits for a folder that is not there.
+    """
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if wait:
+            raise
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -122,6 +133,14 @@ def unlock(held: int) -> None:
     """Let go of a folder, for forked children too."""
     fcntl.flock(held, fcntl.LOCK_UN)
     os.close(held)
+
+
+def idle(folder: Path) -> bool:
+    """Whether there is such a folder, and no living program holds it."""
+    held = lock(folder, wait=False)
+    if held is not None:
+        unlock(held)
+    return held is not None
 
 
 @contextmanager

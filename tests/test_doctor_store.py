@@ -40,6 +40,11 @@ def test_the_disk_has_to_be_one_and_of_this_machine(tmp_path: Path, kind: str, l
     assert one(store.folder(home, tmp_path)).level is level
 
 
+def test_of_what_is_mounted_over_each_other_the_last_counts(tmp_path: Path) -> None:
+    lay(tmp_path, {"proc/mounts": "none / tmpfs rw 0 0\n/dev/sda1 / ext4 rw 0 0"})
+    assert store.filesystem(tmp_path, tmp_path / "proc/mounts") == "ext4"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_of_somebody_else_is_bad(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from storage import Episode, EpisodeWriter, Lossless, check, recover
+from storage.seal import idle, lock, unlock
 from tests.episodes import ARM, CAMERA, STREAMS, TICKS, record, rows
 
 
@@ -159,3 +160,16 @@ def test_a_sealed_take_and_the_same_take_recovered_have_one_digest(tmp_path: Pat
     assert found.sealed is not None
     assert found.sealed.digest == sealed.digest
     assert check(sealed.path) == check(found.sealed.path) == []
+
+
+def test_a_folder_that_is_gone_is_not_idle_and_its_lock_is_nobodys(tmp_path: Path) -> None:
+    """A look through staging sees names that are sealed before it gets to them."""
+    assert not idle(tmp_path / "sealed")
+    assert lock(tmp_path / "sealed", wait=False) is None
+    with pytest.raises(FileNotFoundError):
+        lock(tmp_path / "sealed")
+    assert idle(tmp_path)
+    held = lock(tmp_path)
+    assert held is not None
+    assert not idle(tmp_path)
+    unlock(held)

@@ -4,13 +4,14 @@ import os
 import stat
 import time
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 
 from appliance.doctor.finding import Finding, bad, fine, warn
 from storage import Unavailable
 from storage.engine import version_at
 from storage.migrate import HEAD
-from storage.seal import lock, unlock
+from storage.seal import idle
 
 HOURS = (1.0, 8.0)
 """Hours of recording below which there is too little room, and below which somebody should make some."""
@@ -91,12 +92,12 @@ def leftovers(home: Path) -> list[Finding]:
     """See what an earlier crash left in staging."""
     about = "staging"
     found = sorted((home / "staging").glob("*"))
-    idle = [path for path in found if not path.is_dir() or _idle(path)]
-    if not idle:
+    left = [path for path in found if (idle(path) if path.is_dir() else path.exists())]
+    if not left:
         busy = f"{len(found)} takes are being recorded now" if found else "nothing is left over"
         return [fine(about, busy)]
-    names = ", ".join(path.name for path in idle[:3]) + (", ..." if len(idle) > 3 else "")
-    what = f"{len(idle)} takes were cut short and never sealed ({names})"
+    names = ", ".join(path.name for path in left[:3]) + (", ..." if len(left) > 3 else "")
+    what = f"{len(left)} takes were cut short and never sealed ({names})"
     fix = "appliance episodes list: every command first brings in what can be recovered, and says why when it cannot"
     return [warn(about, what, fix)]
 
@@ -129,7 +130,8 @@ def filesystem(path: Path, mounts: Path) -> str:
         return ""
     here = path.resolve()
     above = [(len(line[1]), line[2]) for line in lines if len(line) > 2 and here.is_relative_to(line[1])]
-    return max(above)[1] if above else ""
+    # What was mounted last over the same folder is what one sees.
+    return max(reversed(above), key=itemgetter(0))[1] if above else ""
 
 
 def _existing(path: Path) -> Path:
@@ -156,11 +158,3 @@ def _write(file: Path, clock: Callable[[], float]) -> tuple[float, float]:
     finally:
         file.unlink(missing_ok=True)
     return max(took), sum(took)
-
-
-def _idle(path: Path) -> bool:
-    """Whether no living program is writing a take."""
-    if (held := lock(path, wait=False)) is None:
-        return False
-    unlock(held)
-    return True
