@@ -34,17 +34,20 @@ def reading(root: Path, who: str, episodes: Collection[UUID]) -> Generator[None]
     folder = root / NOTES
     with alone(folder):
         note = folder / f"{os.getpid()}-{uuid4().hex[:8]}"
-        held = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        fcntl.flock(held, fcntl.LOCK_EX)
         since = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
         told = {"who": f"{who} (process {os.getpid()}, since {since})", "episodes": [key.hex for key in episodes]}
-        with os.fdopen(os.dup(held), "w") as file:
-            json.dump(told, file)
+        held = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            with os.fdopen(os.dup(held), "w") as file:
+                json.dump(told, file)
+        except BaseException:
+            _end(note, held)
+            raise
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
-        unlock(held)
+        _end(note, held)
 
 
 @contextmanager
@@ -63,6 +66,12 @@ def unread(root: Path, episodes: Collection[UUID]) -> Generator[None]:
         if readers := [f"{who} reads {_some(both)}" for who, both in read.items() if both]:
             raise BeingRead(f"{'; '.join(readers)}; wait until that is done, or stop it")
         yield
+
+
+def _end(note: Path, held: int) -> None:
+    """Remove a note of this program, then let go of it: half a note, e.g. on a full disk, would stop every purge."""
+    note.unlink(missing_ok=True)
+    unlock(held)
 
 
 def _told(note: Path) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Nothing is taken away from under whoever reads it, and it is said who that is."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -174,3 +175,19 @@ def test_what_was_given_up_since_it_was_listed_is_read_where_it_is_now(
     learn(home, lambda *_: None, 2)
     assert not (home / row.path).exists()
     assert len(catalog.policies()) == 1
+
+
+def test_a_note_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    """Of a full disk, an empty note would be left, which says nothing of what is read."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"), reading(tmp_path, "training", [uuid4()]):
+            pytest.fail("its note could not be written")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list((tmp_path / NOTES).iterdir()) == []
+    with unread(tmp_path, [uuid4()]):
+        pass
