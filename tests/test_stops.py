@@ -13,7 +13,7 @@ from ops.judging.stops import REFLEX
 from storage import Episode, EpisodeWriter, Outcome
 from tests.takes import TASK, TRUTH, Take
 
-FAULT = {"ended_by": "fault"}
+FAULT: dict[str, object] = {"ended_by": "fault"}
 
 
 def franka(take: Take, braked: int = 0, pressed: float = 0.0, in_time: float = 1.0) -> Rows:
@@ -31,9 +31,10 @@ def franka(take: Take, braked: int = 0, pressed: float = 0.0, in_time: float = 1
 
 def told(arm: Rows, until: float = 0.0) -> Rows:
     """What the arm was told at each of its rows, but for the last ``until`` seconds."""
-    rows = np.zeros(len(arm), ACTION)
-    rows["t"] = arm["t"]
-    return rows[rows["t"] <= arm["t"][-1] - round(until * 1e9)]
+    t = arm["t"][arm["t"] <= arm["t"][-1] - round(until * 1e9)]
+    rows = np.zeros(len(t), ACTION)
+    rows["t"] = t
+    return rows
 
 
 def judged(folder: Path, take: Take, arm: Rows, action: Rows, said: dict[str, object] = FAULT) -> Judgement:
