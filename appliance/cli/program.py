@@ -11,6 +11,7 @@ from appliance.cli.doctor import clinic
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.interchange import export
+from appliance.cli.imagine import imagination
 from appliance.cli.policies import policies
 from appliance.cli.room import caches, room
 from appliance.cli.stations import stations
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 episodes.add_typer(editing)
 app.add_typer(circle)
+app.add_typer(imagination)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
 app.add_typer(clinic)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type information
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.spatial.transform import Rotation
+from scipy.optimize import least_squares  # type: ignore[import-untyped]  # SciPy ships no type information
+from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]  # SciPy ships no type information
 
 from drivers.twin.human.anatomy import BONES, JOINTS, Skin, add, name
 
@@ -85,7 +85,9 @@ def grip() -> Grip:
     first = least_squares(both, np.append(_EASY, np.zeros(3)), **rough).x
     wrist, bent, postures = _ABOUT + first[8:], np.clip(first[:8], _LOW + 0.01, _HIGH - 0.01), []
     for width in WIDTHS:
-        bent = least_squares(miss, np.clip(bent, _LOW + 0.01, _HIGH - 0.01), "2-point", (_LOW, _HIGH), args=(width, wrist), **rough).x
+        bent = least_squares(
+            miss, np.clip(bent, _LOW + 0.01, _HIGH - 0.01), "2-point", (_LOW, _HIGH), args=(width, wrist), **rough
+        ).x
         postures.append(_whole(bent))
     return Grip(wrist, np.array(postures))
 
@@ -93,4 +95,5 @@ def grip() -> Grip:
 def _whole(bent: Floats) -> Floats:
     """All joints: last ones bend with those before, ring and little finger with the middle one, a little more."""
     index, middle = (np.array([first, second, _LAST * second]) for first, second in (bent[4:6], bent[6:8]))
-    return np.concatenate([bent[:4], index, middle, middle + [0.08, 0.12, 0.07], middle + [0.14, 0.24, 0.14]])
+    more = np.array([0.08, 0.12, 0.07])
+    return np.concatenate([bent[:4], index, middle, middle + more, middle + 2 * more])

@@ -26,8 +26,9 @@ TRUTH = sensed(
     ("width", "<f8"),
     ("held", "?"),
 )
-"""What no film tells: poses x y z qw qx qy qz in metres, seen from under the person's chair; where the goal's top is; the
-hand's joints in radians and points in metres, in `JOINTS`' and `POINTS`' order; how far thumb and fingers are apart."""
+"""What no film tells. Poses are x y z qw qx qy qz in metres: x ahead of the person, z up from the table. ``goal`` is the
+middle of its top; ``joints`` are radians, ``points`` metres, as `JOINTS` and `POINTS` list them; ``width`` is how far
+thumb and fingers are apart."""
 
 CHUNK = 16
 """Pictures drawn at once."""
@@ -75,7 +76,9 @@ class Imagination:
         scenes = _scenes(model, motion)
         painter = Painter(model, (self.height, self.width), shadows=True)
         try:
-            yield Imagined(setting.words, _said(setting), _truth(model, setting, motion, scenes), _drawn(painter, scenes))
+            yield Imagined(
+                setting.words, _said(setting), _truth(model, setting, motion, scenes), _drawn(painter, scenes)
+            )
         finally:
             painter.close()
 

@@ -1,10 +1,11 @@
 """How a hand puts a thing somewhere, moment by moment, and how the head moves meanwhile."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
+from scipy.spatial.transform import Rotation  # type: ignore[import-untyped]  # SciPy ships no type information
 
 from drivers.twin.human.anatomy import FOREARM, UPPER_ARM
 from drivers.twin.human.grasp import ACROSS, PITCH, grip
@@ -70,19 +71,19 @@ def plan(setting: Setting, hz: float) -> Motion:
     rest = np.array([random.uniform(0.02, 0.10), random.uniform(-0.30, -0.20), random.uniform(0.03, 0.08), 0.2])
     high = random.uniform(0.07, 0.15)
     ways = [
-        (grasped + [random.normal(0, 0.01), random.normal(0, 0.01), random.uniform(0.04, 0.08), 0], 0.85, True),
+        (grasped + _aside(random, 0.010) + _off(z=random.uniform(0.04, 0.08)), 0.85, True),
         (grasped, 0.50, False),
-        (grasped + [0, 0, high, 0.3 * turn], 0.55, True),
-        (put + [random.normal(0, 0.008), random.normal(0, 0.008), random.uniform(0.03, 0.07), 0], 0.80, True),
+        (grasped + _off(z=high, yaw=0.3 * turn), 0.55, True),
+        (put + _aside(random, 0.008) + _off(z=random.uniform(0.03, 0.07)), 0.80, True),
         (put, 0.55, False),
-        (put + [-0.02, -0.01, random.uniform(0.06, 0.10), 0], 0.45, True),
+        (put + _off(-0.02, -0.01, random.uniform(0.06, 0.10)), 0.45, True),
         (rest, 0.85, False),
     ]
     reaches, now = list[_Reach](), random.uniform(0.3, 0.8)
     stands, still = list[float](), 0.24 * setting.pace
     for to, usual, flows in ways:
         took = usual * setting.pace * float(random.uniform(0.88, 1.15))
-        reaches.append(_Reach(np.asarray(to, np.float64), now, took))
+        reaches.append(_Reach(to, now, took))
         now += took * (1 - OVERLAP) if flows else took
         if not flows:
             stands.append(now)
@@ -101,6 +102,15 @@ def plan(setting: Setting, hz: float) -> Motion:
     return Motion(t, head, wrist, forearm, upper_arm, joints, width, moved, held, goal)
 
 
+def _off(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0) -> Floats:
+    return np.array([x, y, z, yaw])
+
+
+def _aside(random: np.random.Generator, size: float) -> Floats:
+    """Aim is never exact: about so far to some side, in metres."""
+    return np.append(random.normal(0, size, 2), [0.0, 0.0])
+
+
 def _grasp(random: np.random.Generator, setting: Setting) -> Floats:
     """Where the hand takes the thing, and its yaw: thumb and fingers on faces that the arm reaches with ease."""
     thing = setting.thing
@@ -108,10 +118,10 @@ def _grasp(random: np.random.Generator, setting: Setting) -> Floats:
     shoulder = setting.eye + SHOULDER
     easy = np.arctan2(y - shoulder[1], x - shoulder[0]) * 0.6 + 0.15
     if thing.kind in {"can", "bottle", "ball"}:
-        chosen = easy + random.normal(0, 0.15)
+        chosen = float(easy + random.normal(0, 0.15))
     else:
         faces = yaw + ACROSS + np.pi / 2 * (np.arange(-4, 5) if thing.kind == "cube" else 2 * np.arange(-4, 5) + 1)
-        chosen = faces[np.argmin(abs(faces - easy))]
+        chosen = float(faces[np.argmin(abs(faces - easy))])
     height = thing.size[2] / 2 if thing.kind != "bottle" else 0.45 * thing.size[2]
     return np.array([x, y, max(height, thing.size[2] - 0.04), chosen])
 
@@ -133,7 +143,7 @@ def _smooth(share: Floats) -> Floats:
     return smooth
 
 
-def _turned(angles: Floats) -> Rotation:
+def _turned(angles: Floats) -> Any:
     """About z, by each of the angles (n,)."""
     return Rotation.from_rotvec(angles[:, None] * [0.0, 0.0, 1.0])
 
@@ -166,7 +176,7 @@ def _carried(place: tuple[float, float, float], height: float, way: Floats, held
     turned = way[now, 3] - way[first, 3]
     off = np.array([*place[:2], height]) - way[first, :3]
     at = way[now, :3] + _turned(turned).apply(off)
-    return np.column_stack([at, _turned(turned + place[2]).as_quat(scalar_first=True)])
+    return _poses(at, _turned(turned + place[2]))
 
 
 def _arm(setting: Setting, way: Floats) -> tuple[Floats, Floats, Floats]:
@@ -175,10 +185,12 @@ def _arm(setting: Setting, way: Floats) -> tuple[Floats, Floats, Floats]:
     wrist = way[:, :3] + turn.apply(grip().wrist * setting.skin.scale)
     hand = turn * Rotation.from_euler("y", PITCH)
     shoulder, elbow = _bent(setting, wrist)
-    return tuple(  # type: ignore[return-value]
-        np.column_stack([at, one.as_quat(scalar_first=True)])
-        for at, one in ((wrist, hand), (wrist, _along(wrist - elbow)), (elbow, _along(elbow - shoulder)))
-    )
+    return _poses(wrist, hand), _poses(wrist, _along(wrist - elbow)), _poses(elbow, _along(elbow - shoulder))
+
+
+def _poses(at: Floats, turned: Any) -> Floats:
+    """As x y z qw qx qy qz, (n, 7)."""
+    return np.column_stack([at, turned.as_quat(scalar_first=True)])
 
 
 def _bent(setting: Setting, wrist: Floats) -> tuple[Floats, Floats]:
@@ -196,7 +208,7 @@ def _bent(setting: Setting, wrist: Floats) -> tuple[Floats, Floats]:
     return leaning, leaning + along * ahead + np.sqrt(np.maximum(upper**2 - along**2, 0)) * out
 
 
-def _along(direction: Floats) -> Rotation:
+def _along(direction: Floats) -> Any:
     """Frames whose x points there, with y level."""
     along = direction / np.linalg.norm(direction, axis=1, keepdims=True)
     across = np.cross([0.0, 0.0, 1.0], along)
@@ -216,7 +228,7 @@ def _head(random: np.random.Generator, setting: Setting, way: Floats, t: Floats)
     right /= np.linalg.norm(right, axis=1, keepdims=True)
     straight = Rotation.from_matrix(np.stack([right, np.cross(back, right), back], axis=2))
     tilted = random.normal(0, 0.03) + 0.015 * _sway(random, t, 1, 0.1, 0.5)[:, 0]
-    return np.column_stack([eye, (straight * _turned(tilted)).as_quat(scalar_first=True)])
+    return _poses(eye, straight * _turned(tilted))
 
 
 def _behind(way: Floats, share: float) -> Floats:

@@ -45,7 +45,13 @@ AREA = ((0.24, 0.46), (-0.20, 0.16))
 BETWEEN = 0.05
 """The least room between two things, in metres, so that fingers fit in."""
 
-SKINS: tuple[Colour, ...] = ((0.93, 0.76, 0.66), (0.85, 0.65, 0.53), (0.72, 0.52, 0.39), (0.53, 0.36, 0.25), (0.34, 0.22, 0.16))
+SKINS: tuple[Colour, ...] = (
+    (0.93, 0.76, 0.66),
+    (0.85, 0.65, 0.53),
+    (0.72, 0.52, 0.39),
+    (0.53, 0.36, 0.25),
+    (0.34, 0.22, 0.16),
+)
 """From light to dark."""
 
 CLOTHS = ("plain", "wood", "checks", "speckles", "stripes")
@@ -205,7 +211,9 @@ def _thing(random: np.random.Generator, kind: str, colour: str, place: Floats) -
 def _goal(random: np.random.Generator, kind: str, colour: str, place: tuple[float, float]) -> Thing:
     across = float(random.uniform(0.11, 0.17))
     along = across if kind in {"pad", "plate"} else across * float(random.uniform(1.0, 1.3))
-    return Thing(kind, colour, _near(random, colour), (along, across, GOALS[kind]), (*place, float(random.uniform(-0.5, 0.5))))
+    return Thing(
+        kind, colour, _near(random, colour), (along, across, GOALS[kind]), (*place, float(random.uniform(-0.5, 0.5)))
+    )
 
 
 def _skin(random: np.random.Generator) -> Skin:

@@ -27,7 +27,7 @@ _BOX, _ROUND, _BALL = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER,
 
 
 def build(setting: Setting, image: tuple[int, int]) -> Any:
-    """Compile the scene into a MuJoCo model that renders pictures up to ``image`` (height, width). Nothing in it falls."""
+    """Compile the scene into a MuJoCo model that renders pictures up to ``image`` (height, width). Nothing falls."""
     spec = mujoco.MjSpec()
     spec.visual.global_.offheight, spec.visual.global_.offwidth = image
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 4
@@ -139,9 +139,7 @@ def _shade(colour: Colour, share: float) -> Colour:
 
 
 def _material(spec: Any, name: str, pattern: NDArray[np.uint8], repeated: float) -> None:
-    texture = spec.add_texture(
-        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=_GRAIN, height=_GRAIN, nchannel=3
-    )
+    texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=_GRAIN, height=_GRAIN, nchannel=3)
     texture.data = pattern.tobytes()
     material = spec.add_material(name=name, texrepeat=[repeated, repeated], specular=0.1)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
@@ -166,7 +164,8 @@ def _cloth(random: np.random.Generator, kind: str, one: Colour, other: Colour) -
             share, other = _noise(random, (6, 6)), _shade(one, 0.9)
     mixed = share[..., None] * np.array(one) + (1 - share[..., None]) * np.array(other)
     mixed += random.normal(0, 0.012, (_GRAIN, _GRAIN, 1))
-    return np.rint(255 * np.clip(mixed, 0, 1)).astype(np.uint8)
+    pattern: NDArray[np.uint8] = np.rint(255 * np.clip(mixed, 0, 1)).astype(np.uint8)
+    return pattern
 
 
 def _noise(random: np.random.Generator, cells: tuple[int, int]) -> Floats:
