@@ -1,11 +1,12 @@
 """A headset's page for tests, without a browser: it knows the code, says frames, and answers what is asked."""
 
 import json
+import secrets
 import ssl
 import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -15,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
-from drivers import Row
+from drivers import Device, Row
 from drivers.openxr.rows import HANDS
 from drivers.webxr import WebHands, keys
 from drivers.webxr.frames import FRAME
@@ -32,17 +33,21 @@ class Visitor:
     def __init__(
         self, device: WebHands, code: str | None = None, origin: str | None = "", answers: bool = True
     ) -> None:
+        self._device, self._shown = device, secrets.randbelow(1 << 20)
         given = keys.code(device.folder) if code is None else code
         offered = [Subprotocol(one) for one in ("appliance", given) if one]
         scheme, _, rest = device.address.partition("://")
         trusted = ssl.create_default_context(cafile=device.folder / f"{device.host}.pem") if scheme == "https" else None
-        self._socket = connect(
-            f"{'wss' if trusted else 'ws'}://{rest}hands",
-            ssl=trusted,
-            origin=Origin(device.address.rstrip("/") if origin == "" else origin) if origin is not None else None,
-            subprotocols=offered,
-            compression=None,
-            close_timeout=1,
+        self._opened = ExitStack()
+        self._socket = self._opened.enter_context(
+            connect(
+                f"{'wss' if trusted else 'ws'}://{rest}hands",
+                ssl=trusted,
+                origin=Origin(device.address.rstrip("/") if origin == "" else origin) if origin is not None else None,
+                subprotocols=offered,
+                compression=None,
+                close_timeout=1,
+            )
         )
         self.heard: list[dict[str, Any]] = []
         self.closed: int | None = None
@@ -58,6 +63,19 @@ class Visitor:
     def frame(self, late: float = 0.0, **fields: Any) -> None:
         """Say a frame as of ``late`` seconds ago: all well, but for these fields."""
         self.say(frame(late, **fields).tobytes())
+
+    def shows(self, device: Device | None = None, **fields: Any) -> Row:
+        """Say such frames, as a headset does one after the other, and return the first row that became of one."""
+        self._shown += 1
+        mark = np.float32(self._shown / (1 << 21))
+        since, end = time.monotonic_ns() - 100_000_000, time.monotonic() + 30
+        while time.monotonic() < end:
+            self.frame(stick=mark, **fields)
+            for row in (device or self._device).read(since):
+                if row["stick"][1][1] == mark:
+                    return cast("Row", row)
+            time.sleep(0.005)
+        raise TimeoutError(f"no row came of {fields}")
 
     def _listen(self) -> None:
         with suppress(ConnectionClosed):
@@ -78,7 +96,7 @@ class Visitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._socket.close()
+        self._opened.close()
         self._ears.join(5)
 
 
