@@ -38,7 +38,7 @@ def test_a_pair_shows_its_tasks_which_are_recorded_graded_and_judged(lab: Type, 
     assert (row["task"], row["station"], row["outcome"], row["ended_by"]) == (task, "aloha-sim", "success", "done")
     assert (row["lost"], row["quarantined"]) == (0, False)
     shown = lab("episodes", "show", row["id"], "--json").json
-    assert shown["verdicts"][0]["evidence"]["rules"] == "aloha-rules/1.0"
+    assert shown["verdicts"][0]["evidence"]["rules"] == "aloha-rules/1.1"
     assert shown["streams"].keys() >= {"arm", "action", "truth", "top", "left_wrist", "right_wrist", "ticks"}
     assert lab("verify").code == 0
 
@@ -77,7 +77,7 @@ def test_where_nobody_knows_a_script_that_is_said(tmp_path: Path) -> None:
     ("task", "where", "rules"),
     [
         ("pick_place", "franka-emulated", "table-rules/1.0"),
-        ("transfer", "aloha-emulated", "aloha-rules/1.0"),
+        ("transfer", "aloha-emulated", "aloha-rules/1.1"),
     ],
 )
 def test_through_the_wire_takes_are_whole_graded_and_judged_too(lab: Type, task: str, where: str, rules: str) -> None:

@@ -239,8 +239,18 @@ def test_a_fall_that_was_made_good_is_kept_as_overcome() -> None:
 
 
 def test_an_arm_that_shakes_explains_what_does_not_get_on() -> None:
-    judgement = judged(lifted().shake(3.0))
+    judgement = judged(lifted().shake(3.0).wait(1.5))
     assert (judgement.code, judgement.stage, judgement.evidence["instead_of"]) == ("KIN", "S3", "SEM-IDLE")
+
+
+def test_an_arm_that_shook_in_a_stage_that_it_passed_explains_nothing_later() -> None:
+    judgement = judged(Take().shake(1.5).fetch(RIGHT, "cube").now(2).go(RIGHT, 0.0, 0.5, 0.25).wait(2.5))
+    assert (judgement.code, judgement.stage, judgement.secondary) == ("SEM-IDLE", "S3", ("KIN",))
+
+
+def test_what_falls_long_after_an_arm_shook_fell_by_itself() -> None:
+    assert named(lifted().shake(1.0).wait(2.5).slip(RIGHT).wait(0.5)) == ("DROP", "S3")
+    assert named(lifted().shake(2.0).slip(RIGHT).wait(0.5)) == ("KIN", "S3")
 
 
 @pytest.mark.parametrize("instruction", ["put the red cube on the yellow pad", INSERT, ""])

@@ -9,7 +9,7 @@ from drivers import Rows
 from drivers.franka.rows import ACTION, ARM
 from ops.failures import judge
 from ops.judging.judgement import Judgement
-from ops.judging.stops import REFLEX
+from ops.judging.stops import REFLEX, VERSION
 from storage import Episode, EpisodeWriter, Outcome
 from tests.takes import TASK, TRUTH, Take
 
@@ -58,6 +58,7 @@ def test_an_arm_that_was_driven_into_something_is_the_drivers_failure(
     assert judgement.evidence["instead_of"] == "SEM-IDLE"
     assert judgement.evidence["tau_ext"] == pressed
     assert "braked by itself" in judgement.evidence["why"]
+    assert judgement.evidence["stopped"] == VERSION
 
 
 @pytest.mark.parametrize(

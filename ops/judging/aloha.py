@@ -18,7 +18,7 @@ from ops.judging.judgement import Judgement, invalid
 from ops.judging.scene import NS, Flags, Floats, Incomplete, Rows, Run, require_numbers, runs, shaking, together
 from storage import Outcome
 
-VERSION = "aloha-rules/1.0"
+VERSION = "aloha-rules/1.1"
 """Which rules were used. A changed threshold or definition is a new version."""
 
 FETCHES = {"transfer": {"cube": 1}, "insertion": {"socket": 0, "peg": 1}}
@@ -193,7 +193,7 @@ class _Take:
         row = self._touched(name) or 0
         low = self._height(name) >= self.rules.stirred
         long = [run for run in self._runs(low) if self._length(run) >= self.rules.hold]
-        what = {"object": name, "lift": round(float(self._height(name).max()), 4)}
+        what: dict[str, Any] = {"object": name, "lift": round(float(self._height(name).max()), 4)}
         if long and what["lift"] < self.rules.lift:
             return _Event("S2", "LIFT", long[0].first, what)
         in_hand = self._height(name)[-1] >= self.rules.stirred or self.width[-1, arm] > self.rules.closed
@@ -218,11 +218,20 @@ class _Take:
         return _Event("S3", "TIME" if self._moves() else "SEM-IDLE", self.last, {})
 
     def _hindered(self, harm: _Event) -> _Event:
-        """Blame a shaking arm for no progress, and for what is lost while it shakes."""
-        causes = [run for run in self.shaken if harm.code in {"TIME", "SEM-IDLE"} or run.first <= harm.row <= run.last]
+        """Blame an arm that shakes for no progress since the stage before, and for what is lost while it shakes."""
+        since = self._begun(harm.stage) if harm.code in {"TIME", "SEM-IDLE"} else harm.row
+        causes = [run for run in self.shaken if run.first <= harm.row and run.last >= since]
         if not causes or harm.code in {"KIN", "LOC"}:
             return harm
         return _Event(harm.stage, "KIN", causes[0].first, {**harm.what, "instead_of": harm.code})
+
+    def _begun(self, stage: str) -> int:
+        """The row at which the last of the stages before this one was passed."""
+        touched = (self._touched(name) for name in self.things)
+        acquired = (run.first for name in self.things for run in self._carried(name)[:1])
+        met = self._first(self.stage >= MET[self.task])
+        passed = {"S2": max((row or 0 for row in touched), default=0), "S3": max(acquired, default=0)}
+        return passed.get(stage, 0 if stage == "S1" else met or 0)
 
     def _overcome(self) -> Iterator[str]:
         """Falls after which the object was picked up again."""

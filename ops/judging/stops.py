@@ -14,6 +14,9 @@ from ops.judging.judgement import Judgement
 from ops.judging.scene import NS, Rows
 from storage import Outcome
 
+VERSION = "stop-rules/1.0"
+"""Which rules were used. A changed threshold or definition is a new version."""
+
 REFLEX = 4
 """What a Franka's rows say in ``mode`` when it has braked by itself."""
 
@@ -64,7 +67,7 @@ def blamed(found: Judgement, stop: Stop) -> Judgement:
     """The judgement of a take that was stopped so: what else went wrong before it stays the failure."""
     if found.outcome is Outcome.INVALID:
         return found
-    evidence = {**found.evidence, **stop.evidence, "why": stop.why}
+    evidence = {**found.evidence, **stop.evidence, "why": stop.why, "stopped": VERSION}
     if found.code is not None and found.code not in OPEN:
         others = tuple(dict.fromkeys((*found.secondary, *(["KIN"] if found.code != "KIN" else []))))
         return replace(found, secondary=others, evidence=evidence)
