@@ -10,7 +10,8 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
@@ -38,31 +39,42 @@ for (const [side, hand] of Object.entries(headset.controllers))
 """Of the emulator's own, every position is a guess, and a pulse is not to be felt."""
 
 
-def missing() -> str:
-    """What has to be typed before there is a browser; empty when there is one."""
+def needed() -> None:
+    """Skip the test where there is no browser or no headset for it, and say what to type; fail in CI."""
+    tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
     if shutil.which(PROGRAM) is None:
-        return f"There is no {PROGRAM}. Type: {LINE}"
-    return "" if IWER.exists() else f"There is no WebXR emulator. Type: {FETCH}"
+        tell(f"There is no {PROGRAM}. Type: {LINE}")
+    if not IWER.exists():
+        tell(f"There is no emulated headset. Type: {FETCH}")
 
 
 class Page:
-    """One page. What goes wrong in it is the test's affair: ``errors`` holds it."""
+    """One page of a browser. What goes wrong in it is the test's affair: ``errors`` holds it."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._session = ""
         self.errors: list[str] = []
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         self._call("Page.enable")
         self._call("Runtime.enable")
         self._call("Log.enable")
+        for source in (IWER.read_text(), WORN):
+            self._call("Page.addScriptToEvaluateOnNewDocument", source=source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session = ""
+        self._call("Target.closeTarget", targetId=self._target)
 
     def open(self, address: str) -> None:
         """Go there, wearing an emulated headset."""
-        for source in (IWER.read_text(), WORN):
-            self._call("Page.addScriptToEvaluateOnNewDocument", source=source)
         failed = self._call("Page.navigate", url=address).get("errorText")
         if failed:
             raise ConnectionError(f"{address}: {failed}")
@@ -94,8 +106,8 @@ class Page:
 
 
 @contextmanager
-def browser(folder: Path, *options: str) -> Generator[Page]:
-    """Run a browser whose profile is in an empty folder, and give its only page."""
+def browser(folder: Path, *options: str) -> Generator[ClientConnection]:
+    """Run a browser whose profile is in an empty folder, and give what leads to it."""
     dying = shutil.which("setpriv")  # a browser whose test was killed ends too
     command = [*([dying, "--pdeathsig", "KILL"] if dying else []), PROGRAM]
     settings = ["--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={folder}", *SOFTLY, *options]
@@ -118,17 +130,7 @@ def browser(folder: Path, *options: str) -> Generator[Page]:
             raise OSError(f"{PROGRAM} does not start: {''.join(lines)}")
         threading.Thread(target=running.stderr.read, daemon=True).start()
         with connect(found[1], max_size=None, compression=None, close_timeout=1) as socket:
-            yield Page(socket)
+            yield socket
     finally:
         running.kill()
         running.wait()
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Generator[Page]:
-    """A page of a browser of our own."""
-    if why := missing():
-        tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        tell(why)
-    with browser(tmp_path / "profile") as opened:
-        yield opened
