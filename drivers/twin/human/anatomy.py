@@ -33,10 +33,12 @@ BONES = {
 }
 """Lengths and radii of each finger's bones, from the palm outwards."""
 
-JOINTS = ("thumb_bend", "thumb_turn", "thumb1", "thumb2") + tuple(f"{one}{k}" for one in KNUCKLES for k in range(3))
+JOINTS = ("thumb_bend", "thumb_turn", "thumb1", "thumb2", *(f"{one}{k}" for one in KNUCKLES for k in range(3)))
 """A hand's joints in the order of its postures, all in radians; more bends further."""
 
-POINTS = ("wrist",) + tuple(f"{finger}{k}" for finger in BONES for k in range(3)) + tuple(f"{one}_tip" for one in BONES)
+_BEGINNINGS = [f"{finger}{k}" for finger in BONES for k in range(3)]
+
+POINTS = ("wrist", *_BEGINNINGS, *(f"{finger}_tip" for finger in BONES))
 """What is known of a hand's place: the wrist, where each bone begins, and the finger tips."""
 
 FOREARM = 0.27

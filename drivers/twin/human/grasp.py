@@ -17,7 +17,7 @@ PITCH = np.radians(44)
 """By how much a hand that grasps points down."""
 
 ACROSS = np.radians(32)
-"""By how much the line from the thumb to the fingers is turned against the hand: a right hand's clockwise from above."""
+"""By how much the line from the thumb to the fingers is turned against the hand, clockwise from above."""
 
 APART = 0.011
 """Index and middle finger touch this far to either side of the line, in metres."""

@@ -26,9 +26,9 @@ TRUTH = sensed(
     ("width", "<f8"),
     ("held", "?"),
 )
-"""What no film tells. Poses are x y z qw qx qy qz in metres: x ahead of the person, z up from the table. ``goal`` is the
-middle of its top; ``joints`` are radians, ``points`` metres, as `JOINTS` and `POINTS` list them; ``width`` is how far
-thumb and fingers are apart."""
+"""What no film tells. Poses are x y z qw qx qy qz in metres: x ahead of the person, z up from the table. ``goal`` is
+the middle of its top; ``joints`` are radians, ``points`` metres, as `JOINTS` and `POINTS` list them; ``width`` is how
+far thumb and fingers are apart."""
 
 CHUNK = 16
 """Pictures drawn at once."""

@@ -166,7 +166,7 @@ def draw(instruction: str, seed: int, as_asked: bool = False) -> Setting:
         float(random.uniform(-1.0, 1.0)),
         np.array([random.uniform(-0.12, 0.02), random.uniform(-0.05, 0.05), random.uniform(0.42, 0.58)]),
         np.array([random.uniform(0.32, 0.42), random.uniform(-0.04, 0.04), 0.0]),
-        float(random.uniform(44, 66)),
+        float(random.uniform(42, 60)),
         float(random.uniform(0.8, 1.35)),
     )
 
