@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import LINE as BROWSER
 from tests.postgres import LINE
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +86,31 @@ def test_with_a_database_there_is_nothing_to_do(checkout: Path) -> None:
 def test_the_tests_see_to_their_database_first() -> None:
     said = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert said.index("setup_env.py --database") < said.index("-m pytest")
+
+
+def test_the_tests_see_to_their_browser_first() -> None:
+    said = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.index("--browser") < said.index("-m pytest")
+
+
+def test_without_a_browser_it_tells_the_line_to_type_and_goes_on(checkout: Path) -> None:
+    nothing = "os.environ['PATH'] = '/nowhere'; os.geteuid = lambda: 65534"
+    said = ask(checkout, f"{nothing}; ensure_browser(); print('went on')")
+    assert (said.returncode, said.stdout) == (0, "went on\n")
+    assert said.stderr.endswith(f"  sudo {BROWSER}\n")
+
+
+def test_an_emulated_headset_that_is_not_what_it_was_is_refused(checkout: Path) -> None:
+    npm = checkout / "npm"
+    npm.write_text('#!/bin/sh\necho other > "$6/iwer-2.5.0.tgz"\n')
+    npm.chmod(0o755)
+    other = f"os.environ['PATH'] = {str(checkout)!r}; fetch_emulated_headset()"
+    said = ask(checkout, other)
+    assert (said.returncode, said.stderr.splitlines()[-1]) == (
+        1,
+        "setup: iwer@2.5.0 is not what it was: its hash differs",
+    )
+    assert not list((checkout / ".cache").iterdir())
 
 
 def test_this_machine_can_draw(checkout: Path) -> None:

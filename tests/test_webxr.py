@@ -209,7 +209,7 @@ def test_a_pulse_is_told_to_the_page(hands: WebHands) -> None:
         assert visitor.heard == [{"pulse": [1, 0.25, 0.75]}]
     for wrong in ((2, 0.1, 0.5), (0, 0.0, 0.5), (0, 11, 0.5), (0, 0.1, 1.5)):
         with pytest.raises(ValueError, match="a pulse is for hand 0 or 1"):
-            hands.pulse(*wrong)  # type: ignore[arg-type]  # that is the point
+            hands.pulse(*wrong)
 
 
 def lost(device: WebHands) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from websockets.sync.client import ClientConnection
 
 from drivers import Row
-from drivers.openxr import LOWER, STICK, UPPER, Headset
+from drivers.openxr import LOWER, STICK, UPPER
 from drivers.webxr import WebHands, keys
 from tests.browser import Page, browser, needed
 from tests.visitor import says_nothing, served
@@ -60,13 +60,7 @@ def begun(page: Page, hands: WebHands) -> Row:
     """Click the button when it is there, and return the first row in which hands are heard."""
     until(lambda: said(page) == "Connected.")
     page.do("document.getElementById('enter').click()")
-    return wait_for(hands, lambda row: row["valid"].all())
-
-
-def wait_for(hands: WebHands, condition: Callable[[Row], Any]) -> Row:
-    reading: Any = hands
-    device: Headset = reading
-    return wait(device, condition)
+    return wait(hands, lambda row: row["valid"].all())
 
 
 def test_what_the_hands_do_arrives(page: Page, hands: WebHands) -> None:
@@ -85,7 +79,7 @@ def test_what_the_hands_do_arrives(page: Page, hands: WebHands) -> None:
         left.updateButtonValue("y-button", 1);
         left.updateButtonValue("thumbstick", 1);
     """)
-    row = wait_for(hands, lambda row: row["buttons"].all() and row["trigger"][1] > 0.7)
+    row = wait(hands, lambda row: row["buttons"].all() and row["trigger"][1] > 0.7)
     assert row["aim"][1] == pytest.approx((0.3, -0.4, -0.4, 0, 0, np.sqrt(0.5), np.sqrt(0.5)), abs=1e-5)
     assert np.linalg.norm(row["grip"][1][:3] - row["aim"][1][:3]) < 0.1
     assert row["head"][:3] == pytest.approx((0, 0, 0), abs=1e-5), "the space begins where the head is"
@@ -101,14 +95,14 @@ def test_what_is_not_known_of_a_hand_is_told(page: Page, hands: WebHands) -> Non
     page.open(address(hands))
     begun(page, hands)
     page.do("window.guessed = true")
-    assert wait_for(hands, lambda row: not row["tracked"].any())["valid"].all()
+    assert wait(hands, lambda row: not row["tracked"].any())["valid"].all()
     page.do("window.guessed = false; headset.controllers.right.connected = false")
-    row = wait_for(hands, lambda row: row["tracked"][0] and not row["active"][1])
+    row = wait(hands, lambda row: row["tracked"][0] and not row["active"][1])
     assert row["valid"].tolist() == [1, 0]
     assert np.isnan(row["grip"][1]).all()
     assert np.isnan(row["squeeze"][1])
     page.do("headset.controllers.right.connected = true")
-    wait_for(hands, lambda row: row["valid"].all())
+    wait(hands, lambda row: row["valid"].all())
 
 
 def test_a_recenter_a_menu_and_an_end_are_told_and_a_pulse_is_felt_by_whom_it_is_for(
@@ -119,20 +113,20 @@ def test_a_recenter_a_menu_and_an_end_are_told_and_a_pulse_is_felt_by_whom_it_is
     hands.pulse(1, 0.25, 0.5)
     assert until(lambda: page.do("pulses")) == [["right", 0.5, 250]]
     page.do("headset.recenter()")
-    assert wait_for(hands, lambda row: row["space"] == 1)["valid"].all()
+    assert wait(hands, lambda row: row["space"] == 1)["valid"].all()
     page.do("headset.updateVisibilityState('visible-blurred')")
-    row = wait_for(hands, lambda row: not row["focused"])
+    row = wait(hands, lambda row: not row["focused"])
     assert not row["active"].any()
     assert np.isnan(row["grip"]).all()
     hands.pulse(0, 0.25, 0.5)
     page.do("headset.updateVisibilityState('visible')")
-    wait_for(hands, lambda row: row["valid"].all())
+    wait(hands, lambda row: row["valid"].all())
     assert len(page.do("pulses")) == 1, "a pulse is not felt without focus"
     page.do("headset.activeSession.end()")
-    assert says_nothing(wait_for(hands, lambda row: not row["focused"]))
+    assert says_nothing(wait(hands, lambda row: not row["focused"]))
     assert said(page) == "Ended."
     page.do("document.getElementById('enter').click()")
-    assert wait_for(hands, lambda row: row["valid"].all())["space"] == 2
+    assert wait(hands, lambda row: row["valid"].all())["space"] == 2
 
 
 def test_a_page_that_stands_still_gives_no_old_pose(page: Page, hands: WebHands) -> None:
@@ -142,7 +136,7 @@ def test_a_page_that_stands_still_gives_no_old_pose(page: Page, hands: WebHands)
     rows = hands.read(0)
     assert says_nothing(rows[rows["focused"] == 0][-1])
     assert (np.diff(rows["t"][rows["focused"] == 1]) < 2e9).all()
-    wait_for(hands, lambda row: row["valid"].all())
+    wait(hands, lambda row: row["valid"].all())
 
 
 def test_a_wrong_code_is_refused_and_the_right_one_typed_is_kept(page: Page, hands: WebHands) -> None:
@@ -179,7 +173,7 @@ def test_a_page_comes_back_by_itself_when_the_server_does(page: Page, tmp_path: 
         port = int(hands.address.split(":")[2].strip("/"))
     until(lambda: "trying again" in said(page))
     with served(tmp_path, gap=SLOW, port=port) as again:
-        assert wait_for(again, lambda row: row["valid"].all())["focused"]
+        assert wait(again, lambda row: row["valid"].all())["focused"]
 
 
 def test_over_tls_the_hands_arrive_too(page: Page, chromium: ClientConnection, tmp_path_factory: Any) -> None:

@@ -123,6 +123,7 @@ def test_a_message_of_another_length_is_refused() -> None:
 def test_a_row_is_never_taken_for_younger_than_it_is(ways: list[tuple[int, int]]) -> None:
     """However long questions and answers take, a stamp is never after the moment, and late by the quickest way only."""
     offset, now, behind = Offset(), 10**12, 7 * 10**11
+    stamp: int | None = None
     for there, back in ways:
         asked, now = now, now + there
         offset.answered(asked, now - behind)
@@ -130,6 +131,7 @@ def test_a_row_is_never_taken_for_younger_than_it_is(ways: list[tuple[int, int]]
         stamp = offset.stamp(now - behind)
         assert stamp is not None
         assert stamp <= now
+    assert stamp is not None
     assert now - stamp >= min(there for there, _ in ways)
     assert now - stamp <= min(there for there, _ in ways[-WINDOW:])
 

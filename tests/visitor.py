@@ -121,7 +121,8 @@ def frame(late: float = 0.0, **fields: Any) -> Row:
 @contextmanager
 def served(folder: Path, **settings: Any) -> Generator[WebHands]:
     """A device that serves its page on a port that is free."""
-    with WebHands("hands", **({"port": 0, "folder": folder, "silence": 5.0} | settings)) as device:
+    given: dict[str, Any] = {"port": 0, "silence": 5.0} | settings
+    with WebHands("hands", folder=folder, **given) as device:
         yield device
 
 

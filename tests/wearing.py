@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from drivers import Row, Rows, newest
+from drivers import Device, Row, Rows, newest
 from drivers.emulators.openxr import Emulated
 from drivers.openxr import Headset
 
@@ -27,7 +27,7 @@ def worn(**settings: Any) -> Generator[Emulated]:
     assert not runtime.state.errors, runtime.state.errors[0]
 
 
-def wait(device: Headset, condition: Callable[[Row], Any]) -> Row:
+def wait(device: Device, condition: Callable[[Row], Any]) -> Row:
     """Return the first row from now on that fulfils the condition."""
     start, end = time.monotonic_ns(), time.monotonic() + DEADLINE
     while time.monotonic() < end:

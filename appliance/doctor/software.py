@@ -25,15 +25,18 @@ FRANKA = Sdk("franky", "franky-control", "hardware")
 DYNAMIXEL = Sdk("dynamixel_sdk", "dynamixel-sdk", "hardware")
 REALSENSE = Sdk("pyrealsense2", "pyrealsense2", "hardware")
 OPENXR = Sdk("xr", "pyopenxr", "hardware")
+WEBSOCKETS = Sdk("websockets", "websockets", "hardware")
+CRYPTOGRAPHY = Sdk("cryptography", "cryptography", "hardware")
 MUJOCO = Sdk("mujoco", "mujoco", "twin")
 
-SDKS = (FRANKA, DYNAMIXEL, REALSENSE, OPENXR, MUJOCO)
+SDKS = (FRANKA, DYNAMIXEL, REALSENSE, OPENXR, WEBSOCKETS, CRYPTOGRAPHY, MUJOCO)
 
 NEEDS = {
     "drivers.franka": {FRANKA},
     "drivers.dynamixel": {DYNAMIXEL},
     "drivers.realsense": {REALSENSE},
     "drivers.openxr": {OPENXR},
+    "drivers.webxr": {WEBSOCKETS, CRYPTOGRAPHY},
     "drivers.twin": {MUJOCO},
     "drivers.emulators.fci": {FRANKA, MUJOCO},
     "drivers.emulators.dynamixel": {DYNAMIXEL, MUJOCO},

@@ -74,8 +74,8 @@ class WebHands:
     dtype: ClassVar[np.dtype[np.void]] = HANDS
 
     def __post_init__(self) -> None:
-        if not 10 <= self.hz <= 500:
-            raise ValueError(f"hz must be between 10 and 500, not {self.hz}")
+        if not 60 <= self.hz <= 500:
+            raise ValueError(f"hz must be between 60 and 500, not {self.hz}")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be between 0 and 65535, not {self.port}")
         if not self.tls and not _here(self.host):
@@ -192,7 +192,7 @@ class WebHands:
             ready.set_result(None)
             while not self._leaving.is_set():
                 self._look()
-                await asyncio.sleep(min(1 / self.hz, self.gap / 8))
+                await asyncio.sleep(1 / self.hz)
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -218,7 +218,7 @@ class WebHands:
     def _look(self) -> None:
         """Say that nothing is known, when nothing has been heard."""
         now = time.monotonic_ns()
-        if now - self._fresh > self.gap * 1e9 and now - self._kept >= 1e9 / self.hz:
+        if now - self._fresh > self.gap * 1e9:
             said = unseen()
             said["t"], said["age"] = now, UNKNOWN
             self._keep(said)
