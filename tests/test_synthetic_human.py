@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from appliance.home import Home
 from appliance.imagine import Dream, Dreamt, seeds, show
 from collectors.human_video.episodes import head
-from collectors.synthetic_human import Imagined, Wish, imagine, name_of
+from collectors.synthetic_human import Wish, imagine, name_of
 from drivers import Rows
-from drivers.twin.human import Imagination
+from drivers.twin.human import Imagination, Imagined
 from drivers.twin.human.anatomy import POINTS
 from drivers.twin.human.setting import COLOURS, Setting, Unimaginable, asked, draw
 from storage import Episode, Outcome, Task, Wanted, check
@@ -102,6 +102,7 @@ def test_things_differ_unless_those_of_the_task_are_asked_for() -> None:
     assert len({one.words for one in drawn}) > 30
     assert len({one.thing.kind for one in drawn}) == 5
     assert len({one.cloth for one in drawn}) == 5
+    assert {one.side for one in drawn} == {"right", "left"}
     exact = [draw(ASKED, seed, as_asked=True) for seed in SEEDS]
     assert {one.words for one in exact} == {ASKED}
     assert len({one.thing.size for one in exact}) == len(exact)

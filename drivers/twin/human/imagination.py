@@ -73,7 +73,7 @@ class Imagination:
         """
         setting = draw(instruction, seed, as_asked)
         model, motion = stage.build(setting, (self.height, self.width)), plan(setting, self.hz)
-        scenes = _scenes(model, motion)
+        scenes = _scenes(model, setting.side, motion)
         painter = Painter(model, (self.height, self.width), shadows=True)
         try:
             yield Imagined(
@@ -83,9 +83,8 @@ class Imagination:
             painter.close()
 
 
-def _scenes(model: Any, motion: Motion) -> NDArray[np.float64]:
+def _scenes(model: Any, side: str, motion: Motion) -> NDArray[np.float64]:
     """Everything's place at every moment, (n, nq)."""
-    side = stage.SIDE
     scenes = np.zeros((len(motion.t), model.nq))
     free = {
         stage.HEAD: motion.head,
@@ -111,16 +110,16 @@ def _truth(model: Any, setting: Setting, motion: Motion, scenes: NDArray[np.floa
     rows["t"] = rows["received"] = np.rint(motion.t * 1e9)
     rows["seq"] = np.arange(len(rows))
     rows["goal"] = motion.goal
-    rows["points"] = _points(model, scenes)
+    rows["points"] = _points(model, setting.side, scenes)
     rows["thing"], rows["camera"], rows["wrist"] = motion.thing, motion.head, motion.wrist
     rows["joints"], rows["width"], rows["held"] = motion.joints, motion.width, motion.held
     return rows
 
 
-def _points(model: Any, scenes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _points(model: Any, side: str, scenes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the hand's points are, (n, 21, 3)."""
     data = mujoco.MjData(model)
-    called = [name(stage.SIDE, point) for point in POINTS]
+    called = [name(side, point) for point in POINTS]
     bodies = [model.body(point).id for point in called if not point.endswith("_tip")]
     tips = [model.site(point).id for point in called if point.endswith("_tip")]
     points = np.empty((len(scenes), len(POINTS), 3))

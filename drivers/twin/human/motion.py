@@ -1,6 +1,6 @@
 """How a hand puts a thing somewhere, moment by moment, and how the head moves meanwhile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,18 @@ class _Reach:
 def plan(setting: Setting, hz: float) -> Motion:
     """Work out a whole demonstration, at so many moments a second."""
     random = np.random.default_rng([setting.seed, 7])
+    if setting.side == "right":
+        return _plan(random, setting, hz)
+    motion = _plan(random, setting.mirrored(), hz)
+    across = np.array([1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0])
+    moved = {part: getattr(motion, part) * across for part in ("wrist", "forearm", "upper_arm", "thing")}
+    # A camera has its own x mirrored too: it stays upright, and its picture is the mirror's. Of a quaternion that is:
+    head = np.column_stack([motion.head[:, :3] * across[:3], motion.head[:, :2:-1]])
+    return replace(motion, head=head, goal=motion.goal * across[:3], **moved)
+
+
+def _plan(random: np.random.Generator, setting: Setting, hz: float) -> Motion:
+    """The same, of a right hand."""
     thing, size = setting.thing, setting.skin.scale
     grasped = _grasp(random, setting)
     goal = np.array([*setting.goal.place[:2], setting.goal.top])

@@ -1,7 +1,8 @@
 """What an imagined demonstration looks like: everything that is drawn by lot, from one seed."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ GOALS = {"pad": 0.002, "mat": 0.004, "plate": 0.016, "tray": 0.012}
 AREA = ((0.24, 0.46), (-0.20, 0.16))
 """Where a right hand's things stand, before the person who sits at x = 0: from and to along x and y, in metres."""
 
+LEFT = 0.2
+"""The share of people who use their left hand."""
+
 BETWEEN = 0.05
 """The least room between two things, in metres, so that fingers fit in."""
 
@@ -76,6 +80,11 @@ class Thing:
 
     def __str__(self) -> str:
         return f"{self.colour} {self.kind}"
+
+    def mirrored(self) -> Self:
+        """The same on the other side."""
+        x, y, yaw = self.place
+        return replace(self, place=(x, -y, -yaw))
 
     @property
     def top(self) -> float:
@@ -113,11 +122,20 @@ class Setting:
     """The camera's view from top to bottom, in degrees."""
     pace: float
     """How many times as long as usual everything takes."""
+    side: str = "right"
+    """The hand that does it."""
 
     @property
     def words(self) -> str:
         """What is done."""
         return f"put the {self.thing} on the {self.goal}"
+
+    def mirrored(self) -> Self:
+        """The same for the other hand: what stood to the left stands to the right."""
+        thing, goal, *others = (one.mirrored() for one in (self.thing, self.goal, *self.others))
+        across, side = np.array([1.0, -1.0, 1.0]), "left" if self.side == "right" else "right"
+        eye, gaze = self.eye * across, self.gaze * across
+        return replace(self, thing=thing, goal=goal, others=tuple(others), eye=eye, gaze=gaze, side=side)
 
 
 def asked(instruction: str) -> tuple[str, str, str, str]:
@@ -152,7 +170,7 @@ def draw(instruction: str, seed: int, as_asked: bool = False) -> Setting:
         colour, on = (str(one) for one in random.choice([*COLOURS], 2, replace=False))
     others = _others(random, colour, kind)
     target, thing, *rest = _placed(random, [(colour, kind), *others], (on, goal))
-    return Setting(
+    drawn = Setting(
         seed,
         thing,
         target,
@@ -169,6 +187,7 @@ def draw(instruction: str, seed: int, as_asked: bool = False) -> Setting:
         float(random.uniform(42, 60)),
         float(random.uniform(0.8, 1.35)),
     )
+    return drawn.mirrored() if random.random() < LEFT else drawn
 
 
 def _others(random: np.random.Generator, colour: str, kind: str) -> list[tuple[str, str]]:

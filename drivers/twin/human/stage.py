@@ -17,9 +17,6 @@ HEAD = "head"
 THING = "thing"
 """The body that is moved."""
 
-SIDE = "right"
-"""The hand that moves it."""
-
 _GRAIN = 256
 """Edge of a pattern, in pixels."""
 
@@ -41,7 +38,7 @@ def build(setting: Setting, image: tuple[int, int]) -> Any:
     thing = spec.worldbody.add_body(name=THING)
     thing.add_freejoint(name=THING)
     _solid(thing, setting.thing)
-    add(spec, SIDE, setting.skin)
+    add(spec, setting.side, setting.skin)
     head = spec.worldbody.add_body(name=HEAD, mass=1.0, inertia=[0.01] * 3, explicitinertial=True)
     head.add_freejoint(name=HEAD)
     head.add_camera(name=HEAD, fovy=setting.fovy)
