@@ -47,7 +47,8 @@ def judge(episode: Episode, instruction: str) -> Judgement:
     """
     stop = _stop(episode)
     if stop is None and episode.attributes.get("ended_by") == "fault":
-        return invalid("the loop ended in a fault: a device, the recorder or the controller failed")
+        why = episode.attributes.get("fault", "a device, the recorder or the controller failed")
+        return invalid(f"the loop ended in a fault: {why}")
     if missing := [stream for stream in ("truth", "arm") if stream not in episode.streams]:
         return invalid(f"there is no stream {missing[0]!r}; the episode has {', '.join(episode.streams) or 'none'}")
     truth = episode.rows("truth")

@@ -15,7 +15,7 @@ from appliance.home import Home
 from appliance.session import sitting
 from appliance.station import Station, StationError
 from drivers import StepClock
-from storage import Catalog, Observation, Task
+from storage import Catalog, Episode, Observation, Task
 from tests.typed import Type
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
@@ -153,6 +153,7 @@ def test_a_device_that_is_unplugged_in_a_take_ends_it_as_a_fault_and_the_robot_h
         assert pulled, "it never moved"
         assert catalog.episode(episode).ended_by == "fault"
         assert device in caplog.text
+        assert device in Episode(tmp_path / catalog.episode(episode).path).attributes["fault"]
         stands = _stands(cell, name)
         _pass_time(cell, 0.6)
         stood = stands()
