@@ -1,6 +1,7 @@
 """An ALOHA pair in the twin, and the same pair behind the vendor's SDK on emulated buses."""
 
 import importlib.util
+from typing import Self
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from drivers import DeviceError, DeviceLost, Overrun, Rows, StepClock
 from drivers.dynamixel import registers as at
 from drivers.emulators.dynamixel.table import AlohaBench
 from drivers.twin.aloha import AlohaTable, scene
+from drivers.twin.parts import Part
 from drivers.twin.scene import WrongCondition
 from storage import Observation
 from tests.dynamixel import MS, torque
@@ -212,6 +214,42 @@ def _stand(cell: AlohaBench) -> list[float]:
         bus.pass_time()
         found += [bus[id_].get(at.PRESENT_POSITION) / at.TURN * 2 * np.pi for id_ in (1, 2, 4, 6, 7, 8)]
     return found
+
+
+class Broken(Part):
+    """What watches a cell, and fails when it is entered or when it is left."""
+
+    def __init__(self, cell: AlohaTable | AlohaBench, way: str) -> None:
+        super().__init__(cell.world, "truth")
+        self._cell, self._way = cell, way
+
+    def __enter__(self) -> Self:
+        if self._way == "in":
+            raise DeviceError("it cannot be entered")
+        return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__(None, None, None)
+        assert not _holding(self._cell), "the robot is left first"
+        raise DeviceError("it cannot be left")
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_device_that_fails_keeps_none_of_the_others_entered(kind: Kind, way: str) -> None:
+    cell = kind("transfer", IMAGE)
+    cell.watching = (*cell.watching, Broken(cell, way))
+    with pytest.raises(DeviceError, match="it cannot be"), cell:
+        pass
+    for device in cell.watching:
+        with pytest.raises(DeviceLost, match="has not been entered"):
+            device.read(0)
+    assert not _holding(cell)
+
+
+def _holding(cell: AlohaTable | AlohaBench) -> bool:
+    """Whether any servo has torque."""
+    return isinstance(cell, AlohaBench) and any(any(torque(bus).values()) for bus in cell.buses.values())
 
 
 def test_both_cells_give_what_learners_need_under_the_same_names() -> None:

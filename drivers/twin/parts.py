@@ -1,6 +1,7 @@
 """What every simulated cell is made of: devices that take their rows from one world."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -128,12 +129,13 @@ class Table:
         self.world.mend()
 
     def __enter__(self) -> Self:
-        for device in (self.robot, *self.watching):
-            device.__enter__()
+        with ExitStack() as entered:
+            for device in (*self.watching, self.robot):  # entered last, the robot is left first, whatever else fails
+                entered.enter_context(device)
+            self._entered = entered.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for device in (*self.watching, self.robot):
-            device.__exit__(kind, error, trace)
+        self._entered.__exit__(kind, error, trace)

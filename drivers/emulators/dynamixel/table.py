@@ -1,6 +1,7 @@
 """An ALOHA pair behind its real driver, in stepped time: the vendor's SDK on two emulated buses in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -60,7 +61,7 @@ class AlohaBench:
 
     @cached_property
     def watching(self) -> Sequence[Device]:
-        return (*(Camera(self._world, name, self.image) for name in CAMERAS), Part(self._world, "truth"))
+        return (*(Camera(self.world, name, self.image) for name in CAMERAS), Part(self.world, "truth"))
 
     @cached_property
     def buses(self) -> dict[str, Bus]:
@@ -68,7 +69,7 @@ class AlohaBench:
         return {}
 
     @cached_property
-    def _world(self) -> World:
+    def world(self) -> World:
         return World(self.clock, self.task, self.image, self.camera_hz, self.robot_hz)
 
     def arrange(self, condition: Mapping[str, Any]) -> None:
@@ -80,7 +81,7 @@ class AlohaBench:
         """
         self.robot.__exit__(None, None, None)
         try:
-            self._world.arrange(condition)
+            self.world.arrange(condition)
         finally:
             self.robot.__enter__()
 
@@ -88,27 +89,18 @@ class AlohaBench:
         return lambda name, baud: plug(self.buses[side])(name, baud)
 
     def __enter__(self) -> Self:
-        self._world.enter()
-        self.buses.update(followers(self._world, self.clock))
-        self._ends = [self.clock.every(WATCH, bus.pass_time) for bus in self.buses.values()]
-        try:
-            for device in (self.robot, *self.watching):
-                device.__enter__()
-        except BaseException:
-            self._close()
-            raise
+        with ExitStack() as entered:
+            self.world.enter()
+            entered.callback(self.world.leave)
+            self.buses.update(followers(self.world, self.clock))
+            for bus in self.buses.values():
+                entered.callback(self.clock.every(WATCH, bus.pass_time))
+            for device in (*self.watching, self.robot):  # entered last, the robot is left first, whatever else fails
+                entered.enter_context(device)
+            self._entered = entered.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            for device in (*self.watching, self.robot):
-                device.__exit__(kind, error, trace)
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        for end in self._ends:
-            end()
-        self._world.leave()
+        self._entered.__exit__(kind, error, trace)
