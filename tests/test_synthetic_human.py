@@ -16,6 +16,7 @@ from collectors.synthetic_human import Wish, imagine, name_of
 from drivers import Rows
 from drivers.twin.human import Imagination, Imagined
 from drivers.twin.human.anatomy import POINTS
+from drivers.twin.human.motion import plan
 from drivers.twin.human.setting import COLOURS, Setting, Unimaginable, asked, draw
 from storage import Episode, Outcome, Task, Wanted, check
 from tests.typed import Type
@@ -71,17 +72,25 @@ def test_nothing_jumps_nor_sinks_into_the_table_and_the_camera_sees_what_happens
         assert np.isfinite(rows["points"]).all()
         assert (rows["thing"][:, 2] - setting.thing.size[2] / 2).min() > -0.001
         assert rows["points"][:, :, 2].min() > 0.004
-        assert abs(_in_view(setting, rows)).max() < 1
+        assert abs(_in_view(setting, rows["camera"], rows["thing"])).max() < 1
 
 
-def _in_view(setting: Setting, rows: Rows) -> NDArray[np.float64]:
+def _in_view(setting: Setting, camera: NDArray[np.float64], thing: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where the thing is in the pictures, (n, 2), with edges at -1 and 1."""
-    w, *v = rows["camera"][:, 3:].T
-    axis, off = np.stack(v, axis=1), rows["thing"][:, :3] - rows["camera"][:, :3]
+    w, *v = camera[:, 3:].T
+    axis, off = np.stack(v, axis=1), thing[:, :3] - camera[:, :3]
     turned = off - 2 * w[:, None] * np.cross(axis, off) + 2 * np.cross(axis, np.cross(axis, off))
     half = np.tan(np.radians(setting.fovy / 2))
     seen: NDArray[np.float64] = turned[:, :2] / -turned[:, 2:] / (half * np.array([16 / 9, 1.0]))
     return seen
+
+
+def test_what_a_left_hand_does_looks_like_a_right_hand_in_the_mirror() -> None:
+    right, left = draw(ASKED, 3), draw(ASKED, 3).mirrored()
+    assert (right.side, left.side) == ("right", "left")
+    one, other = plan(right, 5.0), plan(left, 5.0)
+    seen = _in_view(right, one.head, one.thing), _in_view(left, other.head, other.thing)
+    assert seen[0] == pytest.approx(seen[1] * [-1.0, 1.0], abs=1e-9)
 
 
 def test_thumb_and_fingers_touch_what_they_hold_from_both_sides() -> None:
