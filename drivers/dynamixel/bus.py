@@ -23,6 +23,10 @@ REFUSALS = {
 }
 
 
+OUT = {errno.EIO, errno.ENXIO, errno.ENODEV, errno.EBADF, None}
+"""What the system says when a cable is out. pyserial says it without a number."""
+
+
 class Silent(DeviceLost):
     """A servo that answered before does not answer any more."""
 
@@ -250,18 +254,13 @@ class Bus:
 
     @contextlib.contextmanager
     def _line(self) -> Any:
-        """What the system says when the cable is out, in words."""
+        """What the system says of a line that fails, in words."""
         try:
             yield
         except (OSError, termios.error) as error:
-            if isinstance(error, OSError) and error.errno not in {
-                errno.EIO,
-                errno.ENXIO,
-                errno.ENODEV,
-                errno.EBADF,
-                None,
-            }:
-                raise
-            raise DeviceLost(f"{self.name}: the cable of {self._path} is out. Plug it in, and connect again") from error
+            what = f"the cable of {self._path} is out. Plug it in, and connect again"
+            if isinstance(error, OSError) and error.errno not in OUT:
+                what = f"{self._path} cannot be used any more ({error}). Connect again"
+            raise DeviceLost(f"{self.name}: {what}") from error
         finally:
             self._port.is_using = False

@@ -1,5 +1,7 @@
 """Look before any torque: is this the arm that is meant, whole, powered, and where it can be?"""
 
+import contextlib
+
 import numpy as np
 
 from drivers.clock import Clock
@@ -111,34 +113,41 @@ def settle(bus: Bus, memory: dict[int, bytes], wanted: dict[int, dict[at.Registe
 def let_go(bus: Bus, layout: Layout, clock: Clock, seconds: float) -> list[str]:
     """Take the torque from every servo, so slowly that the arm sinks, and say which servos could not be reached.
 
-    Every servo is tried, whatever the others do.
+    Every servo is tried, whatever the others do and whatever is raised.
     """
     holding = []
-    failed: dict[int, str] = {}
+    failed: dict[int, Exception] = {}
     for id_ in layout.ids:
         try:
             bus.put(id_, at.BUS_WATCHDOG, 0)
             holding += [id_] if bus.get(id_, at.TORQUE) else []
         except Silent as error:
-            failed[id_] = str(error)
-        except DeviceLost as error:
-            return [f"{error}. Its servos may hold until the power is cut"]
-        except DeviceError as error:
+            failed[id_] = error
+        except Exception as error:  # ruff: ignore[blind-except] - the others must be let go of, and it is told below
             holding.append(id_)
-            failed[id_] = str(error)
-    try:
-        for step in range(RAMP - 1, -1, -1) if holding and seconds > 0 else ():
+            failed[id_] = error
+    if all(isinstance(failed.get(id_), DeviceLost) for id_ in layout.ids):
+        holding = []  # nobody hears how the arm is let down
+    for step in range(RAMP - 1, -1, -1) if holding and seconds > 0 else ():
+        with contextlib.suppress(Exception):  # whom it did not reach is told below
             bus.write_all(at.GOAL_PWM, dict.fromkeys(holding, 885 * step // RAMP))
-            clock.sleep_until(clock.now() + round(seconds / RAMP * 1e9))
-    except DeviceLost as error:
-        return [f"{error}. Its servos may hold until the power is cut"]
+        clock.sleep_until(clock.now() + round(seconds / RAMP * 1e9))
     for id_ in layout.ids:
         try:
             bus.put(id_, at.TORQUE, 0)
             if bus.get(id_, at.TORQUE):
-                failed[id_] = f"{bus.name}: servo {id_} still has torque"
-            elif id_ in failed:
-                del failed[id_]
-        except DeviceError as error:
-            failed[id_] = str(error)
-    return list(failed.values())
+                failed[id_] = DeviceError(f"{bus.name}: servo {id_} still has torque")
+            else:
+                failed.pop(id_, None)
+        except Exception as error:  # ruff: ignore[blind-except] - as above
+            failed[id_] = error
+    return list(dict.fromkeys(_unsafe(bus, id_, error) for id_, error in failed.items()))
+
+
+def _unsafe(bus: Bus, id_: int, error: Exception) -> str:
+    """Say why a servo may still hold; a line that is gone is said once for all."""
+    if not isinstance(error, DeviceError):
+        return f"{bus.name}: servo {id_} may hold until the power is cut: {type(error).__name__}: {error}"
+    if isinstance(error, DeviceLost) and not isinstance(error, Silent):
+        return f"{error}. Its servos may hold until the power is cut"
+    return str(error)

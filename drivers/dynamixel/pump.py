@@ -86,6 +86,10 @@ class Pump:
             self._failure = error
             log.warning("%s", error)
             return
+        except Exception as error:  # whoever reads or commands is told, and no goal follows
+            self._failure = DeviceLost(f"{self._name}: its cycle failed: {type(error).__name__}: {error}")
+            log.exception("%s", self._failure)
+            return
         now = self._clock.now()
         if len(self._ring.rows) and t <= self._ring.rows["t"][-1]:
             self._ring, self._taken = Ring(self._dtype, self._kept), 0  # a stepped clock began again: a new take
