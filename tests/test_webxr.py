@@ -166,6 +166,20 @@ def test_frames_that_are_all_late_never_pass_for_fresh_ones(hands: WebHands) -> 
         assert last["age"] < 80 * MS
 
 
+def test_frames_that_come_later_and_later_are_left_out_when_they_are_old(hands: WebHands) -> None:
+    """As when a queue grows somewhere: each is newer than the one before, and yet old."""
+    with Visitor(hands) as visitor:
+        start = int(visitor.shows()["t"])
+        for number in range(40):
+            visitor.frame(0.005 * number)
+            time.sleep(0.01)  # the headset's own beat
+        wait(hands, says_nothing)
+        rows = hands.read(start)
+        heard = rows[rows["focused"] == 1]
+        assert len(heard) > 1
+        assert (heard["age"] <= 80 * MS).all()
+
+
 def test_a_page_that_does_not_tell_its_clock_is_not_believed(hands: WebHands) -> None:
     with Visitor(hands, answers=False) as visitor:
         start = time.monotonic_ns()

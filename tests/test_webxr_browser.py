@@ -118,8 +118,17 @@ def test_a_recenter_a_menu_and_an_end_are_told_and_a_pulse_is_felt_by_whom_it_is
     row = wait(hands, lambda row: not row["focused"])
     assert not row["active"].any()
     assert np.isnan(row["grip"]).all()
-    hands.pulse(0, 0.25, 0.5)
     page.do("headset.updateVisibilityState('visible')")
+    wait(hands, lambda row: row["valid"].all())
+    page.do(
+        "Object.defineProperty(headset.activeSession, 'visibilityState', "
+        "{get: () => 'visible-blurred', configurable: true})"
+    )
+    row = wait(hands, lambda row: not row["focused"])
+    assert not row["active"].any(), "though the browser lists its controllers"
+    hands.pulse(0, 0.25, 0.5)
+    wait(hands, lambda later: later["t"] > row["t"] + 300_000_000)
+    page.do("delete headset.activeSession.visibilityState")
     wait(hands, lambda row: row["valid"].all())
     assert len(page.do("pulses")) == 1, "a pulse is not felt without focus"
     page.do("headset.activeSession.end()")
