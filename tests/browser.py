@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Generator
@@ -18,6 +19,9 @@ from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = "chromium-headless-shell"
+ITSELF = Path("/usr/lib/chromium") / PROGRAM
+"""What Debian's command starts, as a child of its own: to end the command would leave this running."""
+
 IWER = ROOT / ".cache" / "iwer-2.5.0.min.js"
 LINE = "apt-get install -y --no-install-recommends chromium-headless-shell npm"
 FETCH = "python3 tools/setup_env.py --browser"
@@ -109,7 +113,7 @@ class Page:
 def browser(folder: Path, *options: str) -> Generator[ClientConnection]:
     """Run a browser whose profile is in an empty folder, and give what leads to it."""
     dying = shutil.which("setpriv")  # a browser whose test was killed ends too
-    command = [*([dying, "--pdeathsig", "KILL"] if dying else []), PROGRAM]
+    command = [*([dying, "--pdeathsig", "KILL"] if dying else []), str(ITSELF) if ITSELF.exists() else PROGRAM]
     settings = ["--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={folder}", *SOFTLY, *options]
     running = subprocess.Popen(
         [*command, *settings],
@@ -118,6 +122,7 @@ def browser(folder: Path, *options: str) -> Generator[ClientConnection]:
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"HOME": str(folder)},
+        process_group=0,
     )
     assert running.stderr is not None
     try:
@@ -132,5 +137,6 @@ def browser(folder: Path, *options: str) -> Generator[ClientConnection]:
         with connect(found[1], max_size=None, compression=None, close_timeout=1) as socket:
             yield socket
     finally:
-        running.kill()
+        os.killpg(running.pid, signal.SIGKILL)
         running.wait()
+        running.stderr.close()
