@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers import DeviceLost
+from drivers import DeviceError, DeviceLost
 from drivers.emulators.fci.admin import ask
 from drivers.franka import Franka
 from drivers.twin.scene import HOME
-from tests.franka import MS, NOBODY, after, alone, at_rest, healthy, newest, start_moving, target, wait
+from tests.franka import DEADLINE, MS, NOBODY, after, alone, at_rest, healthy, newest, start_moving, target, wait
 
 ROOT = Path(__file__).parent.parent
 
@@ -112,6 +113,34 @@ def test_a_mistake_in_the_driver_loses_the_arm_and_it_stops(home: str) -> None:
         wait(lambda: ask(home, "status")["clock"] > happened + 500)
         at_rest(home, happened)
         assert ask(home, "status")["mode"] == "IDLE"
+
+
+class Stuck(Franka):
+    """One whose SDK keeps the thread that moves the arm, until it is set free."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.kept, self.free = threading.Event(), threading.Event()
+
+    def aim(self, *_: Any) -> None:
+        self.kept.set()
+        self.free.wait(DEADLINE)
+
+
+def test_an_arm_that_cannot_be_left_or_brought_to_rest_says_so(home: str, caplog: pytest.LogCaptureFixture) -> None:
+    arm = Stuck("arm", home, hand=False).__enter__()
+    arm.patience = 0.5
+    try:
+        arm.command(target(newest(arm)["q"]))
+        wait(arm.kept.is_set)
+        with pytest.raises(DeviceLost, match=r"arm: nothing came of coming to rest in 0.5 s. Look at it"):
+            arm.rest()
+        with pytest.raises(DeviceError, match=r"not left within 0.5 s \(arm control still runs\): .*user stop"):
+            arm.__exit__(None, None, None)
+        assert "not left within 0.5 s" in caplog.text
+    finally:
+        arm.free.set()
+        wait(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("arm ")])
 
 
 PRIORITY = """

@@ -212,7 +212,7 @@ class Franka:
             try:
                 link.hold()
             finally:
-                link.close()
+                link.close(failing=kind is not None)
 
     def _entered(self) -> Link:
         if self._link is None:

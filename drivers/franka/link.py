@@ -51,6 +51,9 @@ SILENT = 300_000_000
 KEPT = 2000
 """Rows that are kept for readers: two seconds."""
 
+LOOK_AT_IT = "Look at it: press the user stop, and connect again"
+"""What to do with an arm that does not do what it was asked for."""
+
 log = logging.getLogger(__name__)
 
 
@@ -88,9 +91,10 @@ class Link:
         """
         self._owner.start()
         try:
-            self._have(self._connect)
+            host = self.settings.host
+            self._have(self._connect, f"connecting to {host}", "Is another program connected to it?")
         except BaseException:
-            self.close()
+            self.close(failing=True)
             raise
         if self.hand is not None:
             self.hand.start(self.settings.patience)
@@ -165,7 +169,7 @@ class Link:
         """
         if self.hand is not None:
             self.hand.forget()
-        self._have(self._rest)
+        self._have(self._rest, "coming to rest", LOOK_AT_IT)
         self.check()
 
     def recover(self) -> None:
@@ -174,7 +178,7 @@ class Link:
         Raises:
             DeviceLost: that is not possible yet. The message says what to do.
         """
-        self._have(self._recover)
+        self._have(self._recover, "recovering", LOOK_AT_IT)
         if self.hand is not None and self.hand.trouble:
             self.hand.close()
             self.hand = Hand(self.settings.host, self.settings.hand_speed, self.settings.hand_force)
@@ -182,28 +186,38 @@ class Link:
         self.check()
         log.info("%s: obeys again", self.settings.name)
 
-    def close(self) -> None:
-        """Let the arm come to rest, held by its own controller, and let go of it."""
+    def close(self, failing: bool) -> None:
+        """Let the arm come to rest, held by its own controller, and let go of it.
+
+        Raises:
+            DeviceError: that took too long, and nobody knew of it: the caller is not ``failing``, and the arm was not
+                lost before. It is logged in any case.
+        """
         self._leaving.set()
         self._work.put(None)
-        for thread in (self._owner, self._listener):
-            if thread is not None and thread.is_alive():
-                thread.join(self.settings.patience)
+        threads = [thread for thread in (self._owner, self._listener) if thread is not None and thread.is_alive()]
+        for thread in threads:
+            thread.join(self.settings.patience)
         if self.hand is not None:
             self.hand.close()
+        if hung := [thread.name for thread in threads if thread.is_alive()]:
+            why = (
+                f"{self.settings.name}: not left within {self.settings.patience} s ({', '.join(hung)} still runs): the "
+                "arm may not be at rest. Press the user stop, and end this program"
+            )
+            log.error("%s", why)
+            if not failing and not self.trouble:
+                raise DeviceError(why)
 
-    def _have(self, work: Callable[[], None]) -> None:
+    def _have(self, work: Callable[[], None], doing: str, then: str) -> None:
         """Have the owner do something, and wait for it."""
         done: Future[None] = Future()
         self._work.put((done, work))
         try:
             done.result(self.settings.patience)
         except Unanswered:
-            host = self.settings.host
-            raise DeviceLost(
-                f"{self.settings.name}: nothing came of connecting to {host} in {self.settings.patience} s; is "
-                "another program connected to it?"
-            ) from None
+            within = f"in {self.settings.patience} s"
+            raise DeviceLost(f"{self.settings.name}: nothing came of {doing} {within}. {then}") from None
 
     def _own(self) -> None:
         try:
@@ -237,6 +251,9 @@ class Link:
             work()
         except DeviceError as error:
             done.set_exception(error)
+        except Exception as error:
+            done.set_exception(DeviceLost(f"{self.settings.name}: its driver failed: {type(error).__name__}: {error}"))
+            raise
         else:
             done.set_result(None)
 
