@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -277,6 +278,20 @@ def refusal() -> str:
     with pytest.raises(DeviceError) as refused:
         Headset("hands").__enter__()
     return str(refused.value)
+
+
+class Faulty(Headset):
+    """One with a mistake in the driver."""
+
+    def _first(self) -> NoReturn:
+        raise TypeError("no such session")
+
+
+def test_a_mistake_in_the_driver_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("xr", reason="the extra [hardware] is not installed")
+    with pytest.raises(DeviceError, match="hands: its driver failed: TypeError: no such session"):
+        Faulty("hands", patience=1.0).__enter__()
+    assert "Traceback" in caplog.text
 
 
 def test_without_pyopenxr_the_person_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,10 @@ class Headset:
         except DeviceError as error:
             connected.set_exception(DeviceError(f"{self.name}: {error}"))
             return
+        except Exception as error:
+            connected.set_exception(DeviceError(f"{self.name}: its driver failed: {type(error).__name__}: {error}"))
+            log.exception("%s: its driver failed", self.name)
+            return
         connected.set_result(None)
         beat, due = round(1e9 / self.hz), time.monotonic_ns()
         try:
