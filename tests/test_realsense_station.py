@@ -135,6 +135,12 @@ def film(folder: Path) -> tuple[str, Rows]:
         return file, rows(device, 20, 0)
 
 
+def test_a_film_that_cannot_be_written_is_told_with_its_path(tmp_path: Path) -> None:
+    file = str(tmp_path / "nowhere" / "front.db3")
+    with camera() as seen, pytest.raises(DeviceError, match=f"front cannot be recorded to {file}"):
+        before(seen, record=file).__enter__()
+
+
 def test_a_film_shows_every_frame_bit_for_bit_at_its_pace(tmp_path: Path) -> None:
     file, live = film(tmp_path)
     with Recording("film", file, SIZE, hz=HZ) as device:

@@ -86,12 +86,13 @@ class Opened:
     """A camera whose streams run into ``queue``, until ``close``.
 
     Raises:
-        DeviceError: it has no such mode or option, or another program has it. The message says what it has.
+        DeviceError: it has no such mode or option, another program has it, or the file to record to cannot be written.
+            The message says what it has.
     """
 
     def __init__(self, settings: "RealSense", device: Any, record: str = "") -> None:
         self._rs = rs = library(settings.name)
-        self._device = rs.recorder(record, device) if record else device
+        self._device = device
         self._film = device.as_playback() if device.is_playback() else None
         self.queue = rs.frame_queue(QUEUE, True)
         self.depths: Depths | None = None
@@ -100,9 +101,11 @@ class Opened:
         depth = mode(settings.rgb, settings.depth)
         if depth is not None:
             wanted.append((rs.stream.depth, rs.format.z16, depth))
-        chosen = [_choose(rs, settings, self._device, *one) for one in wanted]
-        self.profiles = [profile for _, profile in chosen]
         try:
+            if record:
+                self._device = _recorder(rs, settings, device, record)
+            chosen = [_choose(rs, settings, self._device, *one) for one in wanted]
+            self.profiles = [profile for _, profile in chosen]
             _set_colour(rs, settings, chosen[0][0])
             if depth:
                 _set(rs, settings, chosen[1][0], settings.depth_options)
@@ -164,6 +167,14 @@ class Opened:
                     getattr(sensor, end)()
         self._running = []
         self._device = None
+
+
+def _recorder(rs: Any, settings: "RealSense", device: Any, file: str) -> Any:
+    """Return the camera as one whose frames go to a file as well."""
+    try:
+        return rs.recorder(file, device)
+    except RuntimeError as error:
+        raise DeviceError(f"{settings.name} cannot be recorded to {file}: {error}") from error
 
 
 def _choose(rs: Any, settings: "RealSense", device: Any, stream: Any, form: Any, size: tuple[int, int]) -> Any:
