@@ -42,7 +42,7 @@ class Child:
     """The other program, from its start to its end.
 
     Raises:
-        DeviceError: the device could not be connected there. The message is its own.
+        DeviceError: the device could not be connected there (the message is its own), or no program be started.
     """
 
     def __init__(self, name: str, watcher: Watcher, order: dict[str, Any], patience: float) -> None:
@@ -59,14 +59,19 @@ class Child:
         ours = Path(__file__).parent.parent
         paths = os.pathsep.join(filter(None, (str(ours), os.environ.get("PYTHONPATH"))))
         files = (theirs.fileno(), self._holding)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "drivers.hosting", *map(str, (*files, os.getpid()))],
-                pass_fds=files,
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": paths},
-                process_group=0,
-            )
+        try:
+            with theirs:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "drivers.hosting", *map(str, (*files, os.getpid()))],
+                    pass_fds=files,
+                    stdin=subprocess.DEVNULL,
+                    env=os.environ | {"PYTHONPATH": paths},
+                    process_group=0,
+                )
+        except OSError as error:
+            self._line.close()
+            os.close(self._holding)
+            raise DeviceError(f"{name}: the program that runs it cannot be started: {error}") from error
         self._ears = threading.Thread(target=self._listen, name=f"{name} program", daemon=True)
         self._ears.start()
         connected = self._answers[CONNECTED]

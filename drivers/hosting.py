@@ -32,6 +32,9 @@ EAGER = -10
 LEAVING = 1.0
 """Seconds that a look for rows may take before the device is left without waiting for it."""
 
+BEGINNING = 1000
+"""Letters that are told of a text which is too long."""
+
 OVER = select.POLLHUP | select.POLLRDHUP | select.POLLERR
 """What a line says when the other end has shut it, or is dead."""
 
@@ -39,19 +42,36 @@ log = logging.getLogger("drivers.hosting")
 
 
 class Line:
-    """What leads to the program that started this one. It never waits for it: what it cannot take is dropped."""
+    """What leads to the program that started this one. It never waits for it: what it cannot take is dropped.
+
+    What is longer than a message may be is not said, but that it is too long, or how it begins.
+    """
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
 
     def say(self, **said: Any) -> None:
+        message = json.dumps(said).encode()
+        if len(message) > MESSAGE:
+            message = json.dumps(_cut(said, len(message))).encode()
         with contextlib.suppress(OSError):  # it is gone, or stands still
-            self._line.send(json.dumps(said).encode(), socket.MSG_DONTWAIT)
+            self._line.send(message, socket.MSG_DONTWAIT)
 
     def refuse(self, number: int, error: Exception) -> None:
         """Tell an error in its own words; one that is no device's is a mistake in the driver, and is named."""
         text = str(error) if isinstance(error, DeviceError) else f"{type(error).__name__}: {error}"
         self.say(number=number, failed=text, lost=isinstance(error, DeviceLost))
+
+
+def _cut(said: dict[str, Any], length: int) -> dict[str, Any]:
+    """What to say instead of something too long."""
+    but = f"{length} bytes are more than the {MESSAGE} that a message may have"
+    if "said" in said:
+        return {"number": said["number"], "failed": f"this answer cannot be told: {but}", "lost": False}
+    if "failed" in said:
+        return said | {"failed": f"{said['failed'][:BEGINNING]}... ({but})"}
+    name, level, text = said["log"]
+    return {"log": [name, level, f"{text[:BEGINNING]}... ({but})"]}
 
 
 class Telling(logging.Handler):

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from drivers import DeviceLost
+from drivers import DeviceError, DeviceLost
 from drivers.hosted import Hosted
 from drivers.shared import published
 from tests.hosts import WIRED, FarEnd, Running, ended, lost, shares, target, until
@@ -136,6 +138,16 @@ def test_a_child_of_that_program_does_not_keep_the_robot_moving(far: FarEnd) -> 
         assert far.hear("hold") - killed < 100 * MS
         far.hear("left")
         until(lambda: ended(station.hosting))
+
+
+def test_a_program_that_cannot_be_started_is_told_and_leaves_nothing_open(
+    arm: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    before = sorted(Path("/proc/self/fd").iterdir())
+    with pytest.raises(DeviceError, match=r"arm: the program that runs it cannot be started: .*/nowhere/python"):
+        arm.__enter__()
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
 def test_nothing_is_left_when_both_programs_are_killed(far: FarEnd) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers import DeviceLost
+from drivers import DeviceError, DeviceLost
 from drivers.hosted import Hosted
 from tests.hosts import WIRED, FarEnd, until
 
@@ -45,6 +45,16 @@ def test_what_no_such_device_can_do_is_refused_before_it_is_sent(arm: Hosted) ->
         arm.tell("dance")
     with pytest.raises(DeviceLost, match="has not been entered"):
         arm.tell("pulse", hand=1, seconds=0.5)
+
+
+def test_what_is_too_long_for_a_message_is_answered_with_that(arm: Hosted, caplog: pytest.LogCaptureFixture) -> None:
+    with arm:
+        with pytest.raises(DeviceError, match=r"this answer cannot be told: 1600.. bytes are more than the 131072"):
+            arm.ask("recite")
+        with pytest.raises(DeviceError, match=r"arm: enough!+\.\.\. \(1500.. bytes are more"):
+            arm.ask("rant")
+        assert arm.ask("mend") == 7
+    assert "muchmu... (1600" in caplog.text
 
 
 def test_what_it_was_told_before_a_hold_does_not_undo_the_hold(arm: Hosted, far: FarEnd) -> None:
