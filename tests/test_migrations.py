@@ -130,7 +130,7 @@ def test_going_down_keeps_everything_that_the_old_tables_can_hold(where: str) ->
         assert len(before["episode"]) == 6
     with Catalog(where) as catalog:
         assert contents(catalog, old) == before
-        assert catalog.count(Wanted(task="reach")) == 4
+        assert catalog.count(Wanted(task="reach")) == 5
         assert [len(one.episodes) for one in catalog.recall(station="").snapshots] == [2, 1]
 
 

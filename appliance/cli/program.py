@@ -10,8 +10,8 @@ from appliance.cli.circle import circle
 from appliance.cli.doctor import clinic
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
-from appliance.cli.interchange import export
 from appliance.cli.imagine import imagination
+from appliance.cli.interchange import export
 from appliance.cli.policies import policies
 from appliance.cli.room import caches, room
 from appliance.cli.stations import stations
