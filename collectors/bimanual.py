@@ -177,9 +177,7 @@ class Bimanual:
             off = (truth["peg"] - truth["socket"])[:3]
             apart, off[0] = off[0], 0.0
             if apart > MEETING:
-                self._aside = (
-                    self._aside + np.where(np.abs(off) < ALIGNED, 0, off) * EAGER * (seen.t - self._then) / 1e9
-                )
+                self._aside += np.where(np.abs(off) < ALIGNED, 0.0, off) * (EAGER * (seen.t - self._then) / 1e9)
             stops = [
                 replace(stop, at=stop.at + side * self._aside / 2) for stop, side in zip(stops, (1, -1), strict=True)
             ]
