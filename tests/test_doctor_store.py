@@ -34,9 +34,10 @@ def test_a_folder_that_everybody_can_change_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "level"), [("ext4", Level.OK), ("tmpfs", Level.BAD), ("nfs4", Level.WARN)])
 def test_the_disk_has_to_be_one_and_of_this_machine(tmp_path: Path, kind: str, level: Level) -> None:
-    home = tmp_path / "home"
+    home = tmp_path / "a home"
     home.mkdir()
-    lay(tmp_path, {"proc/mounts": f"/dev/sda1 / ext4 rw 0 0\nwhat {home.resolve()} {kind} rw 0 0"})
+    place = str(home.resolve()).replace(" ", "\\040")
+    lay(tmp_path, {"proc/mounts": f"/dev/sda1 / ext4 rw 0 0\nwhat {place} {kind} rw 0 0"})
     assert one(store.folder(home, tmp_path)).level is level
 
 

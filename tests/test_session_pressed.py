@@ -242,6 +242,7 @@ class Interrupting(Steady):
 
 def test_the_first_ctrl_c_of_a_take_ends_the_take_and_one_without_a_take_the_sitting(session: Session) -> None:
     action = session.loop.robot.action
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may be deaf to it
     with interrupts(session):
         for _ in range(2):
             assert run(session, Interrupting(action, 5)).attributes["ended_by"] == "stopped"
@@ -251,6 +252,7 @@ def test_the_first_ctrl_c_of_a_take_ends_the_take_and_one_without_a_take_the_sit
         assert session.stop.is_set()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_second_ctrl_c_in_the_same_take_stops_the_sitting(session: Session) -> None:

@@ -1,6 +1,7 @@
 """Where episodes go: the folder, the disk's room and speed, the catalog, and what a crash left."""
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable
@@ -129,7 +130,11 @@ def filesystem(path: Path, mounts: Path) -> str:
     except OSError:
         return ""
     here = path.resolve()
-    above = [(len(line[1]), line[2]) for line in lines if len(line) > 2 and here.is_relative_to(line[1])]
+    # The kernel writes a space as \040, and what else would end a word likewise: proc_mounts(5).
+    places = [
+        (re.sub(r"\\(\d{3})", lambda found: chr(int(found[1], 8)), line[1]), line[2]) for line in lines if len(line) > 2
+    ]
+    above = [(len(place), kind) for place, kind in places if here.is_relative_to(place)]
     # What was mounted last over the same folder is what one sees.
     return max(reversed(above), key=itemgetter(0))[1] if above else ""
 
