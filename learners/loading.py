@@ -8,11 +8,11 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from learners.data import Batch, Windows
+from learners.data import Examples, Movable
 
 
-def loader(
-    data: Windows,
+def loader[B: Movable](
+    data: Examples[B],
     batch: int,
     seed: int,
     workers: int = 0,
@@ -22,7 +22,7 @@ def loader(
     steps: int | None = None,
     share: slice = slice(None),
     pin: bool = False,
-) -> Generator[Batch, None, None]:
+) -> Generator[B, None, None]:
     """Hand out batches without end, or until ``steps``: whole passes, each shuffled by the seed and its number.
 
     Which windows a step shows depends on ``batch``, ``seed`` and the step alone, not on ``workers``, nor on the step
@@ -59,19 +59,19 @@ def order(learn: NDArray[np.intp], batch: int, seed: int, first: int = 0) -> Ite
         yield shuffled[place * size : (place + 1) * size]
 
 
-def fetched(
-    data: Windows, picks: Iterable[NDArray[np.intp]], workers: int = 0, pin: bool = False
-) -> Generator[Batch, None, None]:
+def fetched[B: Movable](
+    data: Examples[B], picks: Iterable[NDArray[np.intp]], workers: int = 0, pin: bool = False
+) -> Generator[B, None, None]:
     """Batches of these windows, in this order, some of them prepared before they are asked for."""
 
-    def fetch(picked: NDArray[np.intp]) -> Batch:
+    def fetch(picked: NDArray[np.intp]) -> B:
         found = data.batch(picked)
         return found.pinned() if pin else found
 
     if not workers:
         yield from map(fetch, picks)
         return
-    waiting: deque[Future[Batch]] = deque()
+    waiting: deque[Future[B]] = deque()
     with ThreadPoolExecutor(workers, "loader") as pool:
         try:
             for picked in picks:

@@ -8,10 +8,10 @@ import copy
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from learners.data import Batch, Windows
+from learners.data import Examples, Movable
 from learners.loading import fetched, loader
 
 type Tell = Callable[[int, int, float], None]
@@ -45,6 +45,10 @@ class Training:
     weight_decay: float = 1e-4
     momentum: float = 0.9
     warmup: int = 100
+    steady: float = 0.0
+    """Share of the steps before the learning rate begins to fall."""
+    least: float = 0.0
+    """Share of the learning rate that is left at the end; with 1 it does not fall."""
     clip: float = 1.0
     """Largest gradient norm."""
     ema: float = 0.0
@@ -60,12 +64,41 @@ class Training:
     tracker: Literal["tensorboard", "none"] = "tensorboard"
 
 
+@dataclass(frozen=True)
+class Group:
+    """Parameters that learn at a pace of their own."""
+
+    parameters: Sequence[nn.Parameter]
+    pace: float = 1.0
+    """Their learning rate, as a share of `Training.lr`."""
+    weight_decay: float | None = None
+    """As `Training` has it when it is None."""
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A network whose parameters do not all learn at one pace."""
+
+    def groups(self) -> Sequence[Group]:
+        """Every parameter that learns, in exactly one of them."""
+        ...
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A network that has something to put right after every step of the optimizer: an average, a code nobody uses."""
+
+    def after(self, step: int) -> None:
+        """``step`` is counted from 0."""
+        ...
+
+
 def train(
-    net: nn.Module, data: Windows, how: Training, run: Path | None = None, tell: Tell = silent
+    net: nn.Module, data: Examples[Any], how: Training, run: Path | None = None, tell: Tell = silent
 ) -> dict[str, float]:
     """Fit ``net`` in place and leave it in evaluation mode; returns its last losses.
 
-    ``net.losses(batch)`` gives named terms, whose sum is minimised.
+    ``net.losses(batch)`` gives named terms, whose sum is minimised. It may be `Grouped` and `Following`.
 
     With a ``run`` folder, progress is stored there every ``save_every`` steps and a second call resumes it.
 
@@ -82,8 +115,9 @@ def train(
     if tracked:
         accelerator.init_trackers("log")
     net.to(accelerator.device)
-    parameters = [p for p in net.parameters() if p.requires_grad]
-    optimizer = _optimizer(parameters, how)
+    groups = net.groups() if isinstance(net, Grouped) else [Group([p for p in net.parameters() if p.requires_grad])]
+    parameters = [parameter for group in groups for parameter in group.parameters]
+    optimizer = _optimizer(groups, how)
     average = copy.deepcopy(net) if how.ema else None
     progress = _Progress(run, how, net, average, optimizer, parameters)
     first = progress.resume()
@@ -103,8 +137,8 @@ def train(
         pin=accelerator.device.type == "cuda",
     )
     for step, batch in enumerate(batches, first):
-        for group in optimizer.param_groups:
-            group["lr"] = how.lr * schedule(step, how)
+        for group, said in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = how.lr * said.pace * schedule(step, how)
         with accelerator.autocast():
             terms = module(batch.to(accelerator.device))
         loss = torch.stack(list(terms.values())).sum()
@@ -112,6 +146,8 @@ def train(
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(parameters, how.clip)
         optimizer.step()
+        if isinstance(net, Following):
+            net.after(step)
         if average is not None:
             _follow(average, net, min(how.ema, (1 + step) / (10 + step)))
         value = float(loss.detach())
@@ -136,12 +172,16 @@ def train(
 
 
 def schedule(step: int, how: Training) -> float:
-    """Share of the learning rate at a step: linear warm-up, then half a cosine to zero."""
-    return min(1.0, (step + 1) / max(1, how.warmup)) * 0.5 * (1 + math.cos(math.pi * step / how.steps))
+    """Share of the learning rate at a step: linear warm-up, and half a cosine from when it is no longer steady."""
+    fallen = max(0.0, step / how.steps - how.steady) / max(1 - how.steady, 1e-9)
+    left = how.least + (1 - how.least) * 0.5 * (1 + math.cos(math.pi * fallen))
+    return min(1.0, (step + 1) / max(1, how.warmup)) * left
 
 
 @torch.no_grad()
-def held_out_loss(net: nn.Module, data: Windows, check: NDArray[np.intp], how: Training, most: int = 1024) -> float:
+def held_out_loss(
+    net: nn.Module, data: Examples[Any], check: NDArray[np.intp], how: Training, most: int = 1024
+) -> float:
     """Mean loss on windows of episodes never trained on, evenly spaced, at most ``most`` of them."""
     was = net.training
     net.eval()
@@ -164,14 +204,20 @@ class _Losses(nn.Module):
         super().__init__()
         self.net: Any = net
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Movable) -> dict[str, Tensor]:
         return dict(self.net.losses(batch))
 
 
-def _optimizer(parameters: list[nn.Parameter], how: Training) -> torch.optim.Optimizer:
-    if how.optimizer == "sgd":
-        return torch.optim.SGD(parameters, how.lr, momentum=how.momentum, weight_decay=how.weight_decay)
-    return torch.optim.AdamW(parameters, how.lr, weight_decay=how.weight_decay)
+def _optimizer(groups: Sequence[Group], how: Training) -> torch.optim.Optimizer:
+    decays = (how.weight_decay if group.weight_decay is None else group.weight_decay for group in groups)
+    apart: list[dict[str, Any]] = [
+        {"params": list(group.parameters), "weight_decay": decay} for group, decay in zip(groups, decays, strict=True)
+    ]
+    return (
+        torch.optim.SGD(apart, how.lr, momentum=how.momentum)
+        if how.optimizer == "sgd"
+        else torch.optim.AdamW(apart, how.lr)
+    )
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from learners import Batch, Training, Windows
 from learners.backbones import Words
 from learners.ccol import Net
 from learners.ode import Solver
-from learners.train import Diverged, Tell, held_out_loss, schedule, silent, train
+from learners.train import Diverged, Group, Tell, held_out_loss, schedule, silent, train
 from tests.lessons import INSTRUCTION, QUICK, TINY, squares
 
 torch.set_num_threads(1)
@@ -197,6 +198,44 @@ def test_the_learning_rate_warms_up_and_falls_to_nearly_nothing() -> None:
     assert rates[500] == pytest.approx(0.5)
     assert 0 <= rates[-1] < 1e-4
     assert schedule(0, replace(how, warmup=0)) == 1
+
+
+def test_the_learning_rate_can_stay_and_need_not_fall_to_nothing() -> None:
+    how = replace(PLAIN, steps=1000, warmup=10, steady=0.6, least=0.1)
+    rates = [schedule(step, how) for step in range(1000)]
+    assert rates[10:601] == [1.0] * 591
+    assert all(a > b for a, b in pairwise(rates[601:]))
+    assert rates[800] == pytest.approx(0.55)
+    assert rates[-1] == pytest.approx(0.1, abs=1e-4)
+    assert schedule(900, replace(how, steady=0.0, least=1.0)) == 1
+
+
+class Pair(nn.Module):
+    """Two weights that both fall, one at a pace and with a decay of its own; it counts its steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow, self.quick = nn.Parameter(torch.tensor([5.0])), nn.Parameter(torch.tensor([5.0]))
+        self.steps: list[int] = []
+
+    def groups(self) -> list[Group]:
+        return [Group([self.slow]), Group([self.quick], pace=50.0, weight_decay=0.0)]
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return {"sum": (self.slow + self.quick).sum() + 0 * batch.state.sum()}
+
+    def after(self, step: int) -> None:
+        self.steps.append(step)
+
+
+def test_parameters_may_learn_at_a_pace_of_their_own_and_a_network_hears_of_every_step() -> None:
+    net = Pair()
+    how = replace(PLAIN, lr=1e-3, weight_decay=0.1, clip=10.0)
+    train(net, watched(2, 6), how)
+    way = sum(schedule(step, how) for step in range(how.steps))
+    assert 5 - net.quick.item() == pytest.approx(50 * 1e-3 * way, rel=1e-4)
+    assert 5 - net.slow.item() == pytest.approx(1e-3 * way * (1 + 0.1 * 5), rel=1e-3)
+    assert net.steps == list(range(how.steps))
 
 
 def test_steps_follow_the_schedule() -> None:
