@@ -13,14 +13,19 @@ from appliance import station, workers
 from appliance.collect import LIMIT, judged, say
 from appliance.home import Home
 from appliance.refusal import Refusal
-from appliance.session import STOPPED, Flag, Session, sitting
+from appliance.session import STOPPED, Flag, Nowhere, Session, sitting
 from collectors import PolicyAgent
+from collectors.agents import Warming
 from learners.body import Body
 from ops import failures, rollout
 from ops.judging.judgement import Judgement
 from ops.rollout import Turn
 from storage import Batch, PolicyRow, Trial
 from storage.layout import RGB
+
+
+WARMING = 5.0
+"""Seconds that a policy may wait for the first row of every device, before its take."""
 
 
 class CannotEvaluate(Refusal):
@@ -102,7 +107,8 @@ def attempt_trial(
     task = session.catalog.task(trial.task)
     session.loop = session.loop.remembering(policy.memory)
     robot = session.loop.robot
-    agent = PolicyAgent(policy, robot.kinematics, robot.action)
+    _warm(session, policy, task.instruction)
+    agent = PolicyAgent(policy, robot.kinematics, robot.action, session.loop.hz)
     over = functools.partial(failures.finished, instruction=task.instruction)
     episode = session.run(agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition)
     judgement = judged(session, task, episode)
@@ -111,6 +117,15 @@ def attempt_trial(
         raise _Stopped
     session.later()
     return episode, judgement
+
+
+def _warm(session: Session, policy: learners.ChunkPolicy, instruction: str) -> None:
+    """Have the policy plan once before its take. A cell where that fails ends the take, which tells why."""
+    warming = Warming(policy)
+    session.loop.run(
+        *(warming, instruction, Nowhere(), WARMING),
+        lambda seen: session.stop.is_set() or warming.done(seen),
+    )
 
 
 def _fit(name: str, policy: learners.ChunkPolicy, cell: station.Station) -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from collectors import Ended, Loop, PolicyAgent, Scripted, Takeover, Teleop
-from collectors.agents import blend
+from collectors.agents import Warming, blend
 from drivers import Guard, Limits, Row, Rows, StepClock, row_type, sensed
 from drivers.kinematics import HIGH, LOW, SPEED, Chain
 from drivers.twin import FrankaTable
@@ -75,7 +75,7 @@ def follow(agent: PolicyAgent, ticks: int, instruction: str = "go", start: int =
 
 
 def agent_of(policy: Said) -> PolicyAgent:
-    return PolicyAgent(policy, Gantry(), ACTION)
+    return PolicyAgent(policy, Gantry(), ACTION, 1e9 / TICK)
 
 
 def test_it_asks_for_the_next_plan_when_it_has_followed_enough_of_this_one() -> None:
@@ -115,6 +115,32 @@ def test_after_a_reset_the_first_command_is_where_the_robot_is_already_sent() ->
     agent = agent_of(policy)
     follow(agent, 3)
     assert follow(agent, 1, start=10_000 * MS)["q"][0, 0] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("late", [7 * MS, 170 * MS])
+def test_a_late_tick_asks_the_plans_no_further_ahead_than_a_tick(late: int) -> None:
+    """What it is asked for is never further from where it was sent than the loop's period makes it."""
+    policy = Said(straight(lambda s: s), horizon=400 * MS)
+    agent = agent_of(policy)
+    agent.reset("go")
+    moments = [0, TICK, 2 * TICK + late, 3 * TICK + late, 4 * TICK + late]
+    said = np.array([agent.act(at(t)) for t in moments], ACTION)
+    np.testing.assert_allclose(said["q"][1:, 0] * 1e9, np.array(moments[1:]) + TICK)
+
+
+def test_a_policy_is_warm_once_it_has_planned_on_what_every_device_shows() -> None:
+    """Nothing is commanded and nothing kept meanwhile, and the robot holds."""
+    clock = StepClock()
+    arm = SimRobot(clock)
+    loop = Loop(arm, [SimOperator(clock, lambda _s: 0.5, hz=10)], clock, hz=50)
+    policy = Said(replace_width(straight(lambda s: s)))
+    warming = Warming(policy)
+    for _ in range(2):
+        assert loop.run(warming, "go", Nowhere(), 3, warming.done) is Ended.DONE
+    assert policy.asked == [(100 * MS, "go"), (200 * MS, "go")]
+    assert (arm.read(-1)["q_target"] == 0).all()
+    clock.sleep_until(clock.now() + 1000 * MS)
+    assert (arm.read(-1)["q"] == 0).all()
 
 
 def test_it_stays_until_every_device_has_spoken_and_then_begins_where_the_robot_is() -> None:
@@ -224,7 +250,7 @@ def test_plans_of_tool_poses_reach_the_pose_to_a_millimetre_without_a_jump() -> 
     chain = Chain()
     start = chain.tool(HOME)
     end = np.array([0.5, 0.15, 0.05, 0.0, np.cos(0.2), np.sin(0.2), 0.0])
-    agent = PolicyAgent(Said(tool_plan(start, end), horizon=1000 * MS), chain, ACTION)
+    agent = PolicyAgent(Said(tool_plan(start, end), horizon=1000 * MS), chain, ACTION, 50)
     agent.reset("go")
     said = np.array([agent.act(at(i * TICK, HOME)) for i in range(20)], ACTION)
     reached = chain.tool(said["q"][-1])
@@ -237,7 +263,7 @@ def test_plans_of_tool_poses_reach_the_pose_to_a_millimetre_without_a_jump() -> 
 def test_joints_are_sought_from_those_last_asked_for_and_after_a_reset_from_the_arms() -> None:
     """The toy's last joints stay as they were, so they tell where the search began."""
     still = np.eye(7)[3]
-    agent = PolicyAgent(Said(tool_plan(still, still), horizon=300 * MS), Gantry(), ACTION)
+    agent = PolicyAgent(Said(tool_plan(still, still), horizon=300 * MS), Gantry(), ACTION, 50)
     began = []
     for tick, (q, anew) in enumerate([(0.5, True), (0.7, False), (0.7, True)]):
         if anew:
@@ -290,11 +316,11 @@ def test_in_the_toy_cell_a_plan_is_carried_out_and_a_stale_one_ends_the_take_as_
     arm = SimRobot(clock)
     loop = Loop(arm, [SimOperator(clock, lambda _s: 0.0)], clock, hz=50)
     plan = replace_width(straight(lambda s: np.minimum(s, 0.8), rows=21))
-    ended = loop.run(PolicyAgent(Said(plan, horizon=500 * MS), Gantry(), arm.action), "", Nowhere(), 3, never)
+    ended = loop.run(PolicyAgent(Said(plan, horizon=500 * MS), Gantry(), arm.action, loop.hz), "", Nowhere(), 3, never)
     assert ended is Ended.TIMEOUT
     assert arm.read(-1)["q"][-1] == pytest.approx(np.full(JOINTS, 0.8), abs=0.01)
     short = Said(replace_width(straight(lambda s: s, rows=3)), horizon=500 * MS)
-    assert loop.run(PolicyAgent(short, Gantry(), arm.action), "", Nowhere(), 3, never) is Ended.FAULT
+    assert loop.run(PolicyAgent(short, Gantry(), arm.action, loop.hz), "", Nowhere(), 3, never) is Ended.FAULT
 
 
 def replace_width(says: Callable[[int], Rows]) -> Callable[[int], Rows]:
@@ -348,7 +374,7 @@ def test_a_policy_learned_from_one_demonstration_repeats_it(table: FrankaTable, 
     how = Nearest(image=32)
     policy = how.fit(windows(how, [Episode(taught.path)], [INSTRUCTION]))
     loop, saw = loop_of(table), Last()
-    agent = PolicyAgent(policy, loop.robot.kinematics, loop.robot.action)
+    agent = PolicyAgent(policy, loop.robot.kinematics, loop.robot.action, loop.hz)
     assert loop.run(agent, INSTRUCTION, saw, taught.seconds + 1, never) is Ended.TIMEOUT
     truth = saw.rows["truth"]
     cube, pad = truth["red_cube"], truth["yellow_pad"]

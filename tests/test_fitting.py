@@ -9,9 +9,10 @@ import pytest
 from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan
 from appliance.home import Home
 from drivers import Rows
+from learners import ChunkPolicy
 from learners.body import Body
 from ops.rollout import Turn
-from storage import EpisodeRow, Outcome, Task, Verdict
+from storage import EpisodeRow, Observation, Outcome, Task, Verdict
 from tests.lessons import SECOND, arm_rows, camera_rows, pair_rows, record
 from tests.typed import Type
 
@@ -124,6 +125,28 @@ def test_a_policy_that_looks_far_back_is_shown_as_much(appliance: Type, here: Ho
     turns: list[Turn] = []
     assert evaluate(Trying(here, batch.id, "franka-sim", limit=1.0), 1, turns.append)
     assert [turn.outcome for turn in turns] == [Outcome.FAILURE]
+
+
+def test_a_policy_has_planned_once_before_its_take(
+    appliance: Type, here: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first plan is slow; when it is asked for one, nothing is being recorded yet."""
+    show(here, "pick_place", arm_rows(STAMPS), ("front", "wrist"))
+    assert appliance("train", "--task", "pick_place", "--method", "nearest").code == 0
+    batch, _ = plan(here, "pick_place", ["nearest-1"], 2, 0, "franka-sim")
+    recording, planned = [], ChunkPolicy.plan
+
+    def watched(policy: ChunkPolicy, seen: Observation, instruction: str) -> Rows:
+        recording.append(any((here.folder / "staging").iterdir()))
+        return planned(policy, seen, instruction)
+
+    monkeypatch.setattr(ChunkPolicy, "plan", watched)
+    assert evaluate(Trying(here, batch.id, "franka-sim", limit=0.5), 1, lambda _turn: None)
+    assert recording[:2] == [False, True]
+    assert recording.count(False) == 2
+    with here.join() as catalog:
+        took = [catalog.episode(trial.episode) for trial in catalog.trials(batch.id) if trial.episode is not None]
+    assert all(row.seconds <= 0.52 for row in took)
 
 
 def test_the_robot_of_a_station_is_read_off_its_rows(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_a_plan_of_two_tools_reaches_each_arms_own_joints(taught: list[Episode])
     """The toy's first three joints are its tool's x, y and z; the others stay as they were."""
     action = row_type(("q", "<f8", (12,)), ("width", "<f8", (2,)))
     policy = learned(LEARNERS["nearest"], taught)
-    agent = PolicyAgent(policy, Chains((Gantry(), Gantry())), action)
+    agent = PolicyAgent(policy, Chains((Gantry(), Gantry())), action, 20)
     agent.reset(INSTRUCTION)
     target = agent.act(seen())
     assert target is not None
