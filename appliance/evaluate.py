@@ -23,7 +23,6 @@ from ops.rollout import Turn
 from storage import Batch, PolicyRow, Trial
 from storage.layout import RGB
 
-
 WARMING = 5.0
 """Seconds that a policy may wait for the first row of every device, before its take."""
 
