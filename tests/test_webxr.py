@@ -166,6 +166,22 @@ def test_frames_that_are_all_late_never_pass_for_fresh_ones(hands: WebHands) -> 
         assert last["age"] < 80 * MS
 
 
+@pytest.mark.parametrize("late", [0.015, 0.03, 0.06])
+def test_over_a_slow_line_hands_are_heard_again_after_a_gap(hands: WebHands, late: float) -> None:
+    """That nothing was known is said of a moment for which nothing can come any more."""
+    with Visitor(hands) as visitor:
+        for _ in range(2):
+            wait(hands, lambda row: row["t"] > time.monotonic_ns() - 85 * MS and not ours(row))
+            start = time.monotonic_ns()
+            heard: list[Row] = []
+            while not heard and time.monotonic_ns() < start + 2_000 * MS:
+                visitor.frame(late)
+                time.sleep(0.011)  # the headset's own beat
+                heard = [row for row in hands.read(start - 60 * MS) if ours(row)]
+            assert heard
+            assert heard[0]["t"] <= heard[0]["received"] - round(late * 1e9) + 3 * MS
+
+
 def test_frames_that_come_later_and_later_are_left_out_when_they_are_old(hands: WebHands) -> None:
     """As when a queue grows somewhere: each is newer than the one before, and yet old."""
     with Visitor(hands) as visitor:

@@ -47,9 +47,10 @@ class WebHands:
     ``folder``, and a wrong one is answered after a second.
 
     A row comes with every frame of the headset; ``t`` is when the page looked, never taken for younger than it was. A
-    frame that took longer than ``gap`` is left out, as a gap in ``seq``; when none has come for that long, rows say
-    that nothing is known, ``hz`` of them a second, until one comes. A headset whose page says nothing for longer than
-    ``patience`` is lost until it does; another that knows the code takes over, and its space is another.
+    frame that took longer than ``gap`` is left out, as a gap in ``seq``; when none has come for that long, rows,
+    ``hz`` of them a second, say of the moment ``gap`` ago that nothing is known, until one comes. A headset whose page
+    says nothing for longer than ``patience`` is lost until it does; another that knows the code takes over, and its
+    space is another.
 
     What it cannot do: it shows nothing in the headset, it tracks no bare hands, and it has no menu button: the
     headset's browser keeps that. ``tracked`` is what the browser tells, which is less than a runtime does.
@@ -216,11 +217,15 @@ class WebHands:
         self._keep(said)
 
     def _look(self) -> None:
-        """Say that nothing is known, when nothing has been heard."""
-        now = time.monotonic_ns()
-        if now - self._fresh > self.gap * 1e9:
+        """Say that nothing is known, when nothing has been heard.
+
+        It is said of the newest moment that no frame can be of any more: a row of now would be newer than every frame
+        that is on its way.
+        """
+        now, gap = time.monotonic_ns(), round(self.gap * 1e9)
+        if now - self._fresh > gap:
             said = unseen()
-            said["t"], said["age"] = now, UNKNOWN
+            said["t"], said["age"] = now - gap, UNKNOWN
             self._keep(said)
 
     def _keep(self, said: Row) -> None:
