@@ -33,7 +33,7 @@ class Clutch(Enum):
     CLOSED = "closed"
     """The tool follows."""
     WAITING = "waiting"
-    """The hand squeezes, but is not seen; it is coupled anew when it is."""
+    """The hand squeezed, but now it or its squeeze is not seen; it is coupled anew when it is."""
     OWED = "owed"
     """Something happened that the person must notice: the hand has to let go before it can be coupled again."""
 
@@ -194,7 +194,7 @@ def step(
 
 def _look(grasp: Grasp, row: Row, hand: int, now: int) -> Grasp:
     """Take note of a row, without judging it."""
-    seen = int(row["t"]) if row["tracked"][hand] else grasp.seen
+    seen = min(int(row["t"]), now) if row["tracked"][hand] else grasp.seen
     return replace(grasp, t=now, space=int(row["space"]), seen=seen)
 
 
@@ -202,11 +202,11 @@ def _couple(before: Grasp, grasp: Grasp, row: Row, hand: int, feel: Feel) -> Gra
     """Decide what becomes of the clutch."""
     squeeze = float(row["squeeze"][hand])
     engaged = before.clutch in {Clutch.CLOSED, Clutch.WAITING}
-    if engaged and (not row["focused"] or row["space"] != before.space):
+    if not row["focused"] or (engaged and row["space"] != before.space):
         return grasp.let_go(Clutch.OWED)
     if before.clutch is Clutch.OWED:
-        return grasp.let_go(Clutch.OPEN) if row["focused"] and squeeze < feel.opens else grasp
-    if squeeze < feel.opens:  # not so when it is not known
+        return grasp.let_go(Clutch.OPEN) if squeeze < feel.opens else grasp
+    if squeeze < feel.opens:
         return grasp.let_go(Clutch.OPEN)
     if not _usable(grasp, row, hand, feel):
         return grasp.let_go(Clutch.WAITING if engaged else before.clutch)
@@ -218,7 +218,8 @@ def _couple(before: Grasp, grasp: Grasp, row: Row, hand: int, feel: Feel) -> Gra
 def _usable(grasp: Grasp, row: Row, hand: int, feel: Feel) -> bool:
     """Whether a hand may move anything."""
     fresh = 0 <= grasp.t - int(row["t"]) <= feel.stale * 1e9
-    trusted = row["focused"] and row["active"][hand] and row["valid"][hand] and np.isfinite(row["grip"][hand]).all()
+    known = np.isfinite(row["grip"][hand]).all() and np.isfinite(row["squeeze"][hand])
+    trusted = row["active"][hand] and row["valid"][hand] and known
     measured = grasp.t - grasp.seen <= feel.unseen * 1e9
     unbroken = grasp.filter is None or int(row["t"]) - grasp.filter.t <= feel.stale * 1e9
     return bool(fresh and trusted and measured and unbroken and abs(np.linalg.norm(row["grip"][hand][3:]) - 1) < 0.1)

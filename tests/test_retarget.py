@@ -158,6 +158,38 @@ def test_an_old_row_moves_nothing() -> None:
     assert sitting.say(row(0), delay=-MS) is None, "nor one from the future"
 
 
+def test_a_row_from_the_future_does_not_make_guesses_good_for_later() -> None:
+    sitting = Sitting()
+    sitting.say(row(0))
+    sitting.say(row(0), delay=-1_000 * MS)
+    answers = []
+    for _ in range(10):
+        guessed = row(0)
+        guessed["tracked"][1] = 0
+        answers.append(sitting.say(guessed) is not None)
+    assert not any(answers[5:])
+
+
+def test_a_hand_whose_squeeze_is_not_known_moves_nothing_and_is_coupled_anew_when_it_is() -> None:
+    sitting = Sitting()
+    sitting.say(row(0))
+    before = sitting.tool.copy()
+    assert sitting.say(row(0, squeeze=math.nan)) is None, "it may have let go"
+    assert sitting.grasp.clutch is Clutch.WAITING
+    assert sitting.say(row(0, (0.3, 0.3, 0.3))) == pytest.approx(before)
+
+
+def test_a_squeeze_from_before_the_focus_came_couples_nothing() -> None:
+    """Whoever puts a headset on has the controllers in a firm grip."""
+    sitting = Sitting()
+    sitting.say(row(0, squeeze=0.0))
+    off = unseen()
+    sitting.say(off)
+    assert sitting.say(row(0)) is None
+    assert sitting.say(row(0, squeeze=0.0)) is None
+    assert sitting.say(row(0)) is not None
+
+
 def test_a_gap_between_rows_couples_anew_even_when_nobody_looked_meanwhile() -> None:
     sitting = Sitting()
     sitting.say(row(0))
