@@ -169,7 +169,7 @@ class VrAgent:
         self._device, self._robot, self._sides = device, robot, sides
         self._kinematics, self._action, self._pulse = kinematics, action, pulse
         self._yaw = 0.0
-        self._space: int | None = None
+        self._space, self._seq = -1, -1
         self._begin()
 
     def _begin(self) -> None:
@@ -177,6 +177,7 @@ class VrAgent:
         self._tools: list[Floats | None] = [None for _ in self._sides]
         self._nudged = [-math.inf for _ in self._sides]
         self._q: Floats | None = None
+        self._asked = 0
         self._widths: Floats = np.zeros(len(self._sides))
         self._row: Row | None = None
         self._traced: Rows = np.zeros(0, TRACE)
@@ -203,6 +204,9 @@ class VrAgent:
         if arm is None or not len(rows):
             self._nothing(seen.t)
             return None
+        if seen.t - self._asked > GONE * 1e9:  # the guard may have stopped the robot since
+            self._q = None
+        self._asked = seen.t
         if self._q is None:
             self._widths = np.array(arm["width_target"], np.float64).reshape(-1)
         q = np.array(arm["q_target"], np.float64) if self._q is None else self._q
@@ -235,17 +239,23 @@ class VrAgent:
         return traced
 
     def _news(self, rows: Rows, now: int) -> Iterator[tuple[Row, int]]:
-        """Every row since the last tick at the moment it came, and the newest once more, now. Before a take, none."""
+        """Every row since the last tick at the moment it came, and the newest once more, now. Before a take, none.
+
+        What came longer ago than ``GONE`` is judged as of then: to follow it all at once would be a leap.
+        """
         for row in rows[-1:] if self._row is None else rows[rows["t"] > self._row["t"]]:
-            yield row, min(int(row["received"]), now)
+            yield row, min(max(int(row["received"]), now - round(GONE * 1e9)), now)
         yield cast("Row", rows[-1]), now
 
     def _calibrate(self, row: Row) -> None:
-        """Y makes forward what the person looks at; recentering does so too, in the headset itself."""
+        """Y makes forward what the person looks at; recentering does so too, in the headset itself.
+
+        A headset that was connected anew counts its rows and its spaces from nothing again.
+        """
         before, self._row = self._row, row
-        if self._space is not None and row["space"] != self._space:
+        if row["space"] != self._space or row["seq"] < self._seq:
             self._yaw = 0.0
-        self._space = int(row["space"])
+        self._space, self._seq = int(row["space"]), int(row["seq"])
         if before is None or not (before["focused"] and row["focused"]) or not pressed(before, row, LEFT) & UPPER:
             return
         try:

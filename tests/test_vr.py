@@ -232,6 +232,31 @@ def test_a_row_that_comes_while_devices_are_read_counts_at_the_next_tick() -> No
     assert bench.vr.trace()["source_t"][-1] < bench.clock.now()
 
 
+@pytest.mark.parametrize("stall", [0.3, 0.9])
+def test_a_loop_that_stood_still_moves_no_further_than_a_tenth_of_a_second(stall: float) -> None:
+    """What the hand did meanwhile came in time, but nobody moved the robot, and the guard has stopped it."""
+    bench = Bench()
+    bench.grasp()
+    before = bench.tools[0]
+    end = bench.clock.now() + round(stall * 1e9)
+    while bench.clock.now() < end:  # the headset goes on, 90 times a second
+        bench.clock.sleep_until(bench.clock.now() + 11 * MS)
+        bench.hands.now["grip"][1][2] -= 0.01
+        bench.rows.append(bench.hands.read(bench.rows[-1]["t"][-1] if len(bench.rows[-1]) else 0))
+        bench.rows = [rows for rows in bench.rows if len(rows)]
+    bench.tick()
+    assert np.linalg.norm(bench.tools[0][:3] - before[:3]) <= 0.25 * 0.1 + 1e-3
+
+
+def test_after_the_loop_stood_still_the_arm_goes_on_from_where_it_was_stopped() -> None:
+    bench = Bench()
+    bench.grasp()
+    bench.arm["q_target"] = stopped = HOME + 0.01
+    bench.clock.sleep_until(bench.clock.now() + 500 * MS)
+    bench.tick()
+    assert bench.arm["q_target"][0] == pytest.approx(stopped, abs=1e-4)
+
+
 def test_a_headset_that_was_silent_for_long_has_to_be_grasped_anew() -> None:
     bench = Bench()
     bench.grasp()
@@ -261,6 +286,23 @@ def test_y_makes_forward_what_the_person_looks_at() -> None:
         bench.vr.reset("the next take, and it is kept")
     bench.hands.now["space"] += 1  # recentered, where the person looks
     bench.hands.now["head"][3:] = 0, 0, 0, 1
+    bench.grasp()
+    before = bench.tools[0]
+    bench.go(1, 0.0, 0.0, -0.05)
+    assert bench.tools[0][:3] - before[:3] == pytest.approx((0.05, 0, 0), abs=1e-3)
+
+
+def test_a_headset_that_was_connected_anew_knows_nothing_of_what_was_forward() -> None:
+    """It counts its spaces from nothing again, so that the number may be the same."""
+    bench = Bench()
+    bench.grasp()
+    looks_right = -math.pi / 2
+    bench.hands.now["head"][3:] = 0, math.sin(looks_right / 2), 0, math.cos(looks_right / 2)
+    bench.hands.now["buttons"][0] = UPPER
+    bench.tick(2)
+    bench.hands.now["buttons"][0] = 0
+    bench.vr.reset("the next take")
+    bench.hands.now["seq"] = 0
     bench.grasp()
     before = bench.tools[0]
     bench.go(1, 0.0, 0.0, -0.05)
