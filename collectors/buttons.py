@@ -32,12 +32,15 @@ CLOSED, OPEN = 0.3, 0.6
 
 
 class Buttons:
-    """The buttons of a headset's two controllers, as they go down. One that is down at the first row does not count."""
+    """The buttons of a headset's two controllers, as they go down.
+
+    One that is down when its controller is first heard, or heard again, does not count.
+    """
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self._t = -1
-        self._down: list[int] | None = None
+        self._down: list[int | None] | None = None
 
     def hear(self, rows: Rows) -> Sequence[Press]:
         found: list[Press] = []
@@ -50,10 +53,16 @@ class Buttons:
         if not row["focused"]:
             self._down = None  # what is pressed meanwhile is meant for the headset's own menus
             return []
-        self._down = [int(bits) for bits in row["buttons"]]
+        told = zip(row["buttons"], row["active"], strict=True)
+        self._down = [int(bits) if active else None for bits, active in told]
         if before is None:
             return []
-        return [press for (hand, bit), press in MEANS.items() if self._down[hand] & bit and not before[hand] & bit]
+        return [press for (hand, bit), press in MEANS.items() if _went_down(before[hand], self._down[hand], bit)]
+
+
+def _went_down(before: int | None, now: int | None, bit: int) -> bool:
+    """Whether a button is down that was known to be up."""
+    return before is not None and now is not None and bool(now & bit & ~before)
 
 
 class Grasped:

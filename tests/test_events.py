@@ -23,7 +23,7 @@ from tests.hosts import until
 def hands(*buttons: tuple[int, int], start: int = 1, focused: bool = True) -> Rows:
     rows = np.zeros(len(buttons), HANDS)
     rows["t"] = np.arange(start, start + len(buttons))
-    rows["buttons"], rows["focused"] = buttons, focused
+    rows["buttons"], rows["focused"], rows["active"] = buttons, focused, 1
     return rows
 
 
@@ -98,6 +98,17 @@ def test_what_is_down_at_first_or_when_the_focus_comes_back_was_not_meant_for_us
     assert buttons.hear(hands((0, LOWER), start=4, focused=False)) == []
     assert buttons.hear(hands((0, LOWER), start=5)) == []
     assert buttons.hear(hands((0, 0), (0, LOWER), start=6)) == [(Event.SUCCESS,)]
+
+
+def test_a_controller_that_blinks_while_a_button_is_held_presses_nothing() -> None:
+    """Held a little long, X would begin a take and throw it away."""
+    buttons = Buttons("hands")
+    rows = hands((0, 0), (LOWER, 0), (0, 0), (LOWER, 0), (0, 0), (LOWER, 0))
+    rows["active"][2] = 0, 1
+    assert buttons.hear(rows) == [(Event.START, Event.AGAIN)] * 2, "as it goes down, and as it does again"
+    rows = hands((0, 0), (0, 0), (0, LOWER), start=7)
+    rows["active"][1] = 1, 0
+    assert buttons.hear(rows) == [], "nobody saw it go down"
 
 
 def test_a_frankas_guiding_button_starts_as_it_is_pressed() -> None:
