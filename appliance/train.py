@@ -1,8 +1,10 @@
-"""From a task's successful episodes to a policy in the catalog."""
+"""From a task's successful episodes, and its film of people, to a policy in the catalog."""
 
 import dataclasses
+import functools
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +16,8 @@ from uuid import uuid4
 from pydantic import TypeAdapter, ValidationError
 
 import learners
+from appliance.film import AGENTS, film
+from appliance.film import QUERY as FILM
 from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.version import revision
@@ -28,6 +32,10 @@ QUERY = "last judged a success, neither retired nor quarantined, not driven by a
 """Which episodes of a task are learned from."""
 
 
+TRAINING = "training"
+"""The part of a learner's settings that says how it is trained, or the last of its stages."""
+
+
 class CannotTrain(Refusal):
     """There is nothing to learn from. The message says what there is."""
 
@@ -39,7 +47,8 @@ class WrongSetting(Refusal):
 def learner(method: str, preset: str, settings: Mapping[str, str]) -> Any:
     """Make a method's learner from a preset, with some fields changed to what a person typed.
 
-    Fields of its training loop are named like its own: ``lr`` and ``steps`` need no prefix.
+    Fields of its training loop are named like its own: ``lr`` and ``steps`` need no prefix. A part's field may be
+    named with the part, ``head.width``, and has to be where several parts have one of that name.
 
     Raises:
         WrongSetting: there is no such method, preset or field, or the field cannot have that value.
@@ -58,15 +67,29 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
         WrongSetting: there is no such field, or it cannot have that value.
     """
     owners = _owners(value)
-    if unknown := sorted(settings.keys() - owners.keys()):
+    parts = {f.name for f in dataclasses.fields(value) if dataclasses.is_dataclass(getattr(value, f.name))}  # type: ignore[arg-type]  # T is a dataclass
+    if unknown := sorted(name for name in settings if name not in owners and name.partition(".")[0] not in parts):
         raise WrongSetting(f"{where} has no {', '.join(unknown)}; it takes: {', '.join(sorted(owners))}")
     fields: dict[str, Any] = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]  # T is a dataclass
+    inside: dict[str, dict[str, str]] = {}
     for name, text in settings.items():
-        part = owners[name]
-        if part is None:
-            fields[name] = _read(text)
+        part, dot, rest = name.partition(".")
+        if dot:
+            inside.setdefault(part, {})[rest] = text
+            continue
+        owner = owners[name]
+        if len(owner) > 1:
+            raise WrongSetting(
+                f"{where} has {name} in several parts; say which: {', '.join(f'{o}.{name}' for o in owner)}"
+            )
+        if owner:
+            inside.setdefault(owner[0], {})[name] = text
         else:
-            fields[part] = _plain(fields[part]) | {name: _read(text)}
+            fields[name] = _read(text)
+    for part, given in inside.items():
+        if part not in parts:
+            raise WrongSetting(f"{where}.{part} has no parts")
+        fields[part] = changed(fields[part], given, f"{where}.{part}")
     try:
         return TypeAdapter(type(value)).validate_python(fields)
     except ValidationError as error:
@@ -111,27 +134,46 @@ def train(
     """
     with home.join() as catalog, ExitStack() as held:
         instruction = catalog.task(task).instruction
-        there = {one.row.id for one in demonstrations(catalog, task)}
+        watches = bool(getattr(how, "watches", False))
+        there = {one.row.id for one in [*demonstrations(catalog, task), *(film(catalog, task) if watches else [])]}
         held.enter_context(reading(home.folder, f"training {method} on {task}", there))
         # Nobody takes these away from here on; where they are now is what counts.
         shown = [one for one in demonstrations(catalog, task) if one.row.id in there]
-        frozen = catalog.snapshot(task, shown, QUERY)
+        watched = [one for one in film(catalog, task) if one.row.id in there] if watches else []
+        frozen = catalog.snapshot(task, [*shown, *watched], f"{QUERY}; {FILM}" if watched else QUERY)
         began = time.monotonic()
         name = uuid4()
         settings = json.loads(json.dumps(dataclasses.asdict(how), default=str))
         parent = None if start is None else catalog.policy(start)
         run = home.folder / "runs" / _fingerprint(method, settings, frozen.id, parent)
+        unpacking = _unpacking(home.folder / CACHES, frozen.id, how, prepare)
         try:
             data = learners.windows(
                 how,
                 [Episode(home.folder / one.standing.path, one.keep) for one in shown],
                 [instruction] * len(shown),
                 lambda done, of: prepare("reading episodes", done, of),
-                _unpacking(home.folder / CACHES, frozen.id, how, prepare),
+                unpacking,
             )
-            if not any(isinstance(pixels, Pictures) for pixels in data.frames):
+            given: dict[str, Any] = {}
+            if watches:
+                # What is said in a film may be of other things than the task names.
+                seen = [Episode(home.folder / one.standing.path, one.keep) for one in watched]
+                given["stage"] = functools.partial(_stage, prepare)
+                if seen:
+                    given["film"] = learners.footage(
+                        how,
+                        seen,
+                        [str(each.attributes.get("instruction") or instruction) for each in seen],
+                        lambda done, of: prepare("reading film", done, of),
+                        lambda camera, pictures: unpacking(f"film-{camera}", pictures),
+                    )
+            kept = [*data.frames, *([given["film"].frames] if "film" in given else [])]
+            if not any(isinstance(pixels, Pictures) for pixels in kept):
                 held.close()
-            policy = how.fit(data, run, tell, None if parent is None else learners.load(home.folder / parent.path))
+            policy = how.fit(
+                data, run, tell, None if parent is None else learners.load(home.folder / parent.path), **given
+            )
         except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:
             raise CannotTrain(f"{method}: {error}") from error
         unnamed = home.folder / "policies" / f"{name}.part"
@@ -151,6 +193,7 @@ def train(
             revision=revision(),
             metrics={
                 "episodes": len(shown),
+                **({"films": len(watched)} if watches else {}),
                 "windows": len(data),
                 "seconds": round(time.monotonic() - began, 1),
             }
@@ -164,10 +207,24 @@ def train(
 
 def _fingerprint(method: str, settings: Mapping[str, Any], snapshot: str, parent: PolicyRow | None) -> str:
     """What two runs have in common when the second may go on where the first stopped."""
-    # However many workers help, the run is the same.
-    parts = {k: {**v, "workers": None} if k == "training" else v for k, v in settings.items()}
-    same = [method, parts, snapshot, None if parent is None else str(parent.id), revision()]
+    same = [method, _without_workers(settings), snapshot, None if parent is None else str(parent.id), revision()]
     return hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _without_workers(settings: Any) -> Any:
+    """However many of them help, the run is the same."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {name: None if name == "workers" else _without_workers(value) for name, value in settings.items()}
+
+
+def _stage(prepare: Callable[[str, int, int], None], name: str) -> Callable[[int, int, float], None]:
+    """How a stage of a learner that has several tells of its steps."""
+
+    def tell(done: int, of: int, loss: float) -> None:
+        prepare(f"{name}, loss {loss:.4f}" if math.isfinite(loss) else name, done, of)
+
+    return tell
 
 
 def demonstrations(catalog: Catalog, task: str) -> list[Listed]:
@@ -180,7 +237,7 @@ def demonstrations(catalog: Catalog, task: str) -> list[Listed]:
     good = [
         one
         for one in catalog.find(Wanted(task=task, outcome=Outcome.SUCCESS, quarantined=False))
-        if one.row.policy is None
+        if one.row.policy is None and one.row.agent not in AGENTS
     ]
     if not good:
         there = catalog.count(Wanted(task=task))
@@ -198,7 +255,7 @@ def _unpacking(
 ) -> Callable[[str, Pictures], Pixels]:
     """How a camera's pictures are read: unpacked once for all when they are looked at more than once and fit."""
     training = getattr(how, "training", None)
-    looks = 0 if training is None else training.steps * training.batch
+    looks = getattr(how, "looks", 0 if training is None else training.steps * training.batch)
 
     def pixels(camera: str, pictures: Pictures) -> Pixels:
         if looks <= len(pictures):
@@ -227,18 +284,21 @@ def _make_room(folder: Path, snapshot: str, need: int) -> None:
             held -= cache.bytes
 
 
-def _owners(value: Any) -> dict[str, str | None]:
-    """For every field a person may set, the part it belongs to; None for the dataclass's own."""
-    owners: dict[str, str | None] = {}
-    for field in dataclasses.fields(value):
+def _owners(value: Any) -> dict[str, tuple[str, ...]]:
+    """For every field a person may set, the parts it belongs to; none for the dataclass's own.
+
+    What the training loop has is meant before what other parts have.
+    """
+    owners: dict[str, tuple[str, ...]] = {}
+    own = [field for field in dataclasses.fields(value) if field.init]
+    for field in own:
         part = getattr(value, field.name)
         if dataclasses.is_dataclass(part):
-            owners |= {inner.name: field.name for inner in dataclasses.fields(part) if inner.init}
-    return owners | {f.name: None for f in dataclasses.fields(value) if f.init and f.name not in set(owners.values())}
-
-
-def _plain(part: Any) -> dict[str, Any]:
-    return part if isinstance(part, dict) else {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+            for inner in dataclasses.fields(part):
+                if inner.init and owners.get(inner.name) != (TRAINING,):
+                    before = () if field.name == TRAINING else owners.get(inner.name, ())
+                    owners[inner.name] = (*before, field.name)
+    return owners | {f.name: () for f in own if not dataclasses.is_dataclass(getattr(value, f.name))}
 
 
 def _read(text: str) -> Any:
