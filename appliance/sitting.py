@@ -22,6 +22,7 @@ from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
 from collectors import Agent, Ended, Event, Events, Lacking
 from collectors.agents import Finishing, Telling
+from collectors.events import ENDS
 from collectors.ways import WAYS, Place, Pulse, agent, can, report
 from drivers import DeviceError
 from drivers.hosted import Hosted
@@ -29,6 +30,9 @@ from storage import Edit, EditKind, Episode, Outcome
 
 LIMIT = 120.0
 """Seconds until a take of a person ends anyway."""
+
+BRIEF = 0.25
+"""A take of fewer seconds succeeded only if the person says so once more: a button may have been touched."""
 
 VERDICTS = {
     Event.SUCCESS: "it succeeded",
@@ -214,6 +218,9 @@ class Attended:
                 if (back := self._take_back()) is not None:
                     return back
                 continue
+            if (pressed := self.session.events.take(*ENDS)) is not None:
+                self.tell(f"no take begins: {pressed} was pressed")
+                continue
             self.view.asks = task.instruction
             try:
                 episode = self.session.run(driver, way, task, self.limit, done, condition=condition, follows=follows)
@@ -260,6 +267,8 @@ class Attended:
         """Say of a take how it went."""
         facts = self._facts(episode)
         event = self.session.ended if self.session.ended in VERDICTS else None
+        if event is Event.SUCCESS and self.session.catalog.episode(episode).seconds < BRIEF:
+            event = None
         while not self.session.stop.is_set():
             if event is None:
                 asks = f"{facts}. How did it go?"

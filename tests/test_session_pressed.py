@@ -144,10 +144,11 @@ def test_how_a_take_ended_is_what_was_pressed(session: Session, event: Event, en
     assert session.state is State.REVIEW
 
 
-def test_what_was_pressed_before_a_take_does_not_end_it(session: Session) -> None:
+def test_what_is_pressed_while_a_take_is_prepared_ends_it_before_the_robot_moves(session: Session) -> None:
     session.events.put(Event.STOP)
-    assert run(session).attributes["ended_by"] == "timeout"
-    assert session.ended is None
+    agent = Steady(session.loop.robot.action)
+    assert run(session, agent).attributes["ended_by"] == "stopped"
+    assert (session.ended, agent.acted) == (Event.STOP, 0)
 
 
 def test_the_robot_is_brought_to_where_the_take_begins_and_that_is_not_recorded(session: Session) -> None:

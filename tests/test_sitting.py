@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -217,6 +218,40 @@ def test_one_stop_ends_the_take_and_another_one_the_sitting(session: Session) ->
     sit(session, [[Q], [S]], [(READY, X), (WENT, S), (READY, Q)], [Offer(REACH, 5)])
     assert verdicts(session) == [("success", None, "")]
     assert not session.stop.is_set()
+
+
+@pytest.mark.parametrize("event", [Q, D, S])
+def test_no_take_begins_when_its_end_is_pressed_while_it_is_prepared(session: Session, event: Event) -> None:
+    """What was lost may take a while to come back, and a robot on its way to the beginning moves at once."""
+    told: list[str] = []
+    presses = [event]
+
+    def begins(_hand: int, _seconds: float, _amplitude: float) -> None:
+        if presses:
+            session.events.put(presses.pop())
+
+    here = replace(anywhere(session), pulse=begins)
+    attended = Attended(session, here, "kinesthetic", [Offer(REACH, 1)], tell=told.append)
+    attended.make = lambda _way, here: Showing(here.events, here.robot.action, [[S]])
+    with Finger(attended, [(READY, X), (READY, X)]):
+        assert attended.run()
+    assert told[0] == f"no take begins: {event} was pressed"
+    assert [row.row.ended_by for row in session.catalog.find(Wanted(retired=None))] == ["done"]
+
+
+def test_a_take_that_is_over_at_once_is_no_success_before_a_person_says_so(session: Session) -> None:
+    """A button that begins a take when it is pressed and ends it when it is let go may just be touched."""
+
+    class Touched(Showing):
+        def act(self, seen: Observation) -> Row | None:
+            self._events.put(S)
+            return super().act(seen)
+
+    attended = Attended(session, anywhere(session), "kinesthetic", [Offer(REACH, 1)])
+    attended.make = lambda _way, here: Touched(here.events, here.robot.action, [])
+    with Finger(attended, [(READY, X), (WENT, D), (READY, Q)]):
+        assert not attended.run()
+    assert verdicts(session) == []
 
 
 def test_a_sitting_that_is_stopped_before_the_verdict_leaves_it_to_others(session: Session) -> None:
