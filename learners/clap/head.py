@@ -97,7 +97,15 @@ class Dit(nn.Module):
         blocks: Any = self.blocks
         return [block.read(said, more) for block, said in zip(blocks, heard, strict=True)]
 
-    def forward(self, noisy: Tensor, rho: Tensor, state: Tensor, read: Sequence[Pair], mask: Tensor) -> Tensor:
+    def forward(
+        self,
+        noisy: Tensor,
+        rho: Tensor,
+        state: Tensor,
+        read: Sequence[Pair],
+        mask: Tensor,
+        hint: Tensor | None = None,
+    ) -> Tensor:
         """The velocity (n B, steps, width) at ``noisy`` (n B, steps, width) and ``rho`` (n B,).
 
         Args:
@@ -106,10 +114,13 @@ class Dit(nn.Module):
             state: (B, state).
             read: keys and values of B prompts, of which each serves ``n`` neighbouring plans.
             mask: (B, L) bool: what of them is real.
+            hint: (B, head's width): what every step is told beside.
         """
         draws = len(noisy) // len(mask)
         moment = sinusoid((MOMENTS * rho).floor(), self.how.width).to(noisy)
         step = self.mix(torch.cat([self.from_action(noisy), moment[:, None].expand(-1, self.steps, -1)], dim=-1))
+        if hint is not None:
+            step = step + hint.repeat_interleave(draws, 0)[:, None]
         first = self.from_state(state).repeat_interleave(draws, 0)[:, None]
         x = torch.cat([first, self.registers.expand(len(noisy), -1, -1), step + self.places], dim=1)
         time = F.silu(self.time(moment))
@@ -118,7 +129,15 @@ class Dit(nn.Module):
             x = block(x, time, keys.repeat_interleave(draws, 0), values.repeat_interleave(draws, 0), real)
         return self.out(self.norm(x[:, -self.steps :]))
 
-    def loss(self, actions: Tensor, counts: Tensor, state: Tensor, read: Sequence[Pair], mask: Tensor) -> Tensor:
+    def loss(
+        self,
+        actions: Tensor,
+        counts: Tensor,
+        state: Tensor,
+        read: Sequence[Pair],
+        mask: Tensor,
+        hint: Tensor | None = None,
+    ) -> Tensor:
         """Eq. 6 with ``how.draws`` noises for each plan (B, steps, width); only what ``counts`` (same shape) counts."""
         draws = self.how.draws
         wanted, counted = actions.repeat_interleave(draws, 0), counts.repeat_interleave(draws, 0)
@@ -126,14 +145,16 @@ class Dit(nn.Module):
         rho = self.how.times.draw(len(wanted), wanted.device)
         # What does not count is zero on the whole path, as it is at run time, so it cannot tell anything.
         on_path = path(wanted, noise, rho) * counted
-        missed = (self(on_path, rho, state, read, mask) - velocity(wanted, noise)).square()
+        missed = (self(on_path, rho, state, read, mask, hint) - velocity(wanted, noise)).square()
         return (missed * counted).sum() / counted.sum().clamp_min(1)
 
-    def draw(self, active: Tensor, state: Tensor, read: Sequence[Pair], mask: Tensor) -> Tensor:
+    def draw(
+        self, active: Tensor, state: Tensor, read: Sequence[Pair], mask: Tensor, hint: Tensor | None = None
+    ) -> Tensor:
         """Plans (B, steps, width) from noise; ``active`` (width,) bool says which numbers are meant."""
         noise = self.how.spread * torch.randn(len(mask), self.steps, len(active), device=mask.device, dtype=state.dtype)
         return euler(
-            lambda now, rho: self(now * active, rho, state, read, mask) * active, noise * active, self.how.steps
+            lambda now, rho: self(now * active, rho, state, read, mask, hint) * active, noise * active, self.how.steps
         )
 
 

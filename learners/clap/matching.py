@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-Direction = Literal["policy_reference", "reference_policy"]
+from learners.clap.prompt import IGNORED
 
-IGNORED = -100
-"""A label that teaches nothing, as transformers has it."""
+Direction = Literal["policy_reference", "reference_policy"]
 
 
 @dataclass(frozen=True)
@@ -40,35 +38,21 @@ def divergence(policy: Tensor, reference: Tensor, direction: Direction = "policy
     return (ours.exp() * (ours - theirs)).sum(-1)
 
 
-def foretold(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, L - 1, V) beside the labels (B, L - 1) that they foretell: those at ``l - 1`` foretell ``l``."""
-    return logits[:, :-1], labels[:, 1:]
-
-
-def matched(
-    how: Matching, policy: Tensor, reference: Tensor, labels: Tensor, actions: tuple[int, int] | None = None
-) -> Tensor:
+def matched(how: Matching, policy: Tensor, reference: Tensor, labels: Tensor, actions: Tensor) -> Tensor:
     """The term of Eq. 7 without its weight: a mean over the answers in which there is something to match.
 
     Args:
         how: direction, positions and reduction.
-        policy: logits (B, L, V) under teacher forcing.
+        policy: scores (B, A, V) of the answers' tokens under teacher forcing, each from the position before it.
         reference: the same of the reference; nothing flows back into it.
-        labels: (B, L), `IGNORED` outside the answer.
-        actions: first and last id of the action tokens; needed when only they count.
-
-    Raises:
-        ValueError: only action tokens count, and nobody says which they are.
+        labels: (B, A): the tokens that these are scores of, `IGNORED` where there is none.
+        actions: (B, A) bool: which of them are action codes.
     """
-    said, wanted = foretold(policy, labels)
-    known, _ = foretold(reference.detach(), labels)
-    counts = wanted != IGNORED
+    counts = labels != IGNORED
     if how.positions == "action":
-        if actions is None:
-            raise ValueError("to match action tokens alone, say which ids they have")
-        counts &= (wanted >= actions[0]) & (wanted <= actions[1])
-    apart = torch.zeros(counts.shape, dtype=said.dtype, device=said.device)
-    apart[counts] = divergence(said[counts], known[counts], how.direction)
+        counts &= actions
+    apart = torch.zeros(counts.shape, device=policy.device)
+    apart[counts] = divergence(policy[counts].float(), reference.detach()[counts].float(), how.direction)
     each = apart.sum(-1)
     if how.reduction == "mean":
         each = each / counts.sum(-1).clamp_min(1)
@@ -76,14 +60,6 @@ def matched(
     return each[some].sum() / some.sum().clamp_min(1)
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of the answer's words (B, L) that greedy decoding under teacher forcing gets right."""
-    said, wanted = foretold(logits, labels)
-    counts = wanted != IGNORED
-    return (said.argmax(-1) == wanted)[counts].float().mean()
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Eq. 5: mean over the answer's words (B, L)."""
-    said, wanted = foretold(logits, labels)
-    return F.cross_entropy(said.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED)
+def accuracy(scores: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """Share of the tokens (B, A) that count for which the scores (B, A, V) are highest at the label."""
+    return (scores.argmax(-1) == labels)[counts & (labels != IGNORED)].float().mean()
