@@ -21,15 +21,17 @@ from appliance.offers import Offer, offers, scene
 from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
 from collectors import Agent, Ended, Event, Events, Lacking
-from collectors.agents import Finishing, Telling
+from collectors.agents import Finishing, Lasting, Telling
 from collectors.events import ENDS
-from collectors.ways import WAYS, Place, Pulse, agent, can, report
+from collectors.ways import WAYS, Place, Pulse, agent, can, do, report
 from drivers import DeviceError
-from drivers.hosted import Hosted
 from storage import Edit, EditKind, Episode, Outcome
 
 LIMIT = 120.0
 """Seconds until a take of a person ends anyway."""
+
+SPARE = 10.0
+"""Seconds that an agent may take longer than it needs."""
 
 BRIEF = 0.25
 """A take of fewer seconds succeeded only if the person says so once more: a button may have been touched."""
@@ -48,7 +50,10 @@ def place(cell: Station, events: Events, way: str, repeats: Episode | None = Non
     Raises:
         CannotCollect: the station lacks something that this way needs.
     """
-    found = Place(cell.robot, cell.drivers, cell.hz, events, shaking(cell.drivers), repeats, cell.ways.get(way, {}))
+    settings = cell.ways.get(way, {})
+    named = str(settings.get("device", ""))
+    pulse = shaking({named: cell.drivers[named]} if named in cell.drivers else cell.drivers)
+    found = Place(cell.robot, cell.drivers, cell.hz, events, pulse, repeats, settings)
     if lacks := WAYS[way].lacks(found):
         raise CannotCollect(f"--by {way} at {cell.name} needs {lacks}")
     return found
@@ -65,10 +70,7 @@ def shaking(devices: Mapping[str, Any]) -> Pulse:
 def _shake(device: Any, hand: int, seconds: float, amplitude: float) -> None:
     """Nobody drives worse for a pulse that is not felt: a device that is lost is the loop's to tell."""
     with suppress(DeviceError):
-        if isinstance(device, Hosted):
-            device.tell("pulse", hand=hand, seconds=seconds, amplitude=amplitude)
-        else:
-            device.pulse(hand, seconds, amplitude)
+        do(device, "pulse", hand=hand, seconds=seconds, amplitude=amplitude)
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class Attended:
     ) -> Shown | None:
         """Have one take made and judged, or the last one taken back; None when the sitting is over."""
         task, done = offer.task, driver.done if isinstance(driver, Finishing) else _never
+        limit = max(self.limit, driver.lasts + SPARE) if isinstance(driver, Lasting) else self.limit
         while True:
             event = self._ready(way, offer, condition)
             if event is None:
@@ -223,7 +226,7 @@ class Attended:
                 continue
             self.view.asks = task.instruction
             try:
-                episode = self.session.run(driver, way, task, self.limit, done, condition=condition, follows=follows)
+                episode = self.session.run(driver, way, task, limit, done, condition=condition, follows=follows)
             except NotThere as error:
                 self.tell(str(error))
                 continue

@@ -28,7 +28,7 @@ class Latency:
 
 
 def measured(following: Rows, hands: Rows) -> Latency:
-    """Measure a take: ``following`` as who drove wrote it, ``hands`` as the headset did."""
+    """Measure a take: ``following`` as who drove wrote it, ``hands`` as every headset did."""
     led = following[following["engaged"].any(axis=1)]
     used = hands[np.isin(hands["t"], led["source_t"])]
     ages = used["age"][used["age"] != UNKNOWN]
@@ -46,7 +46,8 @@ def report(episode: Episode) -> str:
     hands = [name for name in episode.streams if "grip" in (episode.dtype(name).names or ())]
     if FOLLOWING not in episode.streams or not hands:
         return ""
-    found = measured(episode.rows(FOLLOWING), episode.columns(hands[0], ["t", "age"]))
+    rows = np.concatenate([episode.columns(name, ["t", "age"]) for name in hands])
+    found = measured(episode.rows(FOLLOWING), rows)
     if np.isnan(found.gap[0]):
         return "no hand led the robot"
     age = "unknown" if np.isnan(found.age) else f"{found.age * 1e3:.0f} ms"

@@ -70,7 +70,11 @@ LEADER = ("q", "width", "positions")
 def _no_hands(place: Place) -> str:
     if place.with_rows(*HANDS):
         return ""
-    return 'a headset; add\n[device.hands]\ndriver = "drivers.openxr:Headset"'
+    return (
+        'a headset; add\n[device.hands]\ndriver = "drivers.openxr:Headset"\n'
+        "or, for one that has no more than a browser (python -m drivers.webxr says what to open in it),\n"
+        '[device.hands]\ndriver = "drivers.webxr:WebHands"'
+    )
 
 
 def _no_leaders(place: Place) -> str:
@@ -99,7 +103,9 @@ def _arms(place: Place) -> int:
 
 
 def _buttons(place: Place) -> list[Source]:
-    return [Buttons(name) for name in place.with_rows(*HANDS)]
+    """Of the headset that the station file names, if there are several: another may lie somewhere on its buttons."""
+    named = place.settings.get("device", "")
+    return [Buttons(name) for name in place.with_rows(*HANDS) if named in {"", name}]
 
 
 def _grippers(place: Place) -> list[Source]:
@@ -144,3 +150,19 @@ def report(way: str, episode: Episode) -> str:
 def can(device: Any, what: str) -> bool:
     """Whether a device, here or hosted, has a method of that name."""
     return device.can(what) if isinstance(device, Hosted) else callable(getattr(device, what, None))
+
+
+def do(device: Any, what: str, **values: float) -> None:
+    """Have a device, here or hosted, do something, and do not wait for it."""
+    if isinstance(device, Hosted):
+        device.tell(what, **values)
+    else:
+        getattr(device, what)(**values)
+
+
+def have(device: Any, what: str) -> None:
+    """Have a device, here or hosted, do something, and wait until it is done."""
+    if isinstance(device, Hosted):
+        device.ask(what)
+    else:
+        getattr(device, what)()

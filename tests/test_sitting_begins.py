@@ -1,24 +1,27 @@
 """How a person's sitting begins: with what the station has, or with the line that would add what it lacks."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import pytest
 
 from appliance import station
 from appliance.home import Home
-from appliance.sitting import Wish, attended, shaking
+from appliance.sitting import Wish, attended, place, shaking
 from collectors.buttons import Buttons, Grasped
-from collectors.events import Event
+from collectors.events import Event, Events
 from collectors.ways import WAYS, Place, can, report
 from drivers import Device
 from drivers.hosted import Hosted
+from drivers.openxr.rows import HANDS
 from storage import Episode, Wanted
 from tests import test_sitting as toy
 from tests.hosts import WIRED, FarEnd
 from tests.test_session import BLIND, REACH
-from tests.test_station import LIMITS, TOP, Bench, Lever, write
+from tests.test_station import LIMITS, TOP, Bench, Gauge, Lever, write
 from tests.typed import Type
 
 LED = f'{TOP}[cell]\ndriver = "tests.test_sitting_begins:Led"\n'
@@ -38,6 +41,17 @@ class Led(Bench):
         self.robot = Limp("arm")
 
 
+@dataclass
+class Gloves(Gauge):
+    """A headset, as far as it is heard and shaken."""
+
+    dtype: ClassVar[np.dtype[np.void]] = HANDS
+    shaken: list[int] = field(default_factory=list)
+
+    def pulse(self, hand: int, _seconds: float, _amplitude: float) -> None:
+        self.shaken.append(hand)
+
+
 def at(name: str, more: Mapping[str, Device] | None = None, **said: Any) -> Place:
     cell = station.load(name)
     return Place(cell.robot, {**cell.drivers, **(more or {})}, cell.hz, **said)
@@ -47,6 +61,11 @@ def at(name: str, more: Mapping[str, Device] | None = None, **said: Any) -> Plac
     ("by", "where", "helps"),
     [
         ("vr", "franka", 'needs a headset; add\n[device.hands]\ndriver = "drivers.openxr:Headset"'),
+        (
+            "vr",
+            "aloha-sim",
+            "no more than a browser (python -m drivers.webxr says what to open in it),\n[device.hands]\n",
+        ),
         ("leader", "franka", "needs 1 leader arm; add\n[device.left_leader]"),
         ("leader", "aloha-sim", "needs 2 leader arms; add\n[device.left_leader]"),
         ("kinesthetic", "aloha", 'as [device.arm] use\ndriver = "drivers.franka:Franka"'),
@@ -106,6 +125,18 @@ def test_hands_shake_through_the_device_that_can_wherever_it_runs_and_even_if_it
             far.hear("pulse", 0, 0.1, 0.3)
         shake(1, 0.5, 0.3)
     shaking({})(1, 0.5, 0.3)
+
+
+def test_of_two_headsets_the_one_that_the_station_file_names_is_heard_and_shaken(tmp_path: Path) -> None:
+    two = "".join(
+        f'[device.{name}]\ndriver = "tests.test_sitting_begins:Gloves"\nhosted = false\n' for name in ("old", "new")
+    )
+    cell = station.load(write(tmp_path, station.text("franka") + two + '[by.vr]\ndevice = "new"\n'))
+    here = place(cell, Events(), "vr")
+    assert [source.stream for source in WAYS["vr"].sources(here)] == ["new"]
+    here.pulse(1, 0.1, 0.5)
+    shaken = {name: cast("Gloves", cell.drivers[name]).shaken for name in ("old", "new")}
+    assert shaken == {"old": [], "new": [1]}
 
 
 def test_a_sitting_that_repeats_an_episode_says_so_in_each_of_its_own(tmp_path: Path) -> None:
