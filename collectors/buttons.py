@@ -17,10 +17,11 @@ MEANS: dict[tuple[int, int], Press] = {
     (RIGHT, UPPER): (Event.FAILURE,),
     (RIGHT, STICK): (Event.DISCARD,),
     (LEFT, LOWER): (Event.START, Event.AGAIN),
-    (LEFT, STICK): (Event.DISCARD,),
+    (LEFT, STICK): (Event.STOP,),
     (LEFT, MENU): (Event.STOP,),
 }
-"""A succeeds, B fails, a stick that is pressed in discards, X starts or resets, the menu button stops.
+"""A succeeds, B fails, X starts or resets. Pressed in, the right stick discards and the left one stops, as does the
+menu button, which a browser keeps to itself.
 
 Y is whoever drives's: from then on forward is where the person looks."""
 

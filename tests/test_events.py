@@ -76,6 +76,7 @@ def test_a_signal_may_press_even_while_somebody_takes() -> None:
         (LEFT, LOWER, (Event.START, Event.AGAIN)),
         (LEFT, MENU, (Event.STOP,)),
         (RIGHT, STICK, (Event.DISCARD,)),
+        (LEFT, STICK, (Event.STOP,)),
     ],
 )
 def test_a_button_of_a_controller_counts_once_as_it_goes_down(hand: int, bit: int, means: tuple[Event, ...]) -> None:
@@ -84,6 +85,11 @@ def test_a_button_of_a_controller_counts_once_as_it_goes_down(hand: int, bit: in
     assert buttons.hear(hands((0, 0), down, down, (0, 0))) == [means]
     assert buttons.hear(hands(down, down, start=5)) == [means]
     assert buttons.hear(hands((0, 0), down)) == [], "rows that are known say nothing new"
+
+
+def test_without_a_menu_button_as_in_a_browser_everything_can_still_be_said() -> None:
+    said = {event for (_, bit), press in MEANS.items() if bit != MENU for event in press}
+    assert said == {Event.START, *ENDS}
 
 
 def test_y_is_left_to_whoever_drives() -> None:
