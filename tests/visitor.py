@@ -5,13 +5,14 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -20,6 +21,8 @@ from drivers import Device, Row
 from drivers.openxr.rows import HANDS
 from drivers.webxr import WebHands, keys
 from drivers.webxr.frames import FRAME
+
+Floats = NDArray[np.float64]
 
 BEGAN = time.monotonic_ns() - 5_000_000_000
 """When the page's clock was at zero, on the host's."""
@@ -98,6 +101,41 @@ class Visitor:
     ) -> None:
         self._opened.close()
         self._ears.join(5)
+
+
+class Worn:
+    """A headset whose page tells, 90 times a second of the host's clock, where a test has put its hands."""
+
+    def __init__(self, device: WebHands) -> None:
+        self._visitor = Visitor(device)
+        self._now: dict[str, Any] = {}
+        self._off = threading.Event()
+        self._beat = threading.Thread(target=self._tell, daemon=True)
+        self.put([np.array(POSE)] * 2, 0.0, [0.0, 0.0], 0)
+
+    def put(self, hands: Sequence[Floats], squeeze: float, triggers: Sequence[float], buttons: int) -> None:
+        """Be there from now on: a ``Move`` of a ``Wearer``."""
+        self._now = {"grip": hands, "aim": hands, "squeeze": squeeze, "trigger": triggers, "buttons": (0, buttons)}
+
+    @property
+    def felt(self) -> list[dict[str, Any]]:
+        """The pulses so far."""
+        return list(self._visitor.heard)
+
+    def _tell(self) -> None:
+        with suppress(ConnectionClosed):
+            while not self._off.wait(1 / 90):
+                self._visitor.frame(**self._now)
+
+    def __enter__(self) -> Self:
+        self._visitor.__enter__()
+        self._beat.start()
+        return self
+
+    def __exit__(self, *left: Any) -> None:
+        self._off.set()
+        self._beat.join()
+        self._visitor.__exit__(*left)
 
 
 def clock() -> float:
