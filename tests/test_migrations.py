@@ -14,6 +14,7 @@ from storage import (
     Calibration,
     Catalog,
     EditKind,
+    Labelling,
     Merge,
     Outcome,
     Snapshot,
@@ -81,6 +82,8 @@ def live_on(catalog: Catalog) -> None:
     catalog.edit(edit(row, EditKind.TRIM, end=1.0), edit(row, EditKind.RELABEL, task="jump"))
     catalog.merge(Merge(task="jump", into="reach", by="ada"))
     catalog.snapshot("reach", catalog.find(Wanted(device="front")))
+    codes = bytes(range(8))
+    catalog.label(Labelling(artefact="a", episode=row.id, kind="k", start=2**40, period=1, shape=[2, 2], codes=codes))
 
 
 def test_the_models_describe_exactly_the_tables_that_the_migrations_make(catalog: Catalog) -> None:
