@@ -46,10 +46,10 @@ class Gloves(Gauge):
     """A headset, as far as it is heard and shaken."""
 
     dtype: ClassVar[np.dtype[np.void]] = HANDS
-    shaken: list[int] = field(default_factory=list)
+    shaken: list[tuple[int, float, float]] = field(default_factory=list)
 
-    def pulse(self, hand: int, _seconds: float, _amplitude: float) -> None:
-        self.shaken.append(hand)
+    def pulse(self, hand: int, seconds: float, amplitude: float) -> None:
+        self.shaken.append((hand, seconds, amplitude))
 
 
 def at(name: str, more: Mapping[str, Device] | None = None, **said: Any) -> Place:
@@ -136,7 +136,7 @@ def test_of_two_headsets_the_one_that_the_station_file_names_is_heard_and_shaken
     assert [source.stream for source in WAYS["vr"].sources(here)] == ["new"]
     here.pulse(1, 0.1, 0.5)
     shaken = {name: cast("Gloves", cell.drivers[name]).shaken for name in ("old", "new")}
-    assert shaken == {"old": [], "new": [1]}
+    assert shaken == {"old": [], "new": [(1, 0.1, 0.5)]}
 
 
 def test_a_sitting_that_repeats_an_episode_says_so_in_each_of_its_own(tmp_path: Path) -> None:
