@@ -10,7 +10,18 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.device import DeviceError, DeviceLost, Kinematics, Overrun, Robot, Row, Rows, row_type, sensed
+from drivers.device import (
+    DeviceError,
+    DeviceLost,
+    Kinematics,
+    Overrun,
+    Robot,
+    Row,
+    Rows,
+    row_type,
+    sensed,
+    telling_last,
+)
 
 Floats = NDArray[np.float64]
 
@@ -74,8 +85,8 @@ class Dual:
             Overrun: some of them are already gone.
             DeviceLost: an arm is lost, or has been silent for too long. Both hold.
         """
-        with self._together():
-            margin = round(self.oldest * 1e9)
+        margin = round(self.oldest * 1e9)
+        with telling_last(self._last, since), self._together():
             with _of("left"):
                 left = self.left.read(since)
             with _of("right"):
@@ -142,6 +153,10 @@ class Dual:
                 self.hold()
             raise said from error
 
+    def _last(self, since: int) -> Rows:
+        """The pair's rows as far as they go, though an arm is lost."""
+        return self._paired(_rest(self.left, since), _rest(self.right, since - round(self.oldest * 1e9)))
+
     def _paired(self, left: Rows, right: Rows) -> Rows:
         """The left arm's rows whose partner is certain and known, with it."""
         newest = right["t"][-1] if len(right) else np.iinfo(np.int64).min
@@ -182,6 +197,14 @@ class Chains:
     def joints(self, near: Floats, tool: Floats) -> Floats:
         halves = zip(self.arms, np.split(near, 2), np.split(tool, 2), strict=True)
         return np.concatenate([arm.joints(start, goal) for arm, start, goal in halves])
+
+
+def _rest(arm: Robot, since: int) -> Rows:
+    """An arm's rows, though it may be lost."""
+    try:
+        return arm.read(since)
+    except DeviceLost as lost:
+        return np.zeros(0, arm.dtype) if lost.last is None else lost.last
 
 
 @contextlib.contextmanager

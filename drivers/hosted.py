@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from drivers.child import Child
-from drivers.device import DeviceError, DeviceLost, Kinematics, Row, Rows
+from drivers.device import DeviceError, DeviceLost, Kinematics, Row, Rows, telling_last
 from drivers.settings import made
 from drivers.shared import Watcher, address
 
@@ -92,8 +92,9 @@ class Hosted:
             DeviceError: the device refused the last command.
         """
         program = self._entered()
-        program.check()
-        return program.watcher.read(since)
+        with telling_last(program.watcher.kept, since):
+            program.check()
+            return program.watcher.read(since)
 
     def command(self, target: Row) -> None:
         """Aim to be at ``target`` by ``target["t"]``. Returns at once: a refusal is told by the next call.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from drivers.child import ASK, COMMAND, CONNECTED, EPOCH, MESSAGE, REFUSED, TELL
-from drivers.device import DeviceError, DeviceLost, Overrun
+from drivers.device import DeviceError, DeviceLost, Overrun, Rows
 from drivers.settings import made
 from drivers.shared import Publisher, room
 
@@ -93,7 +93,9 @@ class Host:
         self._watchdog = watchdog
         self._commanded: float | None = None
         self._held = 0
-        self._turned = time.monotonic_ns()
+        self._turned = self._since = time.monotonic_ns()
+        self._lost = False
+        self._looking = threading.Lock()
         self._leaving = threading.Event()
         self._questions: queue.SimpleQueue[tuple[int, dict[str, Any]]] = queue.SimpleQueue()
 
@@ -159,31 +161,40 @@ class Host:
 
     def _pump(self) -> None:
         """Publish the device's rows, and whether it and this program are well."""
-        since, lost = time.monotonic_ns(), False
         while not self._leaving.wait(LOOK):
+            self._look()
+
+    def _look(self) -> None:
+        """Publish what there is now. The rows that came before a loss are seen before it is told."""
+        with self._looking:
             looked = time.monotonic_ns()
             try:
-                rows = self._device.read(since)
+                rows = self._device.read(self._since)
             except Overrun as error:
                 log.warning("%s: rows are missing: %s", self._publisher.name, error)
                 self._publisher.skip(looked)
-                since = looked
+                self._since = looked
             except DeviceError as error:
-                if not lost:
+                if isinstance(error, DeviceLost) and error.last is not None:
+                    self._publish(error.last)
+                if not self._lost:
                     self._publisher.fail(str(error))
-                lost = True
+                self._lost = True
             except Exception as error:
                 self._publisher.fail(f"{self._publisher.name}: its driver failed: {type(error).__name__}: {error}")
                 self._leaving.set()
                 raise
             else:
-                if lost:
+                if self._lost:
                     self._publisher.fail("")
-                lost = False
-                if len(rows):
-                    since = int(rows["t"][-1])
-                    self._publisher.push(rows)
+                self._lost = False
+                self._publish(rows)
             self._publisher.beat(min(looked, self._turned))
+
+    def _publish(self, rows: Rows) -> None:
+        if len(rows):
+            self._since = int(rows["t"][-1])
+            self._publisher.push(rows)
 
     def _answer(self) -> None:
         """Do what is asked, one after the other. A robot that was told to hold meanwhile is not left doing it."""
@@ -197,10 +208,13 @@ class Host:
                 self._hold()
 
     def _reply(self, number: int, name: str) -> None:
-        """Answer a question."""
+        """Answer a question; that a device is well again is seen before the answer is."""
         try:
             what = getattr(self._device, name)
-            self._line.say(number=number, said=what() if callable(what) else what)
+            said = what() if callable(what) else what
+            if self._lost:
+                self._look()
+            self._line.say(number=number, said=said)
         except Exception as error:  # ruff: ignore[blind-except] - told to whoever asked
             self._line.refuse(number, error)
 

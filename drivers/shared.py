@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from drivers.device import DeviceError, DeviceLost, Rows
+from drivers.device import DeviceError, DeviceLost, Rows, telling_last
 from drivers.memory import Memory, claim, look
 
 SECONDS, FEWEST, MOST = 2.0, 32, 128 << 20
@@ -213,7 +213,19 @@ class Watcher:
             Overrun: some of them are already gone.
             DeviceLost: whoever publishes them has lost the device, has ended, or stands still.
         """
-        return self._well().since(since)
+        memory = self._entered()
+        with telling_last(memory.since, since):
+            self.check()
+        return memory.since(since)
+
+    def kept(self, since: int) -> Rows:
+        """Copy the rows stamped after ``since``, though the device may be lost.
+
+        Raises:
+            Overrun: some of them are already gone.
+            DeviceLost: it has not been entered.
+        """
+        return self._entered().since(since)
 
     @property
     def gone(self) -> bool:
@@ -231,19 +243,18 @@ class Watcher:
         Raises:
             DeviceLost: as `read` does.
         """
-        self._well()
-
-    def _well(self) -> Memory:
-        memory = self._memory
-        if memory is None:
-            raise DeviceLost(f"{self.name} has not been entered; use it as a context manager")
+        memory = self._entered()
         if why := memory.said():
             raise DeviceLost(why)
         if self.gone:
             raise DeviceLost(f"{self.name}: the program that ran it is gone")
         if self.silence is not None and memory.still > self.silence:
             raise DeviceLost(f"{self.name}: the program that runs it has stood still for {memory.still:.1f} s")
-        return memory
+
+    def _entered(self) -> Memory:
+        if self._memory is None:
+            raise DeviceLost(f"{self.name} has not been entered; use it as a context manager")
+        return self._memory
 
     def __enter__(self) -> Self:
         """Begin to watch.

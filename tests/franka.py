@@ -13,10 +13,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from drivers import Robot, Row, Rows
+from collectors import Ended, Loop
+from drivers import HostClock, Robot, Row, Rows
 from drivers.emulators.fci.admin import ask
 from drivers.emulators.fci.table import emulate
 from drivers.kinematics import Chain
+from storage import Observation
 from tests.loopback import address
 
 HOST, OTHER, NOBODY = address(0), address(1), address(2)
@@ -78,6 +80,35 @@ def start_moving(arm: Robot) -> None:
     begin = newest(arm)
     arm.command(target(begin["q"] + 0.5, int(begin["t"]) + 2000 * MS))
     wait(lambda: np.abs(newest(arm)["dq"]).max() > 0.1)
+
+
+def recorded_brake(arm: Robot, host: str) -> Rows:
+    """Run a loop of 5 Hz, have the arm brake at its sixth tick, and return the arm's rows as they were recorded."""
+
+    class Sink:
+        def __init__(self) -> None:
+            self.rows: list[Rows] = []
+
+        def append(self, stream: str, rows: Rows) -> None:
+            if stream == "arm":
+                self.rows.append(rows)
+
+    class Going:
+        def __init__(self) -> None:
+            self.ticks = 0
+
+        def reset(self, instruction: str) -> None: ...
+
+        def act(self, seen: Observation) -> Row:
+            self.ticks += 1
+            if self.ticks == 6:
+                ask(host, "reflex", error="joint_reflex")
+            return target(seen.streams["arm"][-1]["q"] + 0.02, seen.t + 200 * MS)
+
+    sink = Sink()
+    newest(arm)
+    assert Loop(arm, [], HostClock(), 5).run(Going(), "", sink, 60, lambda _seen: False) is Ended.FAULT
+    return np.concatenate(sink.rows)
 
 
 def at_rest(host: str, happened: int) -> int:

@@ -128,6 +128,25 @@ def test_losing_one_arm_is_losing_both_and_both_hold(side: str, clock: StepClock
     assert not any(torque(other).values())
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_pairs_rows_before_a_loss_come_with_it(side: str, clock: StepClock) -> None:
+    (one, bus), (two, other) = arm(clock, "left"), arm(clock, "right")
+    with Dual("arms", one, two) as robot:
+        clock.sleep_until(200 * MS)
+        rows = robot.read(0)
+        clock.sleep_until(230 * MS)
+        {"left": bus, "right": other}[side].kill(6)
+        clock.sleep_until(260 * MS)
+        for _ in range(2):
+            with pytest.raises(DeviceLost, match="servo 6") as lost:
+                robot.read(int(rows["t"][-1]))
+            last = lost.value.last
+            assert last is not None
+            assert last.dtype == robot.dtype
+            assert len(last) >= 1
+            assert (np.diff(np.append(rows["seq"], last["seq"])) == 1).all()
+
+
 def test_an_arm_that_comes_back_is_not_taken_on_unasked(clock: StepClock) -> None:
     robot = toys(clock)
     with robot:

@@ -20,7 +20,22 @@ from drivers.emulators.fci.admin import ask
 from drivers.emulators.fci.table import Arm, EmulatedTable
 from drivers.hosted import Hosted
 from drivers.kinematics import HIGH, LOW
-from tests.franka import MS, after, alone, at_rest, circle, healthy, lateness, newest, start_moving, target, tell, wait
+from ops.judging.stops import REFLEX
+from tests.franka import (
+    MS,
+    after,
+    alone,
+    at_rest,
+    circle,
+    healthy,
+    lateness,
+    newest,
+    recorded_brake,
+    start_moving,
+    target,
+    tell,
+    wait,
+)
 
 pytest.importorskip("franky", reason="the extra [hardware] is not installed")
 
@@ -78,6 +93,12 @@ def test_a_reflex_is_read_and_recovered_through_a_program_of_its_own(arm: Hosted
     before = wait(lambda: newest(arm))["q"].copy()
     assert after(arm, 200)["q"][-1] == pytest.approx(before, abs=2e-3)
     start_moving(arm)
+
+
+def test_the_row_that_tells_of_the_brake_crosses_to_the_record(arm: Hosted, robot: str) -> None:
+    rows = recorded_brake(arm, robot)
+    assert rows["mode"][-1] == REFLEX
+    assert (np.diff(rows["seq"]) > 0).all()
 
 
 def test_killing_the_program_that_drives_the_arm_leaves_it_at_rest_within_100_ms(arm: Hosted, robot: str) -> None:

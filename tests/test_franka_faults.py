@@ -16,7 +16,21 @@ from drivers import DeviceError, DeviceLost
 from drivers.emulators.fci.admin import ask
 from drivers.franka import Franka
 from drivers.twin.scene import HOME
-from tests.franka import DEADLINE, MS, NOBODY, after, alone, at_rest, healthy, newest, start_moving, target, wait
+from ops.judging.stops import REFLEX
+from tests.franka import (
+    DEADLINE,
+    MS,
+    NOBODY,
+    after,
+    alone,
+    at_rest,
+    healthy,
+    newest,
+    recorded_brake,
+    start_moving,
+    target,
+    wait,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -85,6 +99,13 @@ def test_whatever_goes_wrong_the_operator_reads_what_to_do_and_nothing_moves_unt
         assert ask(home, "status")["mode"] == "IDLE"
         arm.command(target(recovered["q"] + 0.05, int(recovered["t"]) + 200 * MS))
         wait(lambda: np.abs(newest(arm)["q"] - recovered["q"]).max() > 0.03)
+
+
+def test_the_row_that_tells_of_the_brake_is_in_the_record(home: str) -> None:
+    with Franka("arm", home) as arm:
+        rows = recorded_brake(arm, home)
+    assert rows["mode"][-1] == REFLEX
+    assert (np.diff(rows["seq"]) > 0).all()
 
 
 def test_a_robot_that_falls_silent_is_missed_as_soon_as_was_asked_for(home: str) -> None:

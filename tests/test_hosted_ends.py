@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from drivers import DeviceError, DeviceLost
+from drivers import DeviceError, DeviceLost, Rows
 from drivers.hosted import Hosted
 from drivers.shared import published
 from tests.hosts import WIRED, FarEnd, Running, ended, lost, shares, target, until
@@ -51,6 +52,43 @@ def test_a_program_that_dies_while_the_robot_moves_is_told_with_how(
             arm.ask("mend")
         until(lambda: told in caplog.text)
     assert caplog.text.count(told) == 1
+
+
+@pytest.mark.parametrize("how", ["brake", "kill"])
+def test_the_rows_before_a_loss_come_with_it(arm: Hosted, how: str) -> None:
+    """As far as the other program had them, and nothing twice: they go on where the rows that were read end."""
+    with arm:
+        start = time.monotonic_ns()
+        until(lambda: len(arm.read(start)) > 10)
+        rows = arm.read(start)
+        if how == "brake":
+            arm.tell("brake")
+        else:
+            assert arm.pid is not None
+            os.kill(arm.pid, signal.SIGKILL)
+        since = int(rows["t"][-1])
+
+        def gone() -> Rows | None:
+            try:
+                arm.read(since)
+            except DeviceLost as error:
+                return error.last
+            return None
+
+        last = until(lambda: [found] if (found := gone()) is not None else [])[0]
+        if how == "brake":
+            assert last["q"][-1] == pytest.approx(99.0)
+        assert (np.diff(np.append(rows["seq"], last["seq"])) == 1).all()
+
+
+def test_whoever_had_a_device_mended_finds_it_well(arm: Hosted) -> None:
+    """At once, and not only when its rows are next looked for."""
+    with arm:
+        for _ in range(30):
+            arm.tell("lose")
+            assert "cable is out" in lost(arm)
+            arm.ask("mend")
+            arm.read(time.monotonic_ns())
 
 
 def test_it_is_entered_again_when_its_program_has_died(arm: Hosted, far: FarEnd) -> None:

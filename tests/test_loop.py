@@ -10,7 +10,19 @@ import pytest
 
 from collectors import Conveyor, Ended, Loop, RecorderProcess, RecordingFailed, Teleop
 from collectors.process import room
-from drivers import Clock, Guard, HostClock, Limits, Row, Rows, StepClock, newest, sensed
+from drivers import (
+    Clock,
+    DeviceLost,
+    Guard,
+    HostClock,
+    Limits,
+    Row,
+    Rows,
+    StepClock,
+    newest,
+    sensed,
+    telling_last,
+)
 from storage import Episode, EpisodeWriter, Jpeg, Lossless, Observation
 from tests.toy import JOINTS, SimCamera, SimOperator, SimRobot
 
@@ -101,6 +113,95 @@ def test_losing_a_device_ends_the_take_and_holds_the_robot_and_the_log_says_whic
     assert clock.now() == 1_020_000_000
     assert "DeviceLost: wrist: no answer" in caplog.text
     assert_still(arm, clock)
+
+
+class Braking(SimRobot):
+    """An arm that is lost at a moment, between two ticks, and knows its rows until then; it notes when it holds."""
+
+    def __init__(self, clock: StepClock, told: list[str]) -> None:
+        super().__init__(clock)
+        self._told, self.brakes = told, 1_015_000_000
+
+    def read(self, since: int) -> Rows:
+        rows = super().read(since)
+        if self._clock.now() < self.brakes:
+            return rows
+        with telling_last(lambda _since: rows, since):
+            raise DeviceLost("arm: it braked")
+
+    def hold(self) -> None:
+        self._told.append("hold")
+        super().hold()
+
+
+class Telling(Kept):
+    """Notes when rows come."""
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__()
+        self._told = told
+
+    def append(self, stream: str, rows: Rows) -> None:
+        self._told.append(stream)
+        super().append(stream, rows)
+
+
+@pytest.mark.parametrize("robot", [True, False])
+def test_the_rows_before_a_loss_are_recorded_once_the_robot_holds(
+    clock: StepClock, camera: SimCamera, robot: bool
+) -> None:
+    """Whichever device is lost: of all of them. The row of 1.02 s is the first that the arm's tick did not see."""
+    told: list[str] = []
+    arm, kept = Braking(clock, told), Telling(told)
+    if not robot:
+        arm.brakes = 10**18
+    hand = SimOperator(clock, path=lambda s: min(s, 0.8))
+
+    def pull_the_plug(seen: Observation) -> bool:
+        camera.lost = not robot and seen.t >= 1_000_000_000
+        return False
+
+    loop = Loop(arm, [hand, camera], clock, hz=50)
+    assert loop.run(Teleop("hand", arm.action), "", kept, 3, pull_the_plug) is Ended.FAULT
+    assert clock.now() == 1_020_000_000
+    held = told.index("hold")
+    assert told[:held].count("arm") == (50 if robot else 51)
+    assert "arm" in told[held:]
+    assert "hand" in told[held:]
+    for stream, period in (("arm", 10_000_000), ("hand", round(1e9 / 60))):
+        stamps = kept[stream]["t"]
+        assert stamps[-1] > clock.now() - period
+        assert (np.diff(stamps) == period).all(), "rows are missing, or there twice"
+
+
+def test_a_command_that_finds_the_robot_lost_does_not_lose_its_rows(clock: StepClock) -> None:
+    class Late(SimRobot):
+        def command(self, target: Row) -> None:
+            if self._clock.now() >= 1_000_000_000:
+                self._clock.sleep_until(self._clock.now() + 10_000_000)
+                raise DeviceLost("arm: it braked")
+            super().command(target)
+
+    arm, kept = Late(clock), Kept()
+    loop = Loop(arm, [SimOperator(clock, path=lambda s: min(s, 0.8))], clock, hz=50)
+    assert loop.run(Teleop("hand", arm.action), "", kept, 3, never) is Ended.FAULT
+    assert kept["arm"]["t"][-1] == 1_010_000_000
+
+
+def test_a_recorder_that_fails_with_the_last_rows_leaves_the_loss_as_what_ended_the_take(clock: StepClock) -> None:
+    told: list[str] = []
+    said: list[str] = []
+
+    class Full(Telling):
+        def append(self, stream: str, rows: Rows) -> None:
+            if "hold" in told:
+                raise RecordingFailed("the disk is full")
+            super().append(stream, rows)
+
+    arm = Braking(clock, told)
+    loop = Loop(arm, [SimOperator(clock, path=lambda s: min(s, 0.8))], clock, hz=50)
+    assert loop.run(Teleop("hand", arm.action), "", Full(told), 3, never, said.append) is Ended.FAULT
+    assert said == ["DeviceLost: arm: it braked"]
 
 
 def test_a_device_that_never_gives_a_row_ends_the_take(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from drivers.clock import Clock
-from drivers.device import DeviceError, DeviceLost, Rows
+from drivers.device import DeviceError, DeviceLost, Rows, telling_last
 from drivers.ring import Ring
 
 KEPT = 2.0
@@ -60,7 +60,8 @@ class Pump:
             Overrun: some of them are already gone.
             DeviceLost: the cycle failed, and why; or it was not started.
         """
-        self.check()
+        with telling_last(self._ring.since, since):
+            self.check()
         return self._ring.since(since)
 
     def check(self) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.device import DeviceError, DeviceLost, Row, Rows
+from drivers.device import DeviceError, DeviceLost, Row, Rows, telling_last
 from drivers.franka.hand import Hand
 from drivers.franka.reference import Reference
 from drivers.franka.rows import ARM, pose, row
@@ -71,6 +71,7 @@ class Link:
         self._reference = Reference(np.array(settings.joint_velocity), np.array(settings.joint_acceleration))
         self._holding = True
         self._heard = 0
+        self._clock = -1
         self._q: Floats = np.zeros(7)
         self._dq: Floats = np.zeros(7)
         self._target: tuple[Floats, Floats, float | None] = np.zeros(7), np.zeros(7), None
@@ -106,7 +107,8 @@ class Link:
             Overrun: some of them are gone.
             DeviceLost: the arm does not obey any more; or its hand does not.
         """
-        self.check()
+        with telling_last(self._ring.since, since):
+            self.check()
         return self._ring.since(since)
 
     def check(self) -> None:
@@ -274,7 +276,7 @@ class Link:
         except (franky.Exception, RuntimeError) as error:
             clear_frames(error.__traceback__)  # or they would keep the connection open
             raise DeviceLost(f"{settings.name}: {explain_connection(settings.host, error)}") from error
-        self.stamps = Stamps()
+        self.stamps, self._clock = Stamps(), -1
         self._take(state)
         self._listener = threading.Thread(target=self._listen, name=f"{settings.name} states", daemon=True)
         self._listener.start()
@@ -366,7 +368,9 @@ class Link:
         import franky
 
         try:
-            return explain_state(self._robot.state, str(error))
+            state = self._robot.state
+            self._take(state)
+            return explain_state(state, str(error))
         except (franky.Exception, RuntimeError, AttributeError):
             return explain_connection(self.settings.host, error)
 
@@ -380,31 +384,32 @@ class Link:
     def _listen(self) -> None:
         import franky
 
-        robot, last = self._robot, -1
+        robot = self._robot
         try:
             while not self._leaving.is_set():
                 state = robot.state
-                clock = state.time.to_msec()
-                if clock == last:
+                if not self._take(state):
                     time.sleep(LOOK)
-                    continue
-                last = clock
-                self._take(state)
-                if state.robot_mode not in {franky.RobotMode.Idle, franky.RobotMode.Move, franky.RobotMode.Guiding}:
+                elif state.robot_mode not in {franky.RobotMode.Idle, franky.RobotMode.Move, franky.RobotMode.Guiding}:
                     self._give_up(explain_state(state))
         except (franky.Exception, RuntimeError) as error:
             self._give_up(explain_connection(self.settings.host, error))
 
-    def _take(self, state: Any) -> None:
-        received = self._heard = time.monotonic_ns()
-        t = self.stamps.stamp(state.time.to_msec() * MS, received)
+    def _take(self, state: Any) -> bool:
+        """Make a row of a state, and return whether it is a new one. The row that tells of trouble comes before it."""
         with self._lock:
+            clock = state.time.to_msec()
+            if clock <= self._clock:
+                return False
+            self._clock, self._heard = clock, time.monotonic_ns()
+            t = self.stamps.stamp(clock * MS, self._heard)
             self._q, self._dq = np.array(state.q), np.array(state.dq)
             if self._wanted != "follow":
                 self._target = self._q, pose(state.O_T_EE.matrix), self._target[2]
             q, tool, width = self._target
-        here = self.hand.width if self.hand is not None else 0.0
-        self._ring.push(row(t, received, state, (here, q, tool, here if width is None else width)))
+            here = self.hand.width if self.hand is not None else 0.0
+            self._ring.push(row(t, self._heard, state, (here, q, tool, here if width is None else width)))
+        return True
 
     def _now(self) -> int:
         """The robot's time, on the host's clock: of its newest row, so that a robot that waits is waited for."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from drivers.device import DeviceError, DeviceLost, Rows
+from drivers.device import DeviceError, DeviceLost, Rows, telling_last
 from drivers.realsense import sdk
 from drivers.realsense.frames import Depths, picture, shot
 from drivers.realsense.rows import Moments, Pairs, Shot, Track
@@ -99,7 +99,8 @@ class Link:
         silent = (time.monotonic_ns() - self._came) / 1e9
         if silent > self.settings.reconnect:
             what = "picture" if not self._only_depth_stands() else "depth"
-            raise DeviceLost(f"{self._who}: no {what} for {silent:.1f} s; {self._reason()}")
+            with telling_last(self._ring.since, since):
+                raise DeviceLost(f"{self._who}: no {what} for {silent:.1f} s; {self._reason()}")
         return self._ring.since(since)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from ops.judging.judgement import Judgement
 from ops.judging.scene import NS, Rows
 from storage import Outcome
 
-VERSION = "stop-rules/1.0"
+VERSION = "stop-rules/1.1"
 """Which rules were used. A changed threshold or definition is a new version."""
 
 REFLEX = 4
@@ -22,10 +22,6 @@ REFLEX = 4
 
 IN_TIME = 0.85
 """The share of commands in time below which it braked because they did not come: 20 lost of its last 100 stop it."""
-
-PRESSED = 10.0
-"""External torque (Nm) on some joint of an arm that presses against something; of one that moves freely it is 5 at
-most. The row that tells of the brake itself may be missing: the loop reads 20 times a second what ends within 20 ms."""
 
 SOON = 0.25
 """How long before the stop, in seconds, the last command was given, if it was commanded at all."""
@@ -51,16 +47,16 @@ def stopped(arm: Rows, action: Rows) -> Stop | None:
     if not {"mode", "tau_ext", "success_rate"} <= {*(arm.dtype.names or ())}:
         return None
     braked = arm["mode"] == REFLEX
-    last = int(braked.argmax()) - 1 if braked.any() else len(arm) - 1
-    if last < 0:
+    last = int(braked.argmax()) - 1
+    if not braked.any() or last < 0:
         return None
     # The row before the brake: afterwards no commands are counted.
     t, in_time = arm["t"][last], arm["success_rate"][last] >= IN_TIME
     driven = bool(((action["t"] <= t) & (action["t"] >= t - round(SOON * NS))).any())
+    if not driven or not in_time:
+        return None
     felt = round(float(np.abs(arm["tau_ext"][last : last + 2]).max()), 1)
-    if driven and in_time and (braked.any() or felt >= PRESSED):
-        return Stop("the arm braked by itself while it was commanded", {"tau_ext": felt})
-    return None
+    return Stop("the arm braked by itself while it was commanded", {"tau_ext": felt})
 
 
 def blamed(found: Judgement, stop: Stop) -> Judgement:
