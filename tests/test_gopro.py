@@ -13,11 +13,12 @@ import pytest
 import telemetry_parser  # type: ignore[import-untyped]  # it ships no types
 
 from collectors.human_video import klv
-from collectors.human_video.clip import CannotUse, Clip, began, look
+from collectors.human_video.clip import CannotUse, Clip, began, hilights, look
 from collectors.human_video.cuts import taps
 from collectors.human_video.takes import place, takes
 from collectors.human_video.telemetry import Payload, read
 from drivers.emulators.gopro import Filmed, chapters, film, timecode
+from drivers.emulators.gopro.telemetry import notes
 
 SMALL = Path(__file__).parent / "data" / "hero5.mp4"
 """The first two seconds of a HERO5's film, from GoPro's gpmf-parser (Apache-2.0 or MIT)."""
@@ -94,11 +95,21 @@ def test_a_camera_of_tomorrow_is_read(tmp_path: Path) -> None:
     assert clip.telemetry.left_out == ("GPS5",)
 
 
-def test_settings_serial_and_hilights_are_in_the_cameras_notes(tmp_path: Path) -> None:
+def test_settings_serial_andhilights_are_in_the_cameras_notes(tmp_path: Path) -> None:
     clip = look(film(tmp_path / "a.mp4", Filmed(hilights=(0.5, 1.234, 3.9), stabilised="HS High", fov="L")))
     assert clip.hilights == (0.5, 1.234, 3.9)
     assert (clip.camera.serial, clip.camera.model) == ("C3470000000001", "HERO11 Black")
     assert (clip.camera.fov, clip.camera.stabilised) == ("L", "HS High")
+
+
+def testhilights_of_newer_cameras_are_found_and_those_that_nobody_pressed_are_none(tmp_path: Path) -> None:
+    clip = look(film(tmp_path / "a.mp4", Filmed(hilights=(0.5, 1.234, 3.9), newer=True)))
+    assert clip.hilights == (0.5, 1.234, 3.9)
+
+
+def test_a_hilight_that_is_noted_in_two_places_is_one() -> None:
+    older, newer = notes(Filmed(hilights=(0.5, 2.0))), notes(Filmed(hilights=(0.501, 3.0), newer=True))
+    assert hilights({b"HMMT": older[1]}, klv.items(newer[2])) == (0.5, 2.0, 3.0)
 
 
 def test_a_file_without_the_cameras_notes_is_read_all_the_same(tmp_path: Path) -> None:

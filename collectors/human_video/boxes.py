@@ -10,6 +10,10 @@ MOST = 1 << 24
 """The longest note of a camera that is read, in bytes."""
 
 
+MANY = 10_000
+"""How many boxes side by side are looked at; a camera writes a dozen."""
+
+
 class Broken(Exception):
     """The file is not whole, or is no MP4 file. The message says which."""
 
@@ -40,7 +44,7 @@ def notes(path: Path) -> dict[bytes, bytes]:
         if any(box.end > size for box in top.values()) or b"moov" not in top or b"mdat" not in top:
             raise Broken("is cut off; copy it from the card again, or let the camera repair it")
         moov = top[b"moov"]
-        own = [box for box in _boxes(file, moov.begin, moov.end) if box.kind == b"udta"]
+        own = [box for box in _boxes(file, moov.begin, moov.end) if box.kind == b"udta" and box.end <= moov.end]
         return {
             box.kind: _content(file, box)
             for udta in own
@@ -56,7 +60,9 @@ def _content(file: BinaryIO, box: Box) -> bytes:
 
 def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[Box]:
     """The boxes between two places. The last one may claim to end later."""
-    while begin + 8 <= end:
+    for _ in range(MANY):
+        if begin + 8 > end:
+            return
         file.seek(begin)
         size, kind = struct.unpack(">I4s", file.read(8))
         head = 8
@@ -69,3 +75,4 @@ def _boxes(file: BinaryIO, begin: int, end: int) -> Iterator[Box]:
             return
         yield Box(kind, begin + head, begin + size)
         begin += size
+    raise Broken(f"has more than {MANY} boxes side by side, which no camera writes; copy it from the card again")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.human_video.clip import CannotUse, Clip
+from collectors.human_video.clip import CannotUse, Clip, container
 from collectors.human_video.takes import Take
 
 LEAST = 2.0
@@ -127,13 +127,12 @@ def brightness(clip: Clip) -> NDArray[np.float64]:
     Raises:
         CannotUse: none can be.
     """
-    import av
     from av.error import FFmpegError
 
     step = max(1.0, clip.seconds / LOOKS)
     found: list[float] = []
     try:
-        with av.open(str(clip.path)) as film:
+        with container(clip.path) as film:
             video = film.streams.video[0]
             video.codec_context.skip_frame = "NONKEY"
             base = float(video.time_base or 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from collectors.human_video.telemetry import Payload, Telemetry, read
 
 METADATA = "MET"
 """What the name of the telemetry track holds: "GoPro MET"."""
+
+SAME = 50
+"""Marks this near to each other, in milliseconds, are one press, noted in two places."""
 
 BLOCK = 1 << 22
 
@@ -80,6 +84,13 @@ def look(path: Path) -> Clip:
         raise CannotUse(f"{path}: {error.strerror or error}") from error
 
 
+def container(path: Path) -> Any:
+    """Open a file to read its tracks. Letters in it that are none do not matter."""
+    import av
+
+    return av.open(str(path), metadata_errors="replace")
+
+
 def began(timecode: str, rate: Fraction, created: datetime | None) -> datetime | None:
     """When a film began, by the camera's clock: from its timecode, to the frame; the day from its creation time.
 
@@ -87,7 +98,7 @@ def began(timecode: str, rate: Fraction, created: datetime | None) -> datetime |
     behind by a thousandth: 86 s at the end of the day. (A ``;`` before the frames would mean that it leaves out numbers
     to keep up.) The creation time has whole seconds only. Between the two there may be a midnight.
     """
-    found = re.fullmatch(r"(\d+):(\d+):(\d+)([:;])(\d+)", timecode)
+    found = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;])(\d{2,3})", timecode)
     if found is None or created is None:
         return created
     hours, minutes, seconds, frames = (int(found[i]) for i in (1, 2, 3, 5))
@@ -99,15 +110,17 @@ def began(timecode: str, rate: Fraction, created: datetime | None) -> datetime |
 
 
 def _look(path: Path, notes: Mapping[bytes, bytes]) -> Clip:
-    import av
     from av.error import FFmpegError
 
     try:
-        with av.open(str(path)) as film:
+        with container(path) as film:
             if not film.streams.video:
                 raise CannotUse(f"{path} has no pictures; it is no video")
             video = film.streams.video[0]
-            met = next((each for each in film.streams if METADATA in each.metadata.get("handler_name", "")), None)
+            if not video.codec_context or not video.codec_context.width or not video.codec_context.height:
+                raise CannotUse(f"{path}: its kind of pictures cannot be unpacked here; give the film as on the card")
+            data = (each for each in film.streams if each.type == "data")
+            met = next((each for each in data if METADATA in each.metadata.get("handler_name", "")), None)
             if met is None and not {b"GPMF", b"FIRM"} & notes.keys():
                 raise CannotUse(
                     f"{path} has no GoPro telemetry: it is of another camera, or another program has written it anew. "
@@ -118,7 +131,7 @@ def _look(path: Path, notes: Mapping[bytes, bytes]) -> Clip:
             stamps, ends, payloads = [], [], []
             base = float(video.time_base or 1)
             for packet in film.demux(video, met):
-                if packet.pts is None or not packet.size:
+                if packet.pts is None or not packet.size or packet.is_discard:
                     continue
                 if packet.stream is video:
                     stamps.append(packet.pts)
@@ -138,7 +151,7 @@ def _look(path: Path, notes: Mapping[bytes, bytes]) -> Clip:
     noted = items(notes.get(b"GPMF", b""))
     telemetry = read(payloads)
     clock = began(timecode, Fraction(rate), _time(created))
-    camera, marks = _camera(notes, noted, telemetry), _hilights(notes)
+    camera, marks = _camera(notes, noted, telemetry), hilights(notes, noted)
     end = max(ends) * base
     return Clip(path, _digest(path), *about, moments, end, clock, camera, marks, telemetry)
 
@@ -172,12 +185,20 @@ def _model(firmware: str) -> str:
     return f"HERO{found[1]}" if found else ""
 
 
-def _hilights(notes: Mapping[bytes, bytes]) -> tuple[float, ...]:
-    """When somebody pressed the button to mark a moment: ``HMMT`` is their number, and the milliseconds of each."""
+def hilights(notes: Mapping[bytes, bytes], noted: tuple[Item, ...]) -> tuple[float, ...]:
+    """When somebody pressed the button to mark a moment, from either place where cameras say it.
+
+    ``HMMT`` is their number, and the milliseconds of each. ``HLMT``, of newer cameras, has a row for each: the
+    milliseconds first, then where the camera was, which is not read, and who marked it, ``MANL`` for a person.
+    """
     table = notes.get(b"HMMT", b"")
     count = min(struct.unpack(">I", table[:4])[0], len(table) // 4 - 1) if len(table) >= 4 else 0
-    marks = struct.unpack(f">{count}I", table[4 : 4 + 4 * count])
-    return tuple(mark / 1000 for mark in sorted(marks))
+    marks = {*struct.unpack(f">{count}I", table[4 : 4 + 4 * count])}
+    for item in (item for item in everything(noted) if item.key == "HLMT" and item.size >= 8):
+        rows = (item.data[place : place + item.size] for place in range(0, len(item.data), item.size))
+        marks |= {int.from_bytes(row[:4]) for row in rows if b"MANL" in row[4:]}
+    ordered = sorted(marks)
+    return tuple(mark / 1000 for last, mark in zip([-SAME, *ordered], ordered, strict=False) if mark - last >= SAME)
 
 
 def _digest(path: Path) -> str:

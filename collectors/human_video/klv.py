@@ -1,7 +1,7 @@
 """GoPro's telemetry format, GPMF: keys of four letters, each with values of one kind, or with more of the same inside.
 
-Source: the format's description in gopro/gpmf-parser. Nothing is refused: an item that is cut off ends the reading,
-and a kind that nobody has heard of has no values.
+Source: the format's description in gopro/gpmf-parser. Nothing is refused: an item that is cut off, or whose key is no
+letters, ends the reading; a kind that nobody has heard of has no values; what is inside too deep is not looked at.
 """
 
 import re
@@ -31,7 +31,10 @@ KINDS = {
 
 FIXED = {"q": (">i4", 2.0**16), "Q": (">i8", 2.0**32)}
 
-REPEATED = re.compile(r"(.)\[(\d+)\]")
+REPEATED = re.compile(r"(.)\[(\d{1,3})\]")
+
+DEEP = 8
+"""Items inside items inside items are looked at so far. A camera needs three."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Item:
 
     @property
     def text(self) -> str:
-        """Its letters."""
-        return self.data.split(b"\0", 1)[0].decode("latin1").strip()
+        """Its letters, and nothing that would move a cursor."""
+        said = self.data.split(b"\0", 1)[0].decode("latin1")
+        return "".join(letter for letter in said if letter.isprintable()).strip()
 
     def numbers(self, kinds: str = "") -> NDArray[np.float64]:
         """Its values, a row for each repetition: (repeat, n). None, (0, 0), for what is not numbers.
@@ -77,9 +81,9 @@ class Item:
         return np.stack([rows[f"f{i}"] / scales[i] for i in range(columns)], axis=1)
 
 
-def items(data: bytes) -> tuple[Item, ...]:
+def items(data: bytes, deep: int = DEEP) -> tuple[Item, ...]:
     """What is in a piece of telemetry, in order; what is cut off at its end is left out."""
-    return tuple(_items(data))
+    return tuple(_items(data, deep)) if deep else ()
 
 
 def everything(found: tuple[Item, ...]) -> Iterator[Item]:
@@ -89,17 +93,17 @@ def everything(found: tuple[Item, ...]) -> Iterator[Item]:
         yield from everything(item.inside)
 
 
-def _items(data: bytes) -> Iterator[Item]:
+def _items(data: bytes, deep: int) -> Iterator[Item]:
     place = 0
     while place + HEAD.size <= len(data):
         key, kind, size, repeat = HEAD.unpack_from(data, place)
         place += HEAD.size
         end = place + size * repeat
-        if end > len(data) or key == b"\0\0\0\0":
-            return
         body, name = data[place:end], key.decode("latin1")
+        if end > len(data) or not name.isprintable():
+            return
         if kind == b"\0":
-            yield Item(name, "", size, repeat, body, items(body))
+            yield Item(name, "", size, repeat, body, items(body, deep - 1))
         else:
             yield Item(name, kind.decode("latin1"), size, repeat, body)
         place = end + -end % 4

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.human_video.clip import CannotUse, Clip
+from collectors.human_video.clip import CannotUse, Clip, container
 from collectors.human_video.faces import Faces, Picture, covered
 from collectors.human_video.takes import Take
 
@@ -123,11 +123,10 @@ def _both(
 
 def _decoded(clip: Clip, since: float) -> Iterator[Any]:
     """Frames from the last one that stands alone before ``since``."""
-    import av
     from av.error import FFmpegError
 
     try:
-        with av.open(str(clip.path)) as film:
+        with container(clip.path) as film:
             video = film.streams.video[0]
             video.thread_type = "AUTO"
             film.seek(int(since / float(video.time_base or 1)), stream=video)

@@ -24,6 +24,8 @@ class Filmed:
     quarter_turns: int = 0
     """How often a player has to turn the pictures counterclockwise."""
     hilights: Sequence[float] = ()
+    newer: bool = False
+    """HiLights are noted as newer cameras do, with one that the camera chose itself, at 0.777 s."""
     taps: Sequence[float] = ()
     """When somebody began to knock three times, in seconds."""
     brightness: float = 1.0

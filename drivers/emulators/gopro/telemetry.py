@@ -62,9 +62,20 @@ def notes(filmed: Filmed) -> tuple[bytes, bytes, bytes]:
     marks = [round(t * 1000) for t in filmed.hilights]
     settings = {"CASN": filmed.serial, "MINF": filmed.model, "VFOV": filmed.fov}
     settings |= {"EISE": "Y", "EISA": filmed.stabilised} if filmed.stabilised else {"EISE": "N", "EISA": "N/A"}
-    hilights = struct.pack(f">{len(marks) + 1}I", len(marks), *marks).ljust(404, b"\0")
     described = _nest("DEVC", _text("DVNM", "Global Settings"), *starmap(_text, settings.items()))
+    if filmed.newer:
+        described, marks = described + _highlights(marks), []
+    hilights = struct.pack(f">{len(marks) + 1}I", len(marks), *marks).ljust(404, b"\0")
     return b"H22.01.02.32.00", hilights, described
+
+
+def _highlights(marks: list[int]) -> bytes:
+    """What newer cameras note of each HiLight: time, from, to, where, who marked it, how sure, how good."""
+    made = [(mark, b"MANL") for mark in marks] + [(777, b"JUMP")]
+    rows = b"".join(struct.pack(">LLLllf4sff", t, t, t, 479000000, 115000000, 520.0, who, 100, 100) for t, who in made)
+    scale = np.array([[1], [1], [1], [10**7], [10**7], [1], [1], [1], [1]], ">i4")
+    about = [_text("TYPE", "LLLllfFff"), _rows("SCAL", "l", scale)]
+    return _nest("DEVC", _text("DVNM", "Highlights"), _nest("STRM", *about, _item("HLMT", "?", 36, len(made), rows)))
 
 
 def _item(key: str, kind: str, size: int, repeat: int, data: bytes) -> bytes:
