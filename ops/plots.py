@@ -157,6 +157,21 @@ def starts(policies: Sequence[Starts], pad: float, ink: Ink, file: Path) -> None
     _save(figure, file)
 
 
+def rates(series: Mapping[str, Sequence[tuple[float, float, str]]], ink: Ink, file: Path) -> None:
+    """Draw what is kept (dB) against what it costs: a line for each name through (rate, PSNR, label)."""
+    figure, axes = _figure(6.4, 4.0, ink)
+    for number, (name, points) in enumerate(series.items()):
+        colour = SERIES[number % len(SERIES)]
+        axes.plot([p[0] for p in points], [p[1] for p in points], "o-", color=colour, linewidth=2.2, label=name)
+        for rate, kept, label in points:
+            axes.annotate(label, (rate, kept), (6, -12), textcoords="offset points", color=ink.text, fontsize=8)
+    axes.set_xlabel("rate", color=ink.text, fontsize=9)
+    axes.set_ylabel("PSNR (dB)", color=ink.text, fontsize=9)
+    axes.grid(color=ink.line, linewidth=0.8)
+    figure.legend(loc="outside lower center", ncols=min(4, len(series)), frameon=False, labelcolor=ink.text)
+    _save(figure, file)
+
+
 def filmstrip(frames: Sequence[NDArray[np.uint8]], under: Sequence[str], title: str, file: Path) -> None:
     """Draw frames (height, width, 3) side by side with words under each; grey text suits light and dark pages."""
     grey = "#7d8590"

@@ -145,7 +145,7 @@ def train(
     from appliance.train import WrongSetting, learner, seeing
     from appliance.train import train as run
 
-    given = _fields(context.args) | ({} if steps is None else {"steps": str(steps)})
+    given = fields(context.args) | ({} if steps is None else {"steps": str(steps)})
     with opened() as (home, catalog):
         catalog.task(task)
         if parent is not None:
@@ -237,7 +237,7 @@ def _loss(loss: float) -> str:
     return f"loss {loss:.4f}" if math.isfinite(loss) else ""
 
 
-def _fields(arguments: Sequence[str]) -> dict[str, str]:
+def fields(arguments: Sequence[str]) -> dict[str, str]:
     """Options that no command declares: ``--lr 1e-3``, ``--lr=1e-3``; ``--mcc`` alone is true."""
     found: dict[str, str] = {}
     name: str | None = None

@@ -18,6 +18,7 @@ from appliance.cli.stations import stations
 from appliance.cli.tasks import tasks
 from appliance.cli.upkeep import upkeep
 from appliance.cli.video import bring
+from appliance.cli.vocabulary import words
 
 app = typer.Typer(
     help="Collect demonstrations, learn from them, prove what got better, and see what failed. "
@@ -30,6 +31,7 @@ app = typer.Typer(
 episodes.add_typer(editing)
 app.add_typer(circle)
 app.add_typer(imagination)
+app.add_typer(words)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
 app.add_typer(clinic)
