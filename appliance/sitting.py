@@ -22,7 +22,7 @@ from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
 from collectors import Agent, Ended, Event, Events, Lacking
 from collectors.agents import Finishing, Lasting, Telling
-from collectors.events import ENDS
+from collectors.events import ENDS, TAGS
 from collectors.ways import WAYS, Place, Pulse, agent, can, do, report
 from drivers import DeviceError
 from storage import Edit, EditKind, Episode, Outcome
@@ -35,6 +35,9 @@ SPARE = 10.0
 
 BRIEF = 0.25
 """A take of fewer seconds succeeded only if the person says so once more: a button may have been touched."""
+
+SHOWN = len(TAGS)
+"""How many choices are shown at a time: a small terminal holds no more, and no more have a key."""
 
 VERDICTS = {
     Event.SUCCESS: "it succeeded",
@@ -342,10 +345,15 @@ def lines(attended: Attended) -> list[str]:
     found = ["   ".join([*top, f"{free:.1f} GB free"])]
     if session.state is State.RUNNING:
         took = f"REC {time.monotonic() - session.began:.1f} s of {attended.limit:g}" if session.recording else "..."
-        found.append(f"{took}   {session.driving.status if isinstance(session.driving, Telling) else ''}")
+        driving = session.driving  # it may be gone in the next line: another thread draws
+        found.append(f"{took}   {driving.status if isinstance(driving, Telling) else ''}")
     found.append(view.asks)
-    for k, choice in enumerate(view.choices):
-        found.append(f"{'>' if k == view.at else ' '} {k + 1} {choice}")
+    choices, at = view.choices, view.at
+    first = at - at % SHOWN
+    for k, choice in enumerate(choices[first : first + SHOWN], first):
+        found.append(f"{'>' if k == at else ' '} {k + 1} {choice}")
+    if len(choices) > SHOWN:
+        found.append(f"  {first + 1} to {min(first + SHOWN, len(choices))} of {len(choices)}")
     if view.shown:
         found.append(f"last: {view.shown[-1].said}, {view.shown[-1].facts}")
     if view.trouble:

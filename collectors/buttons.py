@@ -25,6 +25,11 @@ menu button, which a browser keeps to itself.
 
 Y is whoever drives's: from then on forward is where the person looks."""
 
+HELP = (
+    "squeeze moves  trigger closes  X start/again  A success  B failure  "
+    "stick in: right discard, left end  Y forward is where you look"
+)
+
 GUIDED = 3
 """The ``mode`` of a Franka whose guiding button is pressed."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from collectors.agents import Agent
-from collectors.buttons import Buttons, Closing, Grasped
+from collectors.buttons import HELP, Buttons, Closing, Grasped
 from collectors.events import Event, Events, Source
 from drivers import Device, Robot
 from drivers.hosted import Hosted
@@ -58,6 +58,8 @@ class Way:
     """What the place has to have and has not, and the lines of a station file that would add it; else empty."""
     report: str = ""
     """``module:function``; the function takes an `Episode` and says in a few words what is particular of this way."""
+    helps: str = ""
+    """What the person's hands can say, in words, beside the keys."""
 
 
 HANDS = ("grip", "aim", "buttons", "focused", "space")
@@ -121,7 +123,7 @@ WIDEST = 0.079
 """How far a leader's open gripper opens the follower's, in metres, unless its driver says otherwise."""
 
 WAYS: Mapping[str, Way] = {
-    "vr": Way("collectors.vr:agent", _buttons, _no_hands, "collectors.latency:report"),
+    "vr": Way("collectors.vr:agent", _buttons, _no_hands, "collectors.latency:report", HELP),
     "kinesthetic": Way("collectors.kinesthetic:agent", _guiding, _unguided),
     "leader": Way("collectors.leader:agent", _grippers, _no_leaders, "collectors.leader:report"),
     "replay": Way("collectors.replay:agent", lambda _place: (), _nothing_to_repeat),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from appliance.sitting import Attended
 
 OFTEN = 5
@@ -19,21 +21,30 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
+def drawn(attended: "Attended") -> "Group":
+    """What is on the screen at the moment."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from appliance.keys import HELP
+    from appliance.sitting import lines
+    from collectors.ways import WAYS
+
+    helps = [one for one in (WAYS[attended.way].helps, HELP) if one]
+    return Group(*map(Text, lines(attended)), *(Text(one, style="dim") for one in helps))
+
+
 @contextmanager
 def screen(attended: "Attended") -> Generator[None]:
     """Draw the sitting on a terminal as long as this lasts; a log gets the lines that are told, and no more."""
     if not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console, Group
+    from rich.console import Console
     from rich.live import Live
-    from rich.text import Text
 
-    from appliance.keys import HELP
-    from appliance.sitting import lines
+    def now() -> "Group":
+        return drawn(attended)
 
-    def drawn() -> Group:
-        return Group(*map(Text, lines(attended)), Text(HELP, style="dim"))
-
-    with Live(get_renderable=drawn, refresh_per_second=OFTEN, console=Console(stderr=True), transient=True):
+    with Live(get_renderable=now, refresh_per_second=OFTEN, console=Console(stderr=True), transient=True):
         yield
