@@ -45,16 +45,16 @@ def payload(filmed: Filmed, number: int) -> bytes:
     if filmed.gps:
         where = np.array([[479000000, 115000000, 520000, 0, 0]] * 10, ">i4")
         streams.append(
-            _nest("STRM", _text("STNM", "GPS (Lat., Long., Alt., 2D speed, 3D speed)"), _rows("GPS5", "l", where))
+            nest("STRM", text("STNM", "GPS (Lat., Long., Alt., 2D speed, 3D speed)"), rows("GPS5", "l", where))
         )
     if filmed.odd:
-        rows = struct.pack(">LfB", 7, 0.5, 3) * 4
+        packed = struct.pack(">LfB", 7, 0.5, 3) * 4
         streams += [
-            _nest("STRM", _text("STNM", "Nobody knows"), _text("TYPE", "LfB"), _item("ZZYX", "?", 9, 4, rows)),
-            _nest("STRM", _text("STNM", "Words"), _item("WORD", "c", 5, 1, b"hello")),
-            _nest("STRM", _text("STNM", "A kind to come"), _item("QQQQ", "Z", 3, 2, b"abcdef")),
+            nest("STRM", text("STNM", "Nobody knows"), text("TYPE", "LfB"), item("ZZYX", "?", 9, 4, packed)),
+            nest("STRM", text("STNM", "Words"), item("WORD", "c", 5, 1, b"hello")),
+            nest("STRM", text("STNM", "A kind to come"), item("QQQQ", "Z", 3, 2, b"abcdef")),
         ]
-    return _nest("DEVC", _rows("DVID", "L", np.array([[1]], ">u4")), _text("DVNM", filmed.model), *streams)
+    return nest("DEVC", rows("DVID", "L", np.array([[1]], ">u4")), text("DVNM", filmed.model), *streams)
 
 
 def notes(filmed: Filmed) -> tuple[bytes, bytes, bytes]:
@@ -62,7 +62,7 @@ def notes(filmed: Filmed) -> tuple[bytes, bytes, bytes]:
     marks = [round(t * 1000) for t in filmed.hilights]
     settings = {"CASN": filmed.serial, "MINF": filmed.model, "VFOV": filmed.fov}
     settings |= {"EISE": "Y", "EISA": filmed.stabilised} if filmed.stabilised else {"EISE": "N", "EISA": "N/A"}
-    described = _nest("DEVC", _text("DVNM", "Global Settings"), *starmap(_text, settings.items()))
+    described = nest("DEVC", text("DVNM", "Global Settings"), *starmap(text, settings.items()))
     if filmed.newer:
         described, marks = described + _highlights(marks), []
     hilights = struct.pack(f">{len(marks) + 1}I", len(marks), *marks).ljust(404, b"\0")
@@ -72,35 +72,41 @@ def notes(filmed: Filmed) -> tuple[bytes, bytes, bytes]:
 def _highlights(marks: list[int]) -> bytes:
     """What newer cameras note of each HiLight: time, from, to, where, who marked it, how sure, how good."""
     made = [(mark, b"MANL") for mark in marks] + [(777, b"JUMP")]
-    rows = b"".join(struct.pack(">LLLllf4sff", t, t, t, 479000000, 115000000, 520.0, who, 100, 100) for t, who in made)
+    packed = b"".join(
+        struct.pack(">LLLllf4sff", t, t, t, 479000000, 115000000, 520.0, who, 100, 100) for t, who in made
+    )
     scale = np.array([[1], [1], [1], [10**7], [10**7], [1], [1], [1], [1]], ">i4")
-    about = [_text("TYPE", "LLLllfFff"), _rows("SCAL", "l", scale)]
-    return _nest("DEVC", _text("DVNM", "Highlights"), _nest("STRM", *about, _item("HLMT", "?", 36, len(made), rows)))
+    about = [text("TYPE", "LLLllfFff"), rows("SCAL", "l", scale)]
+    return nest("DEVC", text("DVNM", "Highlights"), nest("STRM", *about, item("HLMT", "?", 36, len(made), packed)))
 
 
-def _item(key: str, kind: str, size: int, repeat: int, data: bytes) -> bytes:
+def item(key: str, kind: str, size: int, repeat: int, data: bytes) -> bytes:
+    """One key and its values, packed."""
     return key.encode() + struct.pack(">cBH", kind.encode("latin1"), size, repeat) + data + b"\0" * (-len(data) % 4)
 
 
-def _nest(key: str, *inside: bytes) -> bytes:
+def nest(key: str, *inside: bytes) -> bytes:
+    """One key that holds others."""
     data = b"".join(inside)
     return key.encode() + struct.pack(">BBH", 0, 1, len(data)) + data
 
 
-def _text(key: str, said: str) -> bytes:
-    return _item(key, "c", 1, len(said), said.encode("latin1"))
+def text(key: str, said: str) -> bytes:
+    """One key and its letters."""
+    return item(key, "c", 1, len(said), said.encode("latin1"))
 
 
-def _rows(key: str, kind: str, rows: NDArray[Any]) -> bytes:
-    return _item(key, kind, rows.itemsize * rows.shape[1], len(rows), rows.tobytes())
+def rows(key: str, kind: str, values: NDArray[Any]) -> bytes:
+    """One key and its rows of numbers."""
+    return item(key, kind, values.itemsize * values.shape[1], len(values), values.tobytes())
 
 
 def _stream(key: str, name: str, unit: str, scale: int, values: NDArray[np.float64], count: int) -> bytes:
     """One stream: whole numbers of two bytes with their scale, or as they are when it is 0."""
-    about = [_text("STNM", name)] + ([_text("SIUN", unit)] if unit else [])
+    about = [text("STNM", name)] + ([text("SIUN", unit)] if unit else [])
     if count:
-        about.append(_rows("TSMP", "L", np.array([[count]], ">u4")))
+        about.append(rows("TSMP", "L", np.array([[count]], ">u4")))
     if not scale:
-        return _nest("STRM", *about, _rows(key, "f", values.astype(">f4")))
+        return nest("STRM", *about, rows(key, "f", values.astype(">f4")))
     scaled = np.clip(np.rint(values * scale), -32768, 32767).astype(">i2")
-    return _nest("STRM", *about, _rows("SCAL", "s", np.array([[scale]], ">i2")), _rows(key, "s", scaled))
+    return nest("STRM", *about, rows("SCAL", "s", np.array([[scale]], ">i2")), rows(key, "s", scaled))
