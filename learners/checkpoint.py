@@ -28,6 +28,8 @@ class Stored:
     facts: dict[str, Any]
     """What is needed beside the settings: a vocabulary, an instruction list."""
     tensors: dict[str, Tensor]
+    folder: Path = Path()
+    """Where it lies, with artefacts of its own beside it."""
 
 
 def write(folder: Path, method: str, settings: Any, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -56,7 +58,7 @@ def read(folder: Path) -> Stored:
         whole = json.loads((folder / FACTS).read_text())
         if whole["format"] != FORMAT:
             raise BadCheckpoint(f"{folder} is in format {whole['format']}; this version reads {FORMAT}")
-        return Stored(whole["method"], whole["settings"], whole["facts"], load_file(folder / WEIGHTS))
+        return Stored(whole["method"], whole["settings"], whole["facts"], load_file(folder / WEIGHTS), folder)
     except ValueError as error:
         raise BadCheckpoint(f"{folder}: {FACTS} is damaged: {error}") from error
     except KeyError as error:

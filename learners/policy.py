@@ -120,7 +120,12 @@ class ChunkPolicy:
         return timed(seen, targets, self.how.hz)
 
     def save(self, folder: Path) -> None:
-        """Write the policy's folder; `learners.load` reads it."""
+        """Write the policy's folder; `learners.load` reads it.
+
+        What it was made with and can go on from lies in folders within, written first.
+        """
+        for name, part in getattr(self.net, "artefacts", {}).items():
+            part.save(folder / name)
         checkpoint.write(folder, self.method, self.how, self.facts, self.net.state_dict())
 
 
