@@ -10,7 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from learners.clap.mixture import Lesson
-from learners.clap.prompt import ACTION, IGNORED, KINDS, TEXT, Answers, Asked, Inputs, drop_wrists, encode
+from learners.clap.prompt import (
+    ACTION,
+    IGNORED,
+    KINDS,
+    TEMPLATE,
+    TEXT,
+    Answers,
+    Asked,
+    Inputs,
+    drop_wrists,
+    encode,
+    said,
+)
 from learners.clap.vlm import Qwen, Vlm
 from learners.clap.writing import MISSING, Grammar, Tokens, constrained, free, opening, parse
 from learners.data import Examples
@@ -92,7 +104,7 @@ class NtpNet(nn.Module):
         """``codes`` of ``entries`` each tell an arm's chunk; ``texts`` are the instructions and subtasks there are."""
         super().__init__()
         self.how, self.codes, self.entries = how, codes, entries
-        self.qwen = Qwen(how.vlm, entries, texts, facts)
+        self.qwen = Qwen(how.vlm, entries, [*TEMPLATE, *(f" {said(text)}" for text in texts)], facts)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -152,8 +164,8 @@ class NtpNet(nn.Module):
             ids = free(vocabulary.end, scores, pen.step, self.how.text + 2 * self.codes + 8)
         codes = torch.full((many, 2, self.codes), MISSING)
         subtasks, malformed = [], torch.zeros(many, dtype=torch.bool)
-        for row, (said, both) in enumerate(zip(ids.tolist(), arms.tolist(), strict=True)):
-            subtask, found = parse(vocabulary, said, both, self.codes)
+        for row, (written, both) in enumerate(zip(ids.tolist(), arms.tolist(), strict=True)):
+            subtask, found = parse(vocabulary, written, both, self.codes)
             subtasks.append(subtask)
             malformed[row] = found is None
             if found is not None:

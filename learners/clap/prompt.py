@@ -30,6 +30,8 @@ SUBTASK, ACTIONS = "Subtask:", "\nAction: "
 KINDS = {(True, True): "dual arm", (False, True): "single right arm", (True, False): "single left arm"}
 """What a robot with these arms (left, right) is called."""
 HUMAN = "human"
+TEMPLATE = (BEFORE, ASKED, SUBTASK, ACTIONS, *KINDS.values(), HUMAN)
+"""What every prompt and answer is made of, for a vocabulary to be read off."""
 
 
 @dataclass(frozen=True)

@@ -117,10 +117,11 @@ class Pictures:
         """
         rows, columns = self.grid(*images.shape[-2:])
         size = (rows * self.patch, columns * self.patch)
+        if images.shape[-2:] != size:
+            # The processor resizes in whole numbers too, where torch can: on a CPU.
+            whole = images if images.device.type == "cpu" else images.float()
+            images = F.interpolate(whole, size, mode="bicubic", antialias=True).round().clamp(0, 255)
         values = images.float()
-        if values.shape[-2:] != size:
-            values = F.interpolate(values, size, mode="bicubic", antialias=True, align_corners=False)
-            values = values.round().clamp(0, 255)
         mean, std = (torch.tensor(each, device=images.device)[:, None, None] * 255 for each in (self.mean, self.std))
         values = (values - mean) / std
         m, p = self.merge, self.patch
