@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from contextlib import suppress
 
-from collectors.ways import can
+from collectors.ways import can, have
 from drivers import Device, DeviceError, Overrun
-from drivers.hosted import Hosted
 
 
 def mend(devices: Iterable[Device], now: int) -> str:
@@ -31,7 +30,7 @@ def _mend(device: Device) -> None:
     """Have a device recover, if it knows how to, or leave it and connect it anew."""
     if can(device, "recover"):
         with suppress(DeviceError):
-            device.ask("recover") if isinstance(device, Hosted) else device.recover()  # type: ignore[attr-defined]  # it can
+            have(device, "recover")
             return
     device.__exit__(None, None, None)
     device.__enter__()

@@ -20,11 +20,12 @@ from appliance.mending import mend
 from appliance.offers import Offer, offers, scene
 from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
-from collectors import Agent, Ended, Event, Events, Lacking
+from collectors import Agent, Ended, Event, Events, Lacking, Source
 from collectors.agents import Finishing, Lasting, Telling
 from collectors.events import ENDS, TAGS
-from collectors.ways import WAYS, Place, Pulse, agent, can, do, report
+from collectors.ways import WAYS, Place, Pulse, agent, can, report
 from drivers import DeviceError
+from drivers.hosted import Hosted
 from storage import Edit, EditKind, Episode, Outcome
 
 LIMIT = 120.0
@@ -73,7 +74,10 @@ def shaking(devices: Mapping[str, Any]) -> Pulse:
 def _shake(device: Any, hand: int, seconds: float, amplitude: float) -> None:
     """Nobody drives worse for a pulse that is not felt: a device that is lost is the loop's to tell."""
     with suppress(DeviceError):
-        do(device, "pulse", hand=hand, seconds=seconds, amplitude=amplitude)
+        if isinstance(device, Hosted):
+            device.tell("pulse", hand=hand, seconds=seconds, amplitude=amplitude)
+        else:
+            device.pulse(hand, seconds, amplitude)
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class Attended:
 
     def __post_init__(self) -> None:
         self._asking = Asking(self.session, self.view, self.typing)
+        self._sources = self.session.sources
 
     def run(self) -> bool:
         """Go on until everything wanted was shown; return whether it was, and not stopped before.
@@ -216,6 +221,7 @@ class Attended:
         """Have one take made and judged, or the last one taken back; None when the sitting is over."""
         task, done = offer.task, driver.done if isinstance(driver, Finishing) else _never
         limit = max(self.limit, driver.lasts + SPARE) if isinstance(driver, Lasting) else self.limit
+        self.session.sources = self._heard(way)
         while True:
             event = self._ready(way, offer, condition)
             if event is None:
@@ -239,6 +245,10 @@ class Attended:
             if self.session.stop.is_set():
                 return None
             return shown
+
+    def _heard(self, way: str) -> Sequence[Source]:
+        """What counts: no button of an arm that moves alone, for whoever presses that one has a hand on it."""
+        return [one for one in self._sources if way != "replay" or one.stream != self.place.robot.name]
 
     def _ready(self, way: str, offer: Offer, condition: Mapping[str, Any]) -> Event | None:
         """Wait until the person begins, or takes back the last take; None when they end the sitting instead."""

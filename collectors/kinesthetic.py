@@ -1,14 +1,11 @@
 """Leading the robot by hand: it gives way, a key moves its fingers, and everything it feels is written down."""
 
-from typing import Any
-
 import numpy as np
 
 from collectors.buttons import GUIDED
 from collectors.events import GRIPS, Event
-from collectors.ways import Lacking, Place, can
+from collectors.ways import Lacking, Place, can, do, have
 from drivers import Row, newest
-from drivers.hosted import Hosted
 from storage import Observation
 
 NEAR = 0.05
@@ -60,10 +57,7 @@ class Led:
         Raises:
             DeviceError: the robot does not obey any more.
         """
-        if isinstance(self._device, Hosted):
-            self._device.ask("rest")
-        else:
-            do(self._device, "rest")
+        have(self._device, "rest")
 
     def _said(self, arm: Row) -> str:
         ends = np.flatnonzero((arm["q"] < self._low + NEAR) | (arm["q"] > self._high - NEAR))
@@ -71,14 +65,6 @@ class Led:
         return f"lead the arm; fingers {1e3 * float(arm['width']):.0f} mm" + (
             f"; {joints} at its limit" if joints else ""
         )
-
-
-def do(device: Any, what: str, **values: float) -> None:
-    """Have a device, here or hosted, do something, and do not wait for it."""
-    if isinstance(device, Hosted):
-        device.tell(what, **values)
-    else:
-        getattr(device, what)(**values)
 
 
 def agent(place: Place) -> Led:

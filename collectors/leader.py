@@ -106,6 +106,10 @@ class Leaders:
         width = self.width[:, 0] + share * (self.width[:, 1] - self.width[:, 0])
         return Hands(t, np.concatenate([row["q"] for row in found]).astype(np.float64), width)
 
+    def unless_long_ago(self, known: tuple[int, Floats] | None, seen: Observation) -> tuple[int, Floats] | None:
+        """What was known at the last tick; None when that is so long ago that hands, and a robot that holds, moved."""
+        return known if known is not None and seen.t - known[0] <= self.settings.stale * 1e9 else None
+
     def within(self, q: Floats) -> Floats:
         """The nearest joint angles that the robot may have."""
         return np.asarray(np.clip(q, self.low, self.high))
@@ -140,7 +144,7 @@ class Nearing:
         self.status = f"aligning: {self._leaders.joint(worst)} {np.degrees(self._off):.1f} deg off"
         if np.abs(hands.q - self._leaders.within(hands.q))[worst] > self._leaders.settings.tolerance:
             self.status += ", for its leader is where the robot may not go: lead it back"
-        then, q = self._target or (seen.t, np.array(arm["q_target"], np.float64))
+        then, q = self._leaders.unless_long_ago(self._target, seen) or (seen.t, np.array(arm["q_target"], np.float64))
         q = nearer(q, self._leaders.within(hands.q), self._leaders.settings.slow * (seen.t - then) / 1e9)
         self._target = seen.t, q
         return target(self._leaders.action, seen.t, q, hands.width)
@@ -152,9 +156,9 @@ class Nearing:
 class Follow:
     """Follows the leaders, joint by joint.
 
-    How far it is away from them at the beginning, or after a time in which they said nothing, is brought to nothing as
-    slowly as before a take; how they move from then on, it does at once. How it follows is told by ``trace``; what a
-    take of it has to be, by ``demands``.
+    How far it is away from them at the beginning, or after a time in which they said nothing or nobody listened, is
+    brought to nothing as slowly as before a take; how they move from then on, it does at once. How it follows is told
+    by ``trace``; what a take of it has to be, by ``demands``.
     """
 
     trace_dtype = TRACE
@@ -185,7 +189,8 @@ class Follow:
             self.status = "holding: the leaders say nothing"
             return None
         wanted = self._leaders.within(hands.q)
-        then, away = self._away or (seen.t, np.array(arm["q_target"], np.float64) - wanted)
+        lately = self._leaders.unless_long_ago(self._away, seen)
+        then, away = lately or (seen.t, np.array(arm["q_target"], np.float64) - wanted)
         away = nearer(away, np.zeros_like(away), self._leaders.settings.slow * (seen.t - then) / 1e9)
         self._away = seen.t, away
         q = self._leaders.within(wanted + away)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors.agents import nearer, target
-from collectors.ways import Lacking, Place
+from collectors.ways import Lacking, Place, can, have
 from drivers import Row, newest
 from drivers.settings import filled
 from storage import Episode, Observation
@@ -23,6 +23,10 @@ SPARE = 0.95
 
 STILL = 0.01
 """An arm whose joints are all slower than this stands still, in radians per second."""
+
+PAUSE = 2
+"""Ticks' worth of motion that is done at most when a tick comes late. The rest is done later: what is left out may have
+led around something."""
 
 SETTLES = 1_000_000_000
 """How long the arm may take to come to rest at the end, in nanoseconds."""
@@ -75,9 +79,10 @@ class Motion:
 
 
 class Replay:
-    """Sends the robot where it was in a take, at the same pace or slower.
+    """Sends the robot where it was in a take, at the same pace or slower; slower, too, where ticks come late.
 
     A target is where the robot has to be at the next tick, so that a robot that plays targets on time is on time.
+    Afterwards the robot's own controller holds the arm, as after it was led, so that it may be led again.
 
     What it cannot do: it looks at nothing. What lies elsewhere than it did is not found, and nothing is avoided.
     """
@@ -94,26 +99,42 @@ class Replay:
     def approach(self) -> "Begin":
         return Begin(self._place, self._motion, self._settings)
 
+    @property
+    def lasts(self) -> float:
+        return self._motion.lasts / 1e9 / self.pace
+
     def reset(self, instruction: str) -> None:
-        self._began: int | None = None
+        self._at = 0.0
+        self._then: int | None = None
+        self._over: int | None = None
 
     def act(self, seen: Observation) -> Row | None:
-        arm = newest(seen.streams[self._robot])
-        if arm is None:
+        if newest(seen.streams[self._robot]) is None:
             return None
-        if self._began is None:
-            self._began = seen.t
-        at = round((seen.t + self._period - self._began) * self.pace)
-        self.status = f"repeating: {min(at, self._motion.lasts) / 1e9:.0f} of {self._motion.lasts / 1e9:.0f} s"
-        return target(self._action, seen.t + self._period, *self._motion.at(at))
+        then = seen.t - self._period if self._then is None else self._then
+        self._at += min(seen.t - then, PAUSE * self._period) * self.pace
+        self._then = seen.t
+        if self._over is None and self._at >= self._motion.lasts:
+            self._over = seen.t + self._period
+        self.status = f"repeating: {min(self._at, self._motion.lasts) / 1e9:.0f} of {self._motion.lasts / 1e9:.0f} s"
+        return target(self._action, seen.t + self._period, *self._motion.at(round(self._at)))
 
     def done(self, seen: Observation) -> bool:
         """Whether it came to the end, and to rest there; or should have."""
         arm = newest(seen.streams[self._robot])
-        if self._began is None or arm is None:
+        if self._over is None or arm is None or seen.t <= self._over:
             return False
-        over = seen.t - self._began - self._motion.lasts / self.pace
-        return over > SETTLES or (over > 0 and _rests(arm, self._motion.q[-1], self._settings.tolerance))
+        return seen.t - self._over > SETTLES or _rests(arm, self._motion.q[-1], self._settings.tolerance)
+
+    def leave(self) -> None:
+        """Let the robot's own controller hold the arm, if it has one.
+
+        Raises:
+            DeviceError: the robot does not obey any more.
+        """
+        driver = self._place.devices[self._robot]
+        if can(driver, "rest"):
+            have(driver, "rest")
 
 
 class Begin:
@@ -122,6 +143,7 @@ class Begin:
     def __init__(self, place: Place, motion: Motion, settings: Settings) -> None:
         self._robot, self._action = place.robot.name, place.robot.action
         (self._q, self._width), self._settings = motion.at(0), settings
+        self._longest = PAUSE * round(1e9 / place.hz)
         self.status = "going to where it begins"
         self.reset("")
 
@@ -135,7 +157,7 @@ class Begin:
         off = np.abs(arm["q"] - self._q)
         self.status = f"going to where it begins: joint {off.argmax() + 1} {np.degrees(off.max()):.1f} deg off"
         then, q = self._target or (seen.t, np.array(arm["q_target"], np.float64))
-        q = nearer(q, self._q, self._settings.slow * (seen.t - then) / 1e9)
+        q = nearer(q, self._q, self._settings.slow * min(seen.t - then, self._longest) / 1e9)
         self._target = seen.t, q
         return target(self._action, seen.t, q, self._width)
 

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.home import Home
-from appliance.session import Session
+from appliance.session import NotThere, Session
 from appliance.train import learner, seeing, train
 from collectors import kinesthetic, replay
 from collectors.events import Event, Events
@@ -204,6 +205,28 @@ def test_after_a_take_it_is_stiff_and_the_button_may_be_pressed(
         ask(host, "guide", pressed=False)
     assert not session.listen()
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("limit", [60.0, 0.5])
+def test_after_it_was_repeated_the_button_may_be_pressed_for_the_next_take(
+    place: Place, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: float
+) -> None:
+    """Wherever the repetition ended, and if it did not even get to where it begins."""
+    session = sitting(place, tmp_path)
+    before = newest(place.robot)["q"].copy()
+    ask(host, "push", wrench=[0, 5, 0, 0, 0, 0])
+    shown = session.run(kinesthetic.agent(place), "kinesthetic", TASK, 20, lambda seen: led(seen, before) > 0.05)
+    session.later()
+    ask(host, "push", wrench=[0] * 6)
+    monkeypatch.setattr("appliance.session.APPROACH", limit)
+    again = replay.agent(replace(place, repeats=Episode(tmp_path / session.catalog.episode(shown).path)))
+    with pytest.raises(NotThere) if limit < 1 else nullcontext():
+        session.run(again, "replay", TASK, 20, again.done, follows=shown)
+        session.later()
+    ask(host, "guide", pressed=True)
+    wait(lambda: newest(place.robot)["mode"] == 3)
+    assert session.listen() == "", "a button that is pressed while a program moves the arm stops it"
+    ask(host, "guide", pressed=False)
 
 
 def led(seen: Observation, before: NDArray[np.float64]) -> float:

@@ -122,6 +122,22 @@ def never(_seen: Observation) -> bool:
     return False
 
 
+def test_a_loop_that_stood_still_is_no_leap_towards_the_leaders(table: Table) -> None:
+    """Where a hand has gone meanwhile, the arm comes up to it slowly."""
+    kept, ticks = Kept(), 0
+
+    def stands_still(_seen: Observation) -> bool:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 100:
+            table.clock.sleep_until(table.clock.now() + 200_000_000)
+        return False
+
+    table.loop.run(agent(table.place), "", kept, 4.0, stands_still)
+    sent = rows(kept, "action")["q"][:, 0]
+    assert np.abs(np.diff(sent[5:])).max() < 0.6 * 0.02 + 0.5 * 0.02, "a hand's 0.6 rad/s, and coming up at 0.5"
+
+
 def test_before_a_take_the_robot_is_brought_to_its_leaders_slowly() -> None:
     with Table((turned(2, lambda _s: -0.8), turned(0, lambda _s: 0.4))) as table:
         nearing, kept = agent(table.place).approach, Kept()

@@ -1,7 +1,7 @@
 """A take is repeated: the same motion at its own pace or slower, from where it began. In stepped time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from collectors.replay import Motion
 from collectors.ways import Lacking
 from drivers import Guard
 from drivers.settings import Unfit
-from storage import Catalog, Episode, Task
+from storage import Catalog, Episode, Observation, Task
 from tests import driven
 from tests.test_aloha import Kept
 from tests.test_leader import Table, gripping, never, turned
@@ -112,6 +112,41 @@ def test_a_robot_that_does_not_get_there_begins_no_take(
     session.loop = replace(session.loop, robot=Guard(table.robot, low, table.clock))
     with pytest.raises(NotThere, match=r"at: going to where it begins: joint 1 \d+\.\d deg off"):
         take(session, again(table, shown), 10)
+
+
+def stood_still(table: Table, ticks: int) -> Callable[[Observation], bool]:
+    """A loop that stands still for 0.2 s after so many ticks, shorter than the guard's patience; never done."""
+    count = 0
+
+    def done(_seen: Observation) -> bool:
+        nonlocal count
+        count += 1
+        if count == ticks:
+            table.clock.sleep_until(table.clock.now() + 200_000_000)
+        return False
+
+    return done
+
+
+def test_a_loop_that_stood_still_is_no_short_cut(table: Table, session: Session, shown: Episode) -> None:
+    """What would have been done meanwhile is done now: a way that is left out may have led around something."""
+    again_, still = again(table, shown), stood_still(table, 100)
+    made = session.run(again_, "any", TASK, 10, lambda seen: again_.done(seen) or still(seen))
+    repeated = Episode(session.root / session.catalog.episode(made).path)
+    assert repeated.attributes["ended_by"] == "done"
+    fastest = replay.motion(shown, table.robot.action).fastest(20_000_000).max()
+    assert np.abs(np.diff(repeated["action", "q"], axis=0)).max() <= fastest * 0.04 + 1e-6
+    assert np.abs(repeated["arm", "q"][-1] - shown["arm", "q_target"][-1]).max() < 0.03
+
+
+def test_a_loop_that_stood_still_on_the_way_to_the_beginning_is_no_leap(table: Table, shown: Episode) -> None:
+    nearing, kept, still = again(table, shown).approach, Kept(), stood_still(table, 10)
+    table.loop.run(nearing, "", kept, 5, lambda seen: nearing.done(seen) or still(seen))
+    assert np.abs(np.diff(np.concatenate(kept.rows["action"])["q"], axis=0)).max() <= 0.3 * 0.04 + 1e-9
+
+
+def test_a_slow_repetition_of_something_long_may_take_its_time(table: Table, session: Session, shown: Episode) -> None:
+    assert again(table, shown, pace=0.1).lasts == pytest.approx(10 * shown.seconds, rel=0.1)
 
 
 def test_between_rows_joints_move_evenly_and_fingers_do_not() -> None:

@@ -18,8 +18,9 @@ from appliance.offers import Offer, offers, scene
 from appliance.session import Session, sitting
 from appliance.sitting import Attended, lines
 from collectors import Agent, Event, Events, Lacking
+from collectors.events import Press
 from collectors.ways import Place
-from drivers import Row
+from drivers import Row, Rows
 from storage import Episode, Observation, Wanted, WorkOrder
 from tests.hosts import until
 from tests.test_session import BLIND, REACH, known
@@ -282,6 +283,24 @@ def test_what_is_to_be_shown_is_chosen_at_the_table_and_counts_for_its_order(ses
 def test_an_order_without_its_task_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotCollect, match="needs its task too"):
         offers(known(tmp_path), None, 1, None)
+
+
+def test_the_arm_s_own_button_begins_no_motion_of_the_arm_alone(session: Session) -> None:
+    """Whoever presses it has a hand on the arm."""
+
+    class Own:
+        def __init__(self, stream: str) -> None:
+            self.stream = stream
+
+        def hear(self, _rows: Rows) -> list[Press]:
+            return [(X,)] if "Hands away" in attended.view.asks else []
+
+    session.sources = [Own("arm")]
+    attended = Attended(session, anywhere(session), "kinesthetic", [Offer(REACH, 1)], limit=2.0, replay=True)
+    attended.make = lambda _way, here: Showing(here.events, here.robot.action, [[S]])
+    with Finger(attended, [(READY, X), ("Hands away", Q)]):
+        assert not attended.run()
+    assert [row.row.agent for row in session.catalog.find(Wanted())] == ["kinesthetic"]
 
 
 def test_every_success_is_repeated_and_the_episode_says_of_which(session: Session) -> None:
