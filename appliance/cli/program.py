@@ -12,6 +12,7 @@ from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
+from appliance.cli.label import labelling
 from appliance.cli.policies import policies
 from appliance.cli.room import caches, room
 from appliance.cli.stations import stations
@@ -31,6 +32,7 @@ app = typer.Typer(
 episodes.add_typer(editing)
 app.add_typer(circle)
 app.add_typer(imagination)
+app.add_typer(labelling)
 app.add_typer(words)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
