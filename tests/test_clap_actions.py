@@ -16,8 +16,8 @@ from torch import Tensor
 from learners import Windows
 from learners.body import ONE_ARM, Body
 from learners.clap.actions import LEAST, Frame, Rotation, Schema, active, angles, scatter, still, turned
-from learners.transforms import Floats, ToolView, axes, quaternion, quaternion_product
-from tests.lessons import INSTRUCTION
+from learners.transforms import Floats, ToolView, quaternion, quaternion_product
+from tests.motions import wandering, windows
 
 torch.set_num_threads(1)
 
@@ -26,28 +26,9 @@ PAIR = Body(12, 2)
 SCHEMA = Schema(10.0, H, (-0.2,) * 6, (0.3,) * 6, 0.08, 0.0)
 
 
-def chunks(count: int, body: Body = ONE_ARM, seed: int = 0, spread: float = 0.2) -> Windows:
+def chunks(count: int, body: Body = ONE_ARM) -> Windows:
     """Windows of arms that wander off from where they are."""
-    random = np.random.default_rng(seed)
-    plan = random.normal(size=(count, H, 7 * body.arms)).cumsum(1) * spread / H
-    plan[..., 6::7] = random.choice([0.0, 0.08], (count, 1, body.arms))
-    state = random.normal(size=(count, 1, body.width)).astype("f4")
-    for arm in range(body.arms):
-        q = random.normal(size=(count, 1, 4))
-        end = (arm + 1) * (body.width // body.arms)
-        state[..., end - 7 : end - 1] = axes(q / np.linalg.norm(q, axis=-1, keepdims=True))
-    return Windows(
-        frames=(),
-        frame=np.zeros((count, 0), np.intp),
-        state=state,
-        plan=plan.astype("f4"),
-        left=np.full(count, H),
-        key=np.zeros((count, 9 * body.arms), "f4"),
-        episode=np.arange(count) // 4,
-        instructions=(INSTRUCTION,) * (-(-count // 4)),
-        hz=10.0,
-        body=body,
-    )
+    return windows(wandering(count, H, body.arms), body)
 
 
 @pytest.mark.parametrize("body", [ONE_ARM, PAIR])
