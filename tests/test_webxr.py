@@ -265,6 +265,21 @@ def test_a_headset_that_does_not_come_or_goes_is_lost_and_what_to_do_is_told(tmp
             assert "does not answer" in until(lambda: lost(hands) if hands.described["headset"] else "")
 
 
+def test_while_a_headset_is_lost_nothing_is_said_and_so_nothing_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for it hours later reads on from where they were."""
+    monkeypatch.setattr("drivers.webxr.hands.KEPT", 0.5)
+    with served(tmp_path, patience=0.2) as hands:
+        since = int(wait(hands, lambda row: True)["t"])
+        until(lambda: lost(hands))
+        time.sleep(1.5)  # longer than rows are kept
+        with Visitor(hands) as visitor:
+            until(lambda: not lost(hands))
+            assert len(hands.read(since))
+            assert visitor.shows()["valid"].all()
+
+
 def test_a_server_that_hangs_is_told_and_goes_on_when_it_does(tmp_path: Path) -> None:
     with served(tmp_path, silence=0.3) as hands:
         assert hands._loop is not None

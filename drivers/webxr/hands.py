@@ -120,13 +120,17 @@ class WebHands:
         now = time.monotonic_ns()
         if now - self._kept > self.silence * 1e9:
             raise DeviceLost(f"{self.name}: no row for {(now - self._kept) / 1e9:.1f} s: its server hangs")
-        if now - max(self._opened, self._door.heard) > self.patience * 1e9:
+        if self._silent(now) > self.patience:
             happened = "does not answer" if self._door.headset else "is not connected"
             raise DeviceLost(
                 f"{self.name}: the headset's browser {happened}: put the headset on and open {self.address} in it; "
                 f"its code is in {self._home / 'code'}"
             )
         return self._ring.since(since)
+
+    def _silent(self, now: int) -> float:
+        """Seconds that the headset's page has said nothing."""
+        return (now - max(self._opened, self._door.heard if self._door else 0)) / 1e9
 
     def pulse(self, hand: Literal[0, 1], seconds: float, amplitude: float) -> None:
         """Let the left (0) or right (1) controller shake; returns at once, and without focus nobody feels it.
@@ -223,7 +227,9 @@ class WebHands:
         that is on its way.
         """
         now, gap = time.monotonic_ns(), round(self.gap * 1e9)
-        if now - self._fresh > gap:
+        if self._silent(now) > self.patience:
+            self._kept = now  # a lost device has no rows, and whoever reads on misses none
+        elif now - self._fresh > gap:
             said = unseen()
             said["t"], said["age"] = now - gap, UNKNOWN
             self._keep(said)
