@@ -301,6 +301,28 @@ def test_what_cannot_be_opened_is_told_in_words(tmp_path: Path, hands: WebHands)
         WebHands("open", port=0, folder=tmp_path).__enter__()
 
 
+@pytest.mark.parametrize(
+    "content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_a_spoilt_certificate_is_told_at_once_with_what_to_do(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "127.0.0.1.pem"
+    path.write_text(content)
+    start = time.monotonic()
+    with pytest.raises(
+        DeviceError, match=f"hands: {path} holds no certificate and key; delete it, and others are made"
+    ):
+        WebHands("hands", port=0, tls=True, folder=tmp_path).__enter__()
+    assert time.monotonic() - start < 4
+
+
+def test_a_certificate_without_its_key_is_told_too(tmp_path: Path) -> None:
+    path = keys.certificate(tmp_path, "127.0.0.1")
+    made = path.read_text()
+    path.write_text(made[made.index("-----BEGIN CERTIFICATE") :])
+    with pytest.raises(DeviceError, match="holds no certificate and key"):
+        WebHands("hands", port=0, tls=True, folder=tmp_path).__enter__()
+
+
 def test_without_its_package_the_person_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,17 +42,31 @@ def code(folder: Path) -> str:
 
 
 def certificate(folder: Path, host: str) -> Path:
-    """Return a file with a certificate for ``host`` and its key, made anew if there is none or it ends soon."""
-    from cryptography import x509
+    """Return a file with a certificate for ``host`` and its key, made anew if there is none or it ends soon.
 
+    Raises:
+        DeviceError: what is there is something else.
+    """
     path = folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', host)}.pem"
     if path.exists():
-        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        if ends - datetime.now(UTC) > RENEWED:
+        if _ends(path) - datetime.now(UTC) > RENEWED:
             return path
         path.unlink()
     _keep(path, _made(host))
     return path
+
+
+def _ends(path: Path) -> datetime:
+    """When the certificate in a file, which has its key there too, ends."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        content = path.read_bytes()
+        load_pem_private_key(content, None)
+        return x509.load_pem_x509_certificate(content).not_valid_after_utc
+    except (ValueError, TypeError) as error:  # the latter of a key with a password
+        raise DeviceError(f"{path} holds no certificate and key; delete it, and others are made") from error
 
 
 def fingerprint(path: Path) -> str:
