@@ -1,6 +1,7 @@
 """Act-VAE: its parts do what Eq. 2 says, what it learned survives on disk, and it learns words for motions."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,7 +252,7 @@ def test_words_reconstruct_motions_four_times_better_than_the_mean_and_fewer_wor
             cut[:, words:] = made.codes.vectors.mean(0)
             errors.append((made.act(cut) - batch).square().mean().item())
     said = f"{mean / kept.mse:.1f} times better than the mean, {psnr(kept.mse):.1f} dB, {kept.used} of 64 codes"
-    print(f"\nAct-VAE, 900 steps: {said}; with 8, 6, 4, 2 words MSE {[round(e, 4) for e in errors]}")
+    sys.stdout.write(f"\nAct-VAE, 900 steps: {said}; with 8, 6, 4, 2 words MSE {[round(e, 4) for e in errors]}\n")
     assert kept.mse < mean / 4
     assert errors[0] < errors[1] < errors[2]
     assert errors[0] < errors[3]

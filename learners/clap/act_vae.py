@@ -81,8 +81,9 @@ class ActVae:
         if name == "release":
             return replace(paper, entries=512, training=replace(paper.training, steps=50_000, least=0.1))
         if name == "small":
-            small = Training(lr=1e-3, weight_decay=1e-2, warmup=50, batch=256, steps=1500, least=0.1)
-            return replace(paper, code=32, width=128, layers=3, feedforward=256, patch=4, restart=50, training=small)
+            small = Training(lr=3e-3, weight_decay=1e-2, warmup=50, batch=64, steps=2500, least=0.1, workers=0)
+            sizes = replace(paper, code=16, width=64, layers=3, feedforward=128, patch=8)
+            return replace(sizes, codebook_pace=10.0, restart=50, training=small)
         if name == "tiny":
             tiny = Training(lr=1e-3, weight_decay=1e-2, warmup=10, batch=64, steps=60, least=0.1)
             return replace(paper, entries=64, code=16, width=64, layers=3, feedforward=128, restart=20, training=tiny)
