@@ -77,7 +77,11 @@ class Looked:
     """What one pass of the model over a batch gave."""
 
     hidden: tuple[Tensor, ...]
-    """Block by block, its output (B, L, width); prompt positions are the same with an answer behind them as without."""
+    """Block by block, its output (B, L, width); prompt positions are the same with an answer behind them as without.
+
+    The first blocks' are as they were before pictures are added to them again (DeepStack); the last went through the
+    norm that scores are read from.
+    """
     mask: Tensor
     """(B, L) bool: positions of the prompt."""
     logits: Tensor
@@ -154,7 +158,7 @@ class NtpNet(nn.Module):
     def write(self, inputs: Inputs, looked: Looked, arms: Tensor, only_answers: bool = True) -> Tokens:
         """Go on from one pass over the prompts: the answers to them."""
         vocabulary, many = self.qwen.vocabulary, len(inputs.ids)
-        pen = _Pen(self, inputs, looked)
+        pen = Pen(self, inputs, looked)
         begin = torch.tensor(opening(vocabulary), device=self.device).expand(many, -1)
         scores, arms = pen.read(begin), arms.to(self.device)
         if only_answers:
@@ -189,10 +193,17 @@ class NtpNet(nn.Module):
         return encode(self.qwen.vocabulary, self.qwen.pictures, asked, answers).to(self.device)
 
 
-class _Pen:
-    """Writes behind prompts: each token it reads is remembered."""
+class Pen:
+    """Writes behind prompts: what it reads is remembered in the cache of ``looked``."""
 
     def __init__(self, net: NtpNet, inputs: Inputs, looked: Looked) -> None:
+        """Go on from a pass over ``inputs`` that was remembered.
+
+        Raises:
+            ValueError: it was not.
+        """
+        if looked.cache is None:
+            raise ValueError("nothing was remembered of that pass; look with remember=True")
         self.net, self.cache = net, looked.cache
         self.mask = inputs.model["attention_mask"]
         self.place = inputs.next_place
