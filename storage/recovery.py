@@ -1,6 +1,7 @@
 """After a crash: seal what was being recorded, and tell the catalog of what it missed. Nothing is thrown away."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -70,7 +71,7 @@ def reconcile(root: Path, catalog: Catalog) -> list[Reconciled]:
     strange = sorted(name for name in names if name.removesuffix(".zarr").replace("-", "") not in ids)
     found = {path: _id(path) for path in map(folder.joinpath, strange)}
     known = catalog.known(episode for episode in found.values() if episode is not None)
-    added = [_enter(path, root, catalog) for path, episode in found.items() if episode not in known]
+    added = _enter_all([path for path, episode in found.items() if episode not in known], root, catalog)
     _fill_in(root, catalog)
     return added
 
@@ -89,6 +90,14 @@ def _recover(staged: Path) -> Recovered:
         return Recovered(name, finish(staged, end), left.rows, left.torn)
     except (OSError, ValueError, LookupError, TypeError) as error:
         return Recovered(name, why=f"{type(error).__name__}: {error}")
+
+
+def _enter_all(paths: Sequence[Path], root: Path, catalog: Catalog) -> list[Reconciled]:
+    """Add episodes; one that repeats another's motion can only be added after that, and is tried again."""
+    tried = [_enter(path, root, catalog) for path in paths]
+    added, left = ([one for one in tried if (one.row is not None) is well] for well in (True, False))
+    again = _enter_all([one.path for one in left], root, catalog) if added and left else left
+    return sorted(added + again, key=lambda one: one.path)
 
 
 def _enter(path: Path, root: Path, catalog: Catalog) -> Reconciled:

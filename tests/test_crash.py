@@ -139,6 +139,20 @@ def test_what_the_catalog_missed_is_added_from_what_the_episodes_say(tmp_path: P
     assert reconcile(tmp_path, catalog) == []
 
 
+def test_what_repeats_another_episode_is_added_whatever_their_names(tmp_path: Path) -> None:
+    """A catalog that was lost is made anew from the episodes, in the order of their ids."""
+    catalog = Catalog(tmp_path / "catalog.db")
+    catalog.add(Task(name="reach", instruction="reach the pose"))
+    made: list[UUID] = []
+    for _ in range(6):
+        follows = {"follows": str(made[-1])} if made else {}
+        with EpisodeWriter(tmp_path, STREAMS, SAID | follows) as writer:
+            take(writer, 0)
+            made.append(writer.seal({"ended_by": "done"}).id)
+    assert [done.why for done in reconcile(tmp_path, catalog)] == [""] * 6
+    assert [catalog.episode(one).follows for one in made] == [None, *made[:-1]]
+
+
 def test_what_cannot_be_added_to_the_catalog_is_told(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.db")
     for attributes in ({}, SAID | {"ended_by": "done"}):
