@@ -162,6 +162,27 @@ def test_a_wrong_code_is_refused_and_the_right_one_typed_is_kept(page: Page, han
     until(lambda: said(page) == "Connected.")
 
 
+def test_who_presses_twice_is_connected_once_and_begins_once(page: Page, hands: WebHands) -> None:
+    page.open(hands.address)
+    until(lambda: page.do("document.getElementById('codes')?.hidden === false"))
+    page.do("""window.press = (what) => {
+        const button = document.querySelector(what);
+        if (!button.closest("[hidden]")) button.click();
+    }""")
+    page.do(f"""
+        document.getElementById('code').value = '{keys.code(hands.folder)}';
+        press("#codes button");
+        press("#codes button");
+    """)
+    until(lambda: said(page) == "Connected.")
+    page.do("press('#enter'); press('#enter')")
+    row = wait(hands, lambda row: row["valid"].all())
+    rows = wait(hands, lambda later: later["t"] > row["t"] + 1_000_000_000 and later["valid"].all())
+    assert rows["space"] == row["space"]
+    assert said(page) == "The hands are being told."
+    assert not page.errors
+
+
 def test_a_page_from_elsewhere_is_refused_though_it_knows_the_code(page: Page, hands: WebHands, tmp_path: Path) -> None:
     script = f"""new Promise(done => {{
         const socket = new WebSocket("{hands.address.replace("http", "ws")}hands",

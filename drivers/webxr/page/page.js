@@ -18,6 +18,7 @@ let moved = 0; // how often the space has moved
 let known = false; // whether the code was right once
 
 function connect(code) {
+  show("codes", false); // once is enough
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   socket = new WebSocket(`${scheme}://${location.host}/hands`, ["appliance", code]);
   socket.binaryType = "arraybuffer";
@@ -130,10 +131,12 @@ async function enter() {
 }
 
 async function begin() {
+  show("enter", false); // once is enough
   try {
     await enter();
   } catch (error) {
     await session?.end();
+    show("enter", socket.readyState === WebSocket.OPEN);
     say(`It does not begin: ${error.message}`);
   }
 }
