@@ -42,7 +42,10 @@ class Franka:
     """Whether a Franka hand is mounted. Without, widths are 0 and are not sent."""
 
     soft: Literal["joints", "tool"] = "joints"
-    """Where the arm gives way: in its joints, or at its tool in the base frame, its elbow then being free."""
+    """Where the arm gives way: in its joints, or at its tool in the base frame, its elbow then being free.
+
+    A tool is for targets that come evenly: where they jump, the free elbow may break its joints' speed limits.
+    """
 
     tick_hz: float = 200.0
     """How often the reference is moved along between targets."""

@@ -417,4 +417,9 @@ class Link:
         return int(rows["t"][-1]) if len(rows) else time.monotonic_ns()
 
 
-LIMITS = {"lower_joint_limits": np.array(LOW), "upper_joint_limits": np.array(HIGH)}
+SLEW = 2.5
+"""Most that a tracker may ask the torque of a joint to change in a millisecond, in Nm. The client's filter at 100 Hz
+lets 0.386 of a change through, and the robot refuses 1 Nm: this makes it 0.965. Left at franky's own 1 Nm, torques are
+so late when targets jump that the arm swings ever wider, until it breaks its speed limit."""
+
+LIMITS = {"lower_joint_limits": np.array(LOW), "upper_joint_limits": np.array(HIGH), "max_delta_tau": SLEW}

@@ -13,8 +13,9 @@ FIRST, LONGEST = 50_000_000, 150_000_000
 REMEMBERED, MARGIN = 24, 15_000_000
 """Targets whose punctuality says how late the next one may come, and by how much (ns) the worst is exceeded."""
 
-STOPPING = 15.0
-"""Most that a joint slows down, in rad/s²: it must be able to stop where its last target is, or when it holds."""
+STOPPING = 10.0
+"""Most that a joint slows down, in rad/s², the FR3's own limit: more takes torques that its joints do not have when the
+arm is stretched out. It must be able to stop where its last target is, or when it holds."""
 
 EAGER = 40.0
 """How fast a reference that is off its way returns to it, per second."""
