@@ -19,6 +19,7 @@ import learners
 from appliance.film import AGENTS, film
 from appliance.film import QUERY as FILM
 from appliance.home import Home
+from appliance.label import Noted
 from appliance.refusal import Refusal
 from appliance.version import revision
 from learners.train import Diverged
@@ -28,12 +29,15 @@ from storage.layout import RGB
 from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
 from storage.reading import reading
 
-QUERY = "last judged a success, neither retired nor quarantined, not driven by a policy"
+QUERY = "last judged a success, neither retired nor quarantined, not driven by a policy, not repeated without the hand"
 """Which episodes of a task are learned from."""
 
 
 TRAINING = "training"
 """The part of a learner's settings that says how it is trained, or the last of its stages."""
+
+LED = "kinesthetic"
+"""Who drives when a person's hand leads the arm, in the cameras' sight."""
 
 
 class CannotTrain(Refusal):
@@ -121,8 +125,11 @@ def train(
     tell: Callable[[int, int, float], None],
     start: str | None = None,
     prepare: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
+    hands: bool = False,
 ) -> PolicyRow:
     """Fit a learner to the task's demonstrations, and keep the policy; ``start`` names one to go on from.
+
+    ``hands`` keeps what shows a person's hand, see `demonstrations`; the policy's metric ``left_out`` counts it else.
 
     ``tell`` hears of every step, ``prepare`` of what comes before the first.
 
@@ -135,10 +142,10 @@ def train(
     with home.join() as catalog, ExitStack() as held:
         instruction = catalog.task(task).instruction
         watches = bool(getattr(how, "watches", False))
-        there = {one.row.id for one in [*demonstrations(catalog, task), *(film(catalog, task) if watches else [])]}
+        there = {one.row.id for one in [*demonstrations(catalog, task, hands), *(film(catalog, task) if watches else [])]}
         held.enter_context(reading(home.folder, f"training {method} on {task}", there))
         # Nobody takes these away from here on; where they are now is what counts.
-        shown = [one for one in demonstrations(catalog, task) if one.row.id in there]
+        shown = [one for one in demonstrations(catalog, task, hands) if one.row.id in there]
         watched = [one for one in film(catalog, task) if one.row.id in there] if watches else []
         frozen = catalog.snapshot(task, [*shown, *watched], f"{QUERY}; {FILM}" if watched else QUERY)
         began = time.monotonic()
@@ -159,7 +166,7 @@ def train(
             if watches:
                 # What is said in a film may be of other things than the task names.
                 seen = [Episode(home.folder / one.standing.path, one.keep) for one in watched]
-                given["stage"] = functools.partial(_stage, prepare)
+                given = {"stage": functools.partial(_stage, prepare), "keeping": functools.partial(Noted, catalog)}
                 if seen:
                     given["film"] = learners.footage(
                         how,
@@ -193,6 +200,7 @@ def train(
             revision=revision(),
             metrics={
                 "episodes": len(shown),
+                "left_out": len(demonstrations(catalog, task, hands=True)) - len(shown),
                 **({"films": len(watched)} if watches else {}),
                 "windows": len(data),
                 "seconds": round(time.monotonic() - began, 1),
@@ -227,8 +235,11 @@ def _stage(prepare: Callable[[str, int, int], None], name: str) -> Callable[[int
     return tell
 
 
-def demonstrations(catalog: Catalog, task: str) -> list[Listed]:
+def demonstrations(catalog: Catalog, task: str, hands: bool = False) -> list[Listed]:
     """The task's episodes to learn from, oldest first; those that are quarantined wait until somebody releases them.
+
+    What was led by hand is left out, unless ``hands``, once a success repeats it: that is the same motion as a policy
+    will see it, without a hand in the pictures.
 
     Raises:
         CannotTrain: there are none.
@@ -247,7 +258,8 @@ def demonstrations(catalog: Catalog, task: str) -> list[Listed]:
             + (f"; {waiting} that succeeded are in quarantine" if waiting else "")
             + f"; collect some: appliance collect --task {task} --by scripted"
         )
-    return good
+    again = set() if hands else {one.row.follows for one in good}
+    return [one for one in good if one.row.agent != LED or one.row.id not in again]
 
 
 def _unpacking(

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from learners import Footage, Training, Windows
 from learners.body import Body
@@ -81,8 +82,8 @@ def film(how: Clap, films: int = 2, each: int = 10, seed: int = 5) -> Footage:
     )
 
 
-def _drawn(corner: np.ndarray, bright: int = 255) -> np.ndarray:
-    frames = np.zeros((len(corner), 32, 32, 3), "u1")
+def _drawn(corner: NDArray[np.int64], bright: int = 255) -> NDArray[np.uint8]:
+    frames: NDArray[np.uint8] = np.zeros((len(corner), 32, 32, 3), "u1")
     for frame, (row, column) in zip(frames, corner, strict=True):
         frame[row : row + 4, column : column + 4] = bright
     return frames

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
-from uuid import UUID
 
 import numpy as np
 import torch
@@ -26,6 +25,8 @@ from numpy.typing import NDArray
 from learners.checkpoint import Stored
 from learners.clap.act_vae import ActVae, ActVaeNet
 from learners.clap.head import Head
+from learners.clap.labels import Kept as KeptLabels
+from learners.clap.labels import Shelf, label
 from learners.clap.matching import Matching
 from learners.clap.mixture import Mixture
 from learners.clap.net import ClapNet, spoken
@@ -122,11 +123,13 @@ class Clap:
         parent: ChunkPolicy | None = None,
         film: Footage | None = None,
         stage: Callable[[str], Tell] | None = None,
+        keeping: Callable[[VdVaeNet], KeptLabels] | None = None,
     ) -> ChunkPolicy:
         """Learn from windows cut with this learner's own senses, view, rate and ``k``, and from film beside them.
 
         A ``parent`` gives its vocabulary and its encoder of film, which stay as they are, and its token policy, which
-        goes through both stages of Algorithm 4.
+        goes through both stages of Algorithm 4. ``keeping`` says where labels that an encoder infers are kept; without
+        it they lie in the run's folder.
 
         Raises:
             CannotGoOn: the parent is not a CLAP policy of the same sizes for the same robot.
@@ -138,7 +141,7 @@ class Clap:
         act = self._vocabulary(data, stages, before)
         vd = None
         if film is not None:
-            film, vd = self._labelled(data, film, act, stages, before)
+            film, vd = self._labelled(data, film, act, stages, before, keeping)
         mixture = Mixture(data, spoken(act, data), film, self.ntp.film)
         tokens = self._tokens(mixture, act, stages, before)
         torch.manual_seed(self.training.seed + 3)
@@ -179,7 +182,13 @@ class Clap:
         return frozen(stages.once("act_vae", {}, lambda folder: how.fit(data, folder, tell), ActVaeNet.load))
 
     def _labelled(
-        self, data: Windows, film: Footage, act: ActVaeNet, stages: Stages, before: ClapNet | None
+        self,
+        data: Windows,
+        film: Footage,
+        act: ActVaeNet,
+        stages: Stages,
+        before: ClapNet | None,
+        keeping: Callable[[VdVaeNet], KeptLabels] | None,
     ) -> tuple[Footage, VdVaeNet]:
         """The film with its tokens, and who read them off it."""
         film = film.within(_arms(data))
@@ -198,7 +207,10 @@ class Clap:
                 lambda folder: VdVaeNet.load(folder, act),
             )
         vd = frozen(vd)
-        return film.labelled(_labels(film, vd, stages.told("3/5 labelling film"))), vd
+        tell = stages.told("3/5 labelling film")
+        on_the_shelf = None if stages.run is None else Shelf(stages.run / "labels" / vd.digest)
+        kept_labels = on_the_shelf if keeping is None else keeping(vd)
+        return film.labelled(label(film, vd, lambda done, of: tell(done, of, math.nan), kept_labels)), vd
 
     def _tokens(self, mixture: Mixture, act: ActVaeNet, stages: Stages, before: ClapNet | None) -> TokenPolicy:
         """The first stage: the token policy on robot and film."""
@@ -286,20 +298,6 @@ def _go_on(policy: ClapNet, before: ClapNet) -> None:
             f"the parent's head does not fit: {str(error).splitlines()[1].strip()}; train with the parent's head, or "
             "with keep_head=false"
         ) from error
-
-
-def _labels(film: Footage, vd: VdVaeNet, tell: Tell) -> dict[UUID, NDArray[np.uint16]]:
-    found = {}
-    device = next(vd.parameters()).device
-    for number, name in enumerate(film.ids):
-        every = np.flatnonzero(film.episode == number)
-        parts = []
-        for some in np.array_split(every, len(every) // 64 + 1):
-            batch = film.batch(some)
-            parts.append(vd.tokens(batch.now.to(device), batch.later.to(device)).cpu().numpy().astype(np.uint16))
-        found[name] = np.concatenate(parts)
-        tell(number + 1, len(film.ids), math.nan)
-    return found
 
 
 def _arms(data: Windows) -> NDArray[np.bool_]:
