@@ -233,12 +233,15 @@ def _jumped(grasp: Grasp, p: Floats, q: Rotation, seconds: float, feel: Feel) ->
 
 
 def _wanted(grasp: Grasp, feel: Feel, yaw: float) -> tuple[Floats, Rotation, bool]:
-    """Where in the box the hand's motion since the clutch closed puts the tool, and whether the box held it back."""
+    """Where in the box the hand's motion since the clutch closed puts the tool, and whether the box held it back.
+
+    A tool that was outside may stay as far out as it was: only the hand brings it back.
+    """
     (hand_p, hand_q), (tool_p, tool_q), smooth = _known(grasp.hand), _known(grasp.tool), _known(grasp.filter)
     to_base = Rotation.from_euler("z", yaw) * Rotation.from_matrix(BASE)
     p = tool_p + feel.scale * to_base.apply(smooth.p - hand_p)
     q = to_base * (smooth.q * hand_q.inv()) * to_base.inv() * tool_q
-    kept = np.clip(p, feel.low, feel.high)
+    kept = np.clip(p, np.minimum(feel.low, tool_p), np.maximum(feel.high, tool_p))
     return kept, q, bool((kept != p).any())
 
 

@@ -229,6 +229,20 @@ def test_the_tool_stays_in_the_box_and_slides_along_it() -> None:
     assert sitting.grasp.limited, "the person can be told"
 
 
+def test_a_tool_that_is_outside_the_box_stays_until_the_hand_brings_it_back_and_goes_no_further_out() -> None:
+    """As after an arm was led by hand: nobody expects it to go home by itself when they squeeze."""
+    outside = HOME.copy()
+    outside[0] = 0.8
+    sitting = Sitting(tool=outside.copy())
+    for _ in range(30):
+        sitting.say(row(0))
+    assert sitting.tool == pytest.approx(outside)
+    sitting.go(0.0, 0.0, -0.1)
+    assert sitting.tool == pytest.approx(outside)
+    sitting.go(0.0, 0.0, 0.2)
+    assert sitting.tool[0] == pytest.approx(0.6, abs=1e-6)
+
+
 def test_the_tool_is_no_faster_than_allowed_and_catches_up() -> None:
     sitting = Sitting()
     sitting.say(row(0))
