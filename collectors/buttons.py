@@ -33,6 +33,9 @@ HELP = (
 GUIDED = 3
 """The ``mode`` of a Franka whose guiding button is pressed."""
 
+AILING = (4, 5, 6)
+"""Its modes after a reflex, when its stop button is pressed, and while it recovers: they say nothing of that button."""
+
 CLOSED, OPEN = 0.3, 0.6
 """Shares of the widest opening at which a leader's gripper counts as closed, and as open again."""
 
@@ -83,8 +86,9 @@ class Grasped:
     def hear(self, rows: Rows) -> Sequence[Press]:
         found = []
         for row in rows[rows["t"] > self._t]:
-            before, self._guided, self._t = self._guided, int(row["mode"]) == self._kind, int(row["t"])
-            if before is not None and before != self._guided:
+            mode, before, self._t = int(row["mode"]), self._guided, int(row["t"])
+            self._guided = None if mode in AILING else mode == self._kind
+            if before is not None and self._guided is not None and before != self._guided:
                 found.append(self._pressed if self._guided else self._released)
         return [press for press in found if press]
 

@@ -124,6 +124,14 @@ def test_a_frankas_guiding_button_starts_as_it_is_pressed() -> None:
     assert Grasped("arm", released=(Event.SUCCESS,)).hear(rows) == [(Event.START,), (Event.SUCCESS,), (Event.START,)]
 
 
+@pytest.mark.parametrize("ails", [4, 5, 6])
+def test_an_arm_that_stops_by_itself_was_not_let_go_of(ails: int) -> None:
+    """A reflex, the stop button, and the recovery from either end nothing as a success."""
+    rows = np.zeros(6, ARM)
+    rows["t"], rows["mode"] = np.arange(1, 7), [1, 3, ails, 1, 3, 1]
+    assert Grasped("arm", released=(Event.SUCCESS,)).hear(rows) == [(Event.START,), (Event.START,), (Event.SUCCESS,)]
+
+
 def test_closing_every_leaders_gripper_is_a_press_and_one_of_them_is_not() -> None:
     left, right = Closing(["left", "right"], 0.08).fingers()
 
