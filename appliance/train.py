@@ -142,7 +142,9 @@ def train(
     with home.join() as catalog, ExitStack() as held:
         instruction = catalog.task(task).instruction
         watches = bool(getattr(how, "watches", False))
-        there = {one.row.id for one in [*demonstrations(catalog, task, hands), *(film(catalog, task) if watches else [])]}
+        there = {
+            one.row.id for one in [*demonstrations(catalog, task, hands), *(film(catalog, task) if watches else [])]
+        }
         held.enter_context(reading(home.folder, f"training {method} on {task}", there))
         # Nobody takes these away from here on; where they are now is what counts.
         shown = [one for one in demonstrations(catalog, task, hands) if one.row.id in there]

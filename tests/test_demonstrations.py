@@ -15,6 +15,7 @@ from appliance.train import CannotTrain, demonstrations, learner, train
 from storage import Catalog, Edit, EditKind, EpisodeRow, Outcome, PolicyRow, Verdict
 from storage.pictures import SPARE, caches
 from tests.takes import Take
+from tests.typed import Type
 
 TASK = "pick_place"
 
@@ -31,13 +32,14 @@ def catalog(home: Home) -> Catalog:
     return home.join()
 
 
-def show(home: Home, catalog: Catalog) -> UUID:
+def show(home: Home, catalog: Catalog, agent: str = "person", follows: UUID | None = None) -> UUID:
     """Add a demonstration that succeeded."""
     sealed = Take().to("red_cube").close("red_cube").lift().record(home.folder, camera=True)
     row = EpisodeRow(
         id=sealed.id,
         task=TASK,
-        agent="person",
+        agent=agent,
+        follows=follows,
         path=str(sealed.path.relative_to(home.folder)),
         digest=sealed.digest,
         seconds=sealed.seconds,
@@ -76,6 +78,33 @@ def test_when_all_that_succeeded_is_quarantined_that_is_said(home: Home, catalog
         CannotTrain, match="no successful demonstration among its 1 episodes; 1 that succeeded are in qu"
     ):
         demonstrations(catalog, TASK)
+
+
+def test_what_was_led_by_hand_is_left_out_once_it_was_repeated_with_success(home: Home, catalog: Catalog) -> None:
+    led, alone, driven = (show(home, catalog, agent) for agent in ("kinesthetic", "kinesthetic", "vr"))
+    again = [show(home, catalog, "replay", follows=one) for one in (led, driven)]
+    assert [one.row.id for one in demonstrations(catalog, TASK)] == [alone, driven, *again]
+    assert [one.row.id for one in demonstrations(catalog, TASK, hands=True)] == [led, alone, driven, *again]
+    policy, _ = learn(home)
+    assert (policy.metrics["episodes"], policy.metrics["left_out"]) == (4, 1)
+    edit(catalog, again[0], EditKind.RETIRE)
+    assert [one.row.id for one in demonstrations(catalog, TASK)] == [led, alone, driven, again[1]]
+
+
+def test_what_is_left_out_is_told_and_can_be_kept(
+    home: Home, catalog: Catalog, appliance: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APPLIANCE_HOME", str(home.folder))
+    monkeypatch.delenv("APPLIANCE_DATABASE", raising=False)
+    show(home, catalog, "replay", follows=show(home, catalog, "kinesthetic"))
+    words = ("train", "--task", TASK, "--method", "nearest", "--preset", "tiny", "--cameras", '["front"]')
+    said = appliance(*words)
+    assert "learned from 1 episodes" in said.out
+    assert "1 led by hand were left out" in said.out
+    assert "--with-hands keeps them" in said.out
+    said = appliance(*words, "--with-hands")
+    assert "learned from 2 episodes" in said.out
+    assert "left out" not in said.out
 
 
 def test_what_was_trimmed_off_is_not_learned_from(home: Home, catalog: Catalog) -> None:

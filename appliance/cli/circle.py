@@ -137,8 +137,13 @@ def train(
     preset: Annotated[str, typer.Option("--preset", help="How big: tiny, small or paper.")] = "small",
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps. Default: the preset's.")] = None,
     parent: Annotated[str | None, typer.Option("--from", help="Go on from this policy.")] = None,
+    hands: Annotated[
+        bool, typer.Option("--with-hands", help="Keep what was led by hand though a success repeats it without.")
+    ] = False,
 ) -> None:
     """Learn a policy from the task's successful demonstrations.
+
+    What was led by hand is left out once the robot has repeated it with success: no hand is in view then.
 
     Any field of the method may be given as an option, e.g. --lr 0.0003; a wrong name is answered with the right ones.
     """
@@ -158,10 +163,13 @@ def train(
         how = seeing(home, task, how)
     with progress(method, None) as advance:
         row = run(
-            home, task, method, preset, how, lambda done, of, loss: advance(_loss(loss), done, of), parent, advance
+            *(home, task, method, preset, how),
+            *(lambda done, of, loss: advance(_loss(loss), done, of), parent, advance, hands),
         )
     measured = row.metrics
     typer.echo(f"{row.name}: learned from {measured['episodes']} episodes in {measured['seconds']} s.")
+    if left := measured["left_out"]:
+        typer.echo(f"{left} led by hand were left out, for the robot repeated them alone; --with-hands keeps them.")
 
 
 @circle.command()
