@@ -233,10 +233,11 @@ def test_a_run_that_was_cut_short_goes_on_to_the_same_words(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_words_reconstruct_motions_four_times_better_than_the_mean_and_fewer_words_worse() -> None:
     """900 steps on chunks of minimum jerk with a hand that switches at any step; the measured margin is wider."""
-    how = replace(ActVae.preset("tiny"), restart=100)
-    how = replace(how, training=replace(how.training, lr=2e-3, batch=64, steps=900, workers=0))
+    how = replace(ActVae.preset("tiny"), patch=8, restart=50, codebook_pace=10.0)
+    how = replace(how, training=replace(how.training, lr=3e-3, batch=64, steps=900, workers=0))
     data = windows(reaching(8192), each=8)
     learn, held = data.split(0.1, 0)
     made = how.fit(data)
