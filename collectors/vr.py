@@ -308,6 +308,9 @@ class VrAgent:
         self._traced = np.concatenate([self._traced, traced])
 
     def _tell(self, t: int) -> None:
+        if self._row is not None and not self._row["focused"]:
+            self._status = "the headset is off, or shows something else"
+            return
         said = [_words(grasp) for grasp in self._grasps]
         if len(said) > 1:
             said = [f"{SIDES[side.hand]} {words}" for side, words in zip(self._sides, said, strict=True)]

@@ -161,6 +161,17 @@ def test_an_arm_whose_hand_lets_go_stays_while_the_other_moves() -> None:
     assert bench.tick(2) is None, "nobody squeezes: the robot holds"
 
 
+def test_while_the_headset_is_off_the_person_is_told_that_and_not_to_squeeze() -> None:
+    bench = Bench()
+    bench.grasp()
+    bench.hands.now["focused"] = 0
+    bench.tick(3)
+    assert bench.vr.status == "the headset is off, or shows something else"
+    bench.hands.now["focused"] = 1
+    bench.tick(2)
+    assert bench.vr.status.startswith("let go, then squeeze")
+
+
 def silent(hands: Hands) -> None:
     hands.silent = True
 
