@@ -107,6 +107,7 @@ def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generat
 
     Raises:
         CannotCollect: the station lacks something that this way needs, or nothing like that was ever recorded.
+        NoPedal: the station's pedal cannot be heard.
         StationError: there is no such station, or its file is wrong.
         Unknown: there is no such task or episode.
         drivers.DeviceError: a device does not answer.
@@ -118,6 +119,8 @@ def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generat
         record = None if repeated is None else Episode(wish.home.folder / repeated.path)
         events = Events()
         here = place(cell, events, wish.way, record)
+        if cell.pedal is not None:
+            stack.enter_context(cell.pedal.hear(events))
         session = stack.enter_context(sitting(cell, catalog, wish.home.folder, wish.operator))
         session.events, session.sources = events, WAYS[wish.way].sources(here)
         session.set_by_hand = cell.cell is None
