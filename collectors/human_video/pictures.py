@@ -12,7 +12,7 @@ from collectors.human_video.faces import Faces, Picture, covered
 from collectors.human_video.takes import Take
 
 FACES = 360
-"""Rows of the picture in which faces are looked for, if it has as many."""
+"""Rows of the picture in which faces are looked for, at least, if the film has as many; else as many as are kept."""
 
 SAME = 1.05
 """Up to so many times the wanted rate, every picture is taken."""
@@ -79,8 +79,13 @@ def pictures(take: Take, numbers: NDArray[np.intp], height: int, faces: Faces | 
     """
     about = list(_places(take, numbers))
     wanted = size(take.clips[0], height)
-    both = _both(take, about, wanted, FACES if faces else 0)
-    kept = ((small, 0) for _, small in both) if faces is None else covered(both, faces)
+    both = _both(take, about, wanted, max(FACES, height) if faces else 0)
+    times = take.moments[numbers]
+    kept = (
+        ((small, 0) for _, small in both)
+        if faces is None
+        else covered(both, faces, 1 / float(np.median(np.diff(times))))
+    )
     for (number, clip, shown), (image, count) in zip(about, kept, strict=True):
         yield Shown(image, take.offsets[clip] + shown, number, clip, shown, count)
 
