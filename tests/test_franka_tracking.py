@@ -13,7 +13,7 @@ from drivers.emulators.fci.model import SPEED_LIMIT, TORQUE_LIMIT
 from drivers.emulators.fci.plant import Plant
 from drivers.emulators.fci.wire import Controller, Generator, Mode
 from drivers.franka import Franka
-from drivers.franka.link import SLEW
+from drivers.franka.arm import SLEW
 from drivers.franka.reference import Reference
 from drivers.kinematics import HIGH, LOW
 from drivers.twin.scene import HOME

@@ -10,13 +10,21 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from drivers.device import DeviceLost, Kinematics, Row, Rows
-from drivers.franka.link import LIMITS, Floats, Link
+from drivers.franka.link import Link
 from drivers.franka.rows import ACTION, ARM
-from drivers.kinematics import Chain
+from drivers.franka.states import Floats
+from drivers.kinematics import HIGH, LOW, Chain
 
 Seven = tuple[float, float, float, float, float, float, float]
 Six = tuple[float, float, float, float, float, float]
 Three = tuple[float, float, float]
+
+SLEW = 2.5
+"""Most that a tracker may ask the torque of a joint to change in a millisecond, in Nm. The client's filter at 100 Hz
+lets 0.386 of a change through, and the robot refuses 1 Nm: this makes it 0.965. Left at franky's own 1 Nm, torques are
+so late when targets jump that the arm swings ever wider, until it breaks its speed limit."""
+
+LIMITS = {"lower_joint_limits": np.array(LOW), "upper_joint_limits": np.array(HIGH), "max_delta_tau": SLEW}
 
 
 @dataclass
