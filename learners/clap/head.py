@@ -32,7 +32,8 @@ class Head:
     width: int = 2560
     heads: int = 40
     blocks: tuple[int, ...] = ()
-    """Blocks of the language model that are read, counted from 0, one by each block of the head; empty for `early`."""
+    """Blocks of the language model that are read, counted from 0, one by each block of the head; empty for `early`.
+    Of the very last block, transformers gives what the model's final norm makes of it."""
     condition: Literal["hidden", "kv"] = "hidden"
     """What is read of them: their outputs, or their keys and values, which are turned by position already."""
     self_attention: Literal["none", "interleaved"] = "interleaved"
