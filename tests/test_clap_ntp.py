@@ -189,6 +189,13 @@ def test_an_answer_can_go_on_from_a_pass_that_something_else_used() -> None:
     assert said.subtasks == direct.subtasks
 
 
+def test_an_answer_cannot_go_on_from_a_pass_that_was_not_remembered() -> None:
+    net, given = made(), lesson(2)
+    inputs = net.ask(given.images, given.instructions, given.arms)
+    with pytest.raises(ValueError, match="remember=True"):
+        net.write(inputs, net.look(inputs), given.arms)
+
+
 def spelled(net: NtpNet, text: str, arms: tuple[bool, bool]) -> tuple[str, torch.Tensor | None]:
     return parse(net.qwen.vocabulary, net.qwen.vocabulary.encode(text), arms, CODES)
 

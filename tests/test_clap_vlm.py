@@ -87,6 +87,14 @@ def test_a_folder_that_is_no_qwen_is_refused_by_its_tokenizer() -> None:
         Vocabulary(Tokenizer(models.BPE()).to_str(), 4)
 
 
+def test_a_tokenizer_with_other_action_tokens_is_refused() -> None:
+    """It knows 32; 40 would not stand in a row, because the pad comes between."""
+    words = made().vocabulary
+    assert Vocabulary(words.json, ENTRIES).first == words.first
+    with pytest.raises(ValueError, match="40 in a row"):
+        Vocabulary(words.json, 40)
+
+
 def test_action_tokens_follow_each_other_and_each_is_one_token(folder: Path) -> None:
     for how in (TINY, replace(TINY, source=str(folder))):
         words = Qwen(how, ENTRIES, SAID).vocabulary
