@@ -6,9 +6,7 @@ import numpy as np
 
 from collectors.events import Event, Press
 from drivers import Row, Rows
-
-LOWER, UPPER, STICK, MENU = 1, 2, 4, 8
-"""The bits of ``buttons`` in a headset's rows."""
+from drivers.openxr.rows import LOWER, MENU, STICK, UPPER
 
 LEFT, RIGHT = 0, 1
 

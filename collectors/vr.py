@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
+from collectors.buttons import LEFT
 from collectors.differential import differential
 from collectors.retarget import Clutch, Feel, Grasp, facing, pressed, step, width
 from collectors.ways import HANDS, Lacking, Place, Pulse
 from drivers import Guard, Kinematics, Row, Rows, newest, row_type
+from drivers.openxr.rows import UPPER
 from drivers.settings import Unfit, filled
 from storage import Observation
 from storage.layout import arrived
@@ -21,9 +23,6 @@ from storage.layout import arrived
 Floats = NDArray[np.float64]
 
 SIDES = ("left", "right")
-
-LEFT, UPPER = 0, 2
-"""The hand and the button, Y, that says that forward is where the person looks."""
 
 GONE = 0.1
 """Seconds within which the robot holds once a hand cannot be trusted."""

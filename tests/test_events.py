@@ -11,12 +11,12 @@ import pytest
 
 from appliance.keys import Keyboard
 from collectors import Event, Events
-from collectors.buttons import LEFT, LOWER, MEANS, MENU, RIGHT, STICK, UPPER, Buttons, Closing, Grasped
+from collectors.buttons import LEFT, MEANS, RIGHT, Buttons, Closing, Grasped
 from collectors.events import ENDS, GRIPS
 from drivers import Rows
 from drivers.dynamixel.leader import ROWS as LEADER
 from drivers.franka.rows import ARM
-from drivers.openxr.rows import HANDS
+from drivers.openxr.rows import HANDS, LOWER, MENU, STICK, UPPER
 from tests.hosts import until
 
 
