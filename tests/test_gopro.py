@@ -3,6 +3,7 @@
 # ruff: file-ignore[call-datetime-without-tzinfo] - a camera's clock knows no zone
 
 import struct
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -167,6 +168,30 @@ def test_chapters_are_one_take_in_the_order_they_were_filmed(tmp_path: Path) -> 
 def test_what_surrounds_a_missing_chapter_are_takes_of_their_own(tmp_path: Path) -> None:
     first, _, third = chapters(tmp_path, 7, Filmed(seconds=3, size=(64, 36)), 3)
     assert [take.name for take in takes([look(third), look(first)])] == ["0007", "0007-03"]
+
+
+def test_films_of_one_number_and_other_kinds_are_not_mixed(tmp_path: Path) -> None:
+    one = chapters(tmp_path, 7, Filmed(seconds=2, size=(64, 36)), 2)
+    other = [path.with_name(path.name.replace("GH", "GX")) for path in one]
+    for path, copy in zip(one, other, strict=True):
+        copy.write_bytes(path.read_bytes())
+    made = takes([look(path) for path in [*one, *other]])
+    assert [[clip.path for clip in take.clips] for take in made] == [one, other]
+
+
+def test_where_chapters_meet_no_sample_comes_twice(tmp_path: Path) -> None:
+    """A chapter's telemetry may be a second longer than its pictures."""
+    clips = [look(path) for path in chapters(tmp_path, 7, Filmed(seconds=4, size=(64, 36)), 2)]
+    longer = [replace(clip, seconds=clip.seconds - 0.7) for clip in clips]
+    found = takes(longer)[0].samples("GYRO")
+    assert found is not None
+    between = np.flatnonzero(found.t < longer[0].seconds + 0.7)
+    assert len(between) == pytest.approx(199.8 * (longer[0].seconds + 0.7), abs=2)
+
+
+def test_a_film_of_all_around_is_refused() -> None:
+    with pytest.raises(CannotUse, match="film with one lens"):
+        place(Path("GS010123.360"))
 
 
 def test_older_cameras_name_their_chapters_otherwise() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
@@ -18,6 +18,9 @@ CHAPTER = re.compile(r"G[HXPS](\d{2})(\d{4})", re.IGNORECASE)
 
 FIRST = re.compile(r"GOPR(\d{4})", re.IGNORECASE)
 """What cameras up to the HERO5 call a first chapter; the next is GP010123."""
+
+ROUND = ".360"
+"""What a film of all around is called: halves of a globe."""
 
 PREVIEW = re.compile(r"GL\d{6}", re.IGNORECASE)
 
@@ -57,9 +60,12 @@ class Take:
         return np.concatenate([o + clip.moments for o, clip in zip(self.offsets, self.clips, strict=True)])
 
     def samples(self, key: str) -> Samples | None:
-        """One stream of telemetry, through all clips; None where no clip has it."""
-        found = [(o, clip.telemetry.streams.get(key)) for o, clip in zip(self.offsets, self.clips, strict=True)]
-        parts = [(offset, part) for offset, part in found if part is not None]
+        """One stream of telemetry, through all clips; None where no clip has it.
+
+        Where chapters meet, telemetry reaches over their pictures; there each has its own, so that none comes twice.
+        """
+        found = [(o, c, c.telemetry.streams.get(key)) for o, c in zip(self.offsets, self.clips, strict=True)]
+        parts = [(offset, self._own(clip, part)) for offset, clip, part in found if part is not None]
         if not parts:
             return None
         first = parts[0][1]
@@ -68,13 +74,22 @@ class Take:
         order = np.argsort(t, kind="stable")
         return Samples(key, first.name, first.unit, t[order], np.concatenate([part.values for _, part in same])[order])
 
+    def _own(self, clip: Clip, part: Samples) -> Samples:
+        """What a chapter measured while it filmed; the first may begin earlier, the last end later."""
+        since = -np.inf if clip is self.clips[0] else 0.0
+        until = np.inf if clip is self.clips[-1] else clip.seconds
+        own = (part.t >= since) & (part.t < until)
+        return replace(part, t=part.t[own], values=part.values[own])
+
 
 def place(path: Path) -> tuple[str, int] | None:
     """The number of a file, and of the chapter, from its name; None when it has another name.
 
     Raises:
-        CannotUse: it is the camera's small preview of a film.
+        CannotUse: it is the camera's small preview of a film, or a film of all around.
     """
+    if path.suffix.lower() == ROUND:
+        raise CannotUse(f"{path} is a film of all around; film with one lens (HERO mode), as a head would see it")
     if PREVIEW.fullmatch(path.stem) or path.suffix.lower() in {".lrv", ".thm"}:
         raise CannotUse(f"{path} is the camera's small preview; give the film of the same number, GH... or GX...")
     if found := CHAPTER.fullmatch(path.stem):
@@ -86,12 +101,13 @@ def place(path: Path) -> tuple[str, int] | None:
 
 def takes(clips: Sequence[Clip]) -> list[Take]:
     """Put chapters together: in one folder, of one camera, with one number, and with no chapter missing in between."""
-    groups: dict[tuple[Path, str, str], list[tuple[int, Clip]]] = {}
+    groups: dict[tuple[Path, str, str, str], list[tuple[int, Clip]]] = {}
     for clip in clips:
         number, chapter = place(clip.path) or (clip.path.stem, 1)
-        groups.setdefault((clip.path.parent, clip.camera.serial, number), []).append((chapter, clip))
+        kind = clip.path.stem[:2].upper().replace("GO", "GP")
+        groups.setdefault((clip.path.parent, clip.camera.serial, kind, number), []).append((chapter, clip))
     made = []
-    for (_, _, number), found in groups.items():
+    for (*_, number), found in groups.items():
         runs: list[list[tuple[int, Clip]]] = []
         for chapter, clip in sorted(found, key=itemgetter(0)):
             if runs and runs[-1][-1][0] == chapter - 1:
