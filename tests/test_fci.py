@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drivers import DeviceError
+from drivers import DeviceError, DeviceLost
 from drivers.emulators.fci import wire
 from drivers.emulators.fci.admin import Unwilling, ask
 from drivers.emulators.fci.arm import LOSABLE
 from drivers.emulators.fci.emulator import Emulator
 from drivers.emulators.fci.model import POSITION_HIGH, Shape
+from drivers.emulators.fci.plant import Plant
+from drivers.emulators.fci.shown import TRUTHS, Shown
 from drivers.emulators.fci.watched import Camera, truth
 from drivers.emulators.fci.wire import Controller, Generator, HandRequest, Mode, MoveStatus, Request
 from drivers.kinematics import Chain
+from drivers.twin.body import Body
 from drivers.twin.scene import HOME
 from tests.loopback import address
 
@@ -451,6 +454,46 @@ def test_what_the_surroundings_show_is_there_for_any_program() -> None:
         seen.__enter__()
     with pytest.raises(ValueError, match="at most 100"):
         Camera("front", HOST, hz=200)
+
+
+def test_that_the_arm_hit_the_table_is_told_at_once() -> None:
+    """In the millisecond of the first touch, which is not one of the truth's own; and not again while it lasts."""
+    body, host, chain = Body((8, 8)), address(3), Chain()
+    plant, shown = Plant(body), Shown(host, body)
+    plant.reset({})
+    try:
+        with truth(host) as seen:
+            q, tool = np.array(HOME), chain.tool(np.array(HOME))
+            tool[2] = 0.03
+            clock, hit = 0, 0
+            while clock < hit + 100 or not hit:
+                clock += 1
+                tool[2] -= 0.0002
+                q = chain.joints(q, tool)
+                plant.follow(q, np.zeros(7), np.zeros(7))
+                shown.show(clock)
+                rows = seen.read(0)
+                if not hit and body.collided(body.touching()):
+                    hit = clock
+                    assert hit % TRUTHS, "the test needs another height to begin at"
+                    assert rows["collided"][-1]
+            assert rows["seq"].tolist() == list(range(len(rows)))
+            assert rows["collided"].sum() == 1 + 100 // TRUTHS
+    finally:
+        shown.close()
+
+
+def test_a_camera_tells_its_last_pictures_when_the_robot_is_gone() -> None:
+    with Emulator(address(3), table=True) as emulator, Camera("front", emulator.host, (24, 32), 20) as camera:
+        while not len(rows := camera.read(0)):
+            threading.Event().wait(0.01)
+        emulator.__exit__(None, None, None)
+        with pytest.raises(DeviceLost) as lost:
+            camera.read(int(rows["t"][0]) - 1)
+    last = lost.value.last
+    assert last is not None
+    assert last.dtype == camera.dtype
+    np.testing.assert_array_equal(last[: len(rows)], rows)
 
 
 def test_in_lockstep_the_robots_time_waits_for_its_client() -> None:

@@ -125,5 +125,9 @@ class Body:
         left, right = [_LEFT | bit in pairs for bit in bits], [_RIGHT | bit in pairs for bit in bits]
         touched = [one or other for one, other in zip(left, right, strict=True)]
         held = [one and other for one, other in zip(left, right, strict=True)]
-        collided = any(pair & _ARM for pair in pairs) or bool({_LEFT | _TABLE, _RIGHT | _TABLE} & pairs)
-        return (*cubes, *scene.PLACES.values(), touched, held, collided)
+        return (*cubes, *scene.PLACES.values(), touched, held, self.collided(pairs))
+
+    @staticmethod
+    def collided(pairs: set[int]) -> bool:
+        """Whether the arm touched anything, or a finger the table, given the pairs seen."""
+        return any(pair & _ARM for pair in pairs) or bool({_LEFT | _TABLE, _RIGHT | _TABLE} & pairs)

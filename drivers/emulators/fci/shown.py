@@ -12,8 +12,8 @@ from drivers.shared import Publisher, room
 from drivers.twin.body import Body
 from drivers.twin.world import TRUTH
 
-OFTEN, TRUTHS, SCENES = 5, 20, 10
-"""Milliseconds between two looks at what touches what, two rows of truth, and two scenes that a camera may draw."""
+TRUTHS, SCENES = 20, 10
+"""Milliseconds between two rows of truth, and two scenes that a camera may draw."""
 
 
 def address(host: str, stream: str) -> str:
@@ -24,7 +24,8 @@ def address(host: str, stream: str) -> str:
 class Shown:
     """Publishes the surroundings of the robot at ``host``; its owner calls ``show`` every millisecond.
 
-    Rows are stamped on the host's clock.
+    Rows are stamped on the host's clock. That the arm has collided is told in the millisecond in which it does, for the
+    robot brakes within a few, and who drove it stops to look.
     """
 
     def __init__(self, host: str, body: Body) -> None:
@@ -33,17 +34,19 @@ class Shown:
         self._truth = Publisher("truth", TRUTH, room(TRUTH, 1000 / TRUTHS))
         self._scene = Publisher("scene", scene, room(scene, 1000 / SCENES))
         self._touching: set[int] = set()
+        self._told, self._collided = 0, False
         self._truth.serve(address(host, "truth"))
         self._scene.serve(address(host, "scene"))
 
     def show(self, clock: int) -> None:
         """Publish what is due at the robot's millisecond ``clock``."""
         now, body = time.monotonic_ns(), self._body
-        if clock % OFTEN == 0:
-            self._touching |= body.touching()
-        if clock % TRUTHS == 0:
+        self._touching |= body.touching()
+        collided = body.collided(self._touching)
+        if clock % TRUTHS == 0 or (collided and not self._collided):
             seen = body.truth(self._touching)
-            self._truth.push(np.array([(now, now, clock // TRUTHS, *seen)], TRUTH))
+            self._truth.push(np.array([(now, now, self._told, *seen)], TRUTH))
+            self._told, self._collided = self._told + 1, collided
             self._touching.clear()
         if clock % SCENES == 0:
             self._scene.push(np.array([(now, now, clock // SCENES, body.data.qpos)], self._scene.dtype))

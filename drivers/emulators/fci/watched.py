@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from drivers.device import Rows, sensed
+from drivers.device import Rows, sensed, telling_last
 from drivers.emulators.fci.shown import SCENES, address
 from drivers.shared import Watcher
 from drivers.twin.picture import Painter
@@ -51,7 +51,11 @@ class Camera:
             Overrun: frames after ``since`` have already been overwritten.
             DeviceLost: the emulated robot is gone, or this machine cannot draw.
         """
-        scenes = self._scenes.read(since)
+        with telling_last(lambda t: self._drawn(self._scenes.kept(t)), since):
+            scenes = self._scenes.read(since)
+        return self._drawn(scenes)
+
+    def _drawn(self, scenes: Rows) -> Rows:
         scenes = scenes[scenes["seq"] % self._every == 0]
         rows = np.zeros(len(scenes), self.dtype)
         if len(scenes):
