@@ -120,9 +120,10 @@ class Asking:
                 self.view.asks = f"A note? {text}_"
                 if text != before:
                     before, end = text, time.monotonic() + UNWRITTEN
-                if whole or time.monotonic() > end or self.wait(time.monotonic(), Event.START, Event.SUCCESS):
-                    return text
-                if self.session.stop.is_set():
+                event = self.wait(time.monotonic(), Event.START, Event.SUCCESS, Event.STOP)
+                if event is Event.STOP:
+                    self.session.stop.set()
+                if whole or event is not None or time.monotonic() > end or self.session.stop.is_set():
                     return text
         finally:
             self.typing.end()

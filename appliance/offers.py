@@ -40,6 +40,10 @@ def offers(catalog: Catalog, task: str | None, order: int | None, takes: int | N
         asked, lacking = ordered(catalog, task, order)
         return [Offer(catalog.task(task), takes or max(1, lacking), order, asked.condition, asked.why)]
     tasks = catalog.tasks() if task is None else [catalog.task(task)]
+    if not tasks:
+        raise CannotCollect(
+            'there is no task yet; add one: appliance tasks add NAME --instruction "what is to be done"'
+        )
     known = {one.name: one for one in tasks}
     found = [
         Offer(known[asked.task], takes or lacking, asked.id, asked.condition, asked.why)

@@ -40,6 +40,9 @@ BRIEF = 0.25
 SHOWN = len(TAGS)
 """How many choices are shown at a time: a small terminal holds no more, and no more have a key."""
 
+MINDS = {"replay": "Hands away: the robot moves alone. ", "kinesthetic": "Hold the arm: it gives way. "}
+"""What a person has to mind when a take begins."""
+
 VERDICTS = {
     Event.SUCCESS: "it succeeded",
     Event.FAILURE: "it failed",
@@ -205,7 +208,7 @@ class Attended:
         return None if chosen is None else self.offers[chosen]
 
     def _repeat(self, episode: UUID, offer: Offer, condition: Mapping[str, Any]) -> bool:
-        """Let the robot do alone what it was just shown; False when the sitting is over."""
+        """Let the robot do alone what it was just shown, or not; False when the sitting is over."""
         row = self.session.catalog.episode(episode)
         again = replace(self.place, repeats=Episode(self.session.root / row.path))
         try:
@@ -221,7 +224,7 @@ class Attended:
     def _take(
         self, driver: Agent, way: str, offer: Offer, condition: Mapping[str, Any], follows: UUID | None
     ) -> Shown | None:
-        """Have one take made and judged, or the last one taken back; None when the sitting is over."""
+        """Have one take made and judged, or the last one taken back or left as it is; None when the sitting is over."""
         task, done = offer.task, driver.done if isinstance(driver, Finishing) else _never
         limit = max(self.limit, driver.lasts + SPARE) if isinstance(driver, Lasting) else self.limit
         self.session.sources = self._heard(way)
@@ -229,6 +232,8 @@ class Attended:
             event = self._ready(way, offer, condition)
             if event is None:
                 return None
+            if event is Event.FAILURE:
+                return next(one for one in self.view.shown if one.episode == follows)
             if event is not Event.START:
                 if (back := self._take_back()) is not None:
                     return back
@@ -254,13 +259,16 @@ class Attended:
         return [one for one in self._sources if way != "replay" or one.stream != self.place.robot.name]
 
     def _ready(self, way: str, offer: Offer, condition: Mapping[str, Any]) -> Event | None:
-        """Wait until the person begins, or takes back the last take; None when they end the sitting instead."""
-        hands = "Hands away: the robot moves alone. " if way == "replay" else ""
+        """Wait until the person begins, takes back the last take, or leaves it; None when they end the sitting."""
+        kinds = [Event.START, Event.DISCARD, Event.AGAIN, Event.STOP]
+        leave = ""
+        if way != self.way:
+            kinds, leave = [*kinds, Event.FAILURE], "; FAILURE: leave it as it was shown"
         self.session.events.clear()
         sets = "Set the scene" if self.session.set_by_hand else "The scene"
-        self.view.asks = f"{hands}{sets}: {scene(condition)}. START: {offer.task.instruction}"
+        self.view.asks = f"{MINDS.get(way, '')}{sets}: {scene(condition)}. START: {offer.task.instruction}{leave}"
         while True:
-            event = self._asking.wait(None, Event.START, Event.DISCARD, Event.AGAIN, Event.STOP)
+            event = self._asking.wait(None, *kinds)
             if event is Event.START and (trouble := self._mended()):
                 self.tell(f"no take begins: {trouble}")
                 continue

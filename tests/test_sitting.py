@@ -21,7 +21,7 @@ from collectors import Agent, Event, Events, Lacking
 from collectors.events import Press
 from collectors.ways import Place
 from drivers import Row, Rows
-from storage import Episode, Observation, Wanted, WorkOrder
+from storage import Catalog, Episode, Observation, Wanted, WorkOrder
 from tests.hosts import until
 from tests.test_session import BLIND, REACH, known
 from tests.test_station import CELL, LIMITS, write
@@ -278,6 +278,30 @@ def test_what_is_to_be_shown_is_chosen_at_the_table_and_counts_for_its_order(ses
     (row,) = session.catalog.find(Wanted())
     assert (row.row.order, row.row.condition) == (order.id, {"cube": "left"})
     assert [one.order for one in offers(session.catalog, "reach", None, None)] == [None]
+
+
+def test_where_there_is_no_task_the_line_that_adds_one_is_told(tmp_path: Path) -> None:
+    with Catalog(tmp_path / "catalog.db") as catalog, pytest.raises(CannotCollect, match="appliance tasks add"):
+        offers(catalog, None, None, None)
+
+
+def test_what_cannot_be_repeated_after_all_may_be_left_as_it_is(session: Session) -> None:
+    """The scene may not be what it was: without a way on, only the end of the sitting would be left."""
+    script = [(READY, X), ("FAILURE: leave it", X), ("FAILURE: leave it", F), (READY, X), ("Hands away", F)]
+    attended = sit(session, [[S], [D], [S]], script, [Offer(REACH, 2)], replay=True)
+    assert [one.said for one in attended.view.shown] == ["success", "discarded", "success"]
+    assert verdicts(session) == [("success", None, "")] * 2
+
+
+def test_a_stop_while_a_note_may_be_written_ends_the_sitting(session: Session) -> None:
+    class Silent(Letters):
+        def typed(self) -> tuple[str, bool]:
+            return "", False
+
+    script = [(READY, X), (STAGE, Event.TAG_4), (HOW, ONE), (NOTE, Q)]
+    sit(session, [[F]], script, [Offer(REACH, 5)], typing=Silent(""))
+    assert session.stop.is_set()
+    assert [outcome for outcome, _, _ in verdicts(session)] == ["failure"]
 
 
 def test_an_order_without_its_task_is_refused(tmp_path: Path) -> None:
