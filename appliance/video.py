@@ -10,7 +10,7 @@ from appliance.refusal import Refusal
 from collectors.human_video.checks import Finding, wrong
 from collectors.human_video.clip import CannotUse, look
 from collectors.human_video.cuts import BadCuts, Cut, Marks, propose, read, write
-from collectors.human_video.episodes import How, Kept, bring_in
+from collectors.human_video.episodes import How, Kept, bring_in, name_of
 from collectors.human_video.faces import Cascades, Faces, NoModel, YuNet
 from collectors.human_video.pictures import chosen
 from collectors.human_video.takes import Take, place, takes
@@ -46,6 +46,8 @@ class Imported:
     """They were here already, and nothing was changed."""
     broken: list[str] = field(default_factory=list)
     """Why others could not be brought in, a line each."""
+    bare: list[UUID] = field(default_factory=list)
+    """Episodes of the same film that are here from before, with faces that anybody can see."""
     faces: int = 0
     """In how many pictures a face was covered."""
 
@@ -90,9 +92,9 @@ def look_at(files: Sequence[Path], fovs: Sequence[str], tell: Tell = lambda _don
     return looked
 
 
-def proposed(looked: Looked, marks: Marks, text: str) -> list[Cut]:
+def proposed(looked: Looked, marks: Marks, text: str, hands: str = "") -> list[Cut]:
     """Cut every take where the person marked it."""
-    return [cut for take in looked.takes for cut in propose(take, marks, text)]
+    return [cut for take in looked.takes for cut in propose(take, marks, text, hands)]
 
 
 def followed(path: Path, looked: Looked) -> list[Cut]:
@@ -136,9 +138,12 @@ def bring_in_all(
     operator: str,
     faces: Faces | None,
     how: How,
+    text: str = "",
     tell: Tell = lambda _done, _of: None,
 ) -> Imported:
     """Make an episode of every cut. Doing it again adds only what is new.
+
+    The instruction is ``text``, or without one the task's; a cut's own text is the subtask.
 
     Raises:
         Unknown: there is no such task.
@@ -147,12 +152,12 @@ def bring_in_all(
     sweep(home.folder)
     by_name = {take.name: take for take in looked.takes}
     counts = [len(chosen(by_name[cut.take].moments, cut.start, cut.end, how.hz)) for cut in cuts]
-    done, new, known, broken, covered = 0, list[UUID](), list[UUID](), list[str](), 0
+    done, new, known, broken, bare, covered = 0, list[UUID](), list[UUID](), list[str](), list[UUID](), 0
     with home.join() as catalog:
-        instruction = catalog.task(task).instruction
+        instruction = text or catalog.task(task).instruction
         for cut, count in zip(cuts, counts, strict=True):
             before = done
-            said = {"task": task, "instruction": cut.text or instruction, "operator": operator}
+            said = {"task": task, "instruction": instruction, "operator": operator}
 
             def seen(so_far: int, before: int = before) -> None:
                 tell(before + so_far, sum(counts))
@@ -176,6 +181,9 @@ def bring_in_all(
                     catalog.add(*rows_of(Episode(kept.path), home.folder))
                 (new if kept.new else known).append(kept.id)
                 covered += kept.faces
+                other = name_of(by_name[cut.take], cut, bare=True)
+                if faces is not None and (home.folder / "episodes" / f"{other}.zarr").exists():
+                    bare.append(other)
             done += count
             tell(done, sum(counts))
-    return Imported(new, known, broken, covered)
+    return Imported(new, known, broken, bare, covered)

@@ -41,6 +41,11 @@ class Imagined(Protocol):
         ...
 
     @property
+    def arms(self) -> tuple[bool, bool]:
+        """Whether the left hand does something, and the right one."""
+        ...
+
+    @property
     def setting(self) -> Mapping[str, Any]:
         """What it looks like, as JSON."""
         ...
@@ -143,6 +148,7 @@ def _attributes(imagination: Imagination, wish: Wish, shown: Imagined) -> dict[s
         "task": wish.task,
         "instruction": shown.words,
         "subtask": shown.words,
+        "arms": list(shown.arms),
         "operator": wish.operator,
         "agent": AGENT,
         "source": AGENT,

@@ -104,8 +104,8 @@ def test_a_cut_list_is_read_back_as_it_was_edited(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write(path, propose(take))
     assert read(path, [take]) == propose(take)
-    path.write_text(path.read_text().replace("4.000", "0:03.5").replace("5.500,", '5.500,"lift, then turn"'))
-    assert read(path, [take])[1] == Cut("film", 3.5, 5.5, "lift, then turn")
+    path.write_text(path.read_text().replace("4.000", "0:03.5").replace("5.500,,", '5.500,"lift, then turn",Left'))
+    assert read(path, [take])[1] == Cut("film", 3.5, 5.5, "lift, then turn", "left")
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,17 @@ def test_a_cut_list_is_read_back_as_it_was_edited(tmp_path: Path) -> None:
         ("film,one,2,", "'one' is no time; write seconds, 75.5, or minutes and seconds, 1:15.5"),
         ("film,1,1.2,", "lasts at least 0.5 s"),
         ("film,0,2,\nfilm,1,3,", "overlap"),
+        ("film,0,2,lift,hook", "line 2: 'hook' are no hands; write left, right or both, or nothing"),
     ],
 )
 def test_a_cut_list_that_cannot_be_followed_says_where(tmp_path: Path, line: str, said: str) -> None:
     take, path = taken(tmp_path, LITTLE), tmp_path / "cuts.csv"
-    path.write_text(f"take,start,end,text\n{line}\n")
+    path.write_text(f"take,start,end,text,hands\n{line}\n")
     with pytest.raises(BadCuts) as refused:
         read(path, [take])
     assert said in str(refused.value)
     path.write_text("nothing like that\n")
-    with pytest.raises(BadCuts, match="does not begin with the line take,start,end,text"):
+    with pytest.raises(BadCuts, match="does not begin with the line take,start,end,text,hands"):
         read(path, [take])
 
 
@@ -225,8 +226,14 @@ def test_faces_are_covered_unless_somebody_says_otherwise(appliance: Type, home:
     visible = brought(appliance, home, str(path), "--height", "360", "--keep-faces")
     there = detail(visible["head", "rgb"]) > 5
     assert there.sum() == pytest.approx(33, abs=1)
-    path.write_bytes(path.read_bytes() + b"\0\0\0\x08free")
-    episode = brought(appliance, home, str(path), "--height", "360")
+    said = appliance(
+        "import", "gopro", "--task", "pick_place", "--yes", "--height", "360", str(path), "--hands", "right"
+    )
+    assert f"episode {visible.path.stem} is the same film with its faces, from before; purge it" in said.err
+    (name,) = {path.stem for path in home.rglob("*.zarr")} - {visible.path.stem}
+    episode = Episode(home / "episodes" / f"{name}.zarr")
+    assert (episode.attributes["arms"], "arms" in visible.attributes) == ([False, True], False)
+    assert episode.attributes["subtask"] == episode.attributes["instruction"] != ""
     eyes = episode["head", "rgb"][:, 95:125, 285:345]
     blocks = [len(np.unique(one.reshape(-1, 3) // 32, axis=0)) for one in eyes[there]]
     seen = [
@@ -297,6 +304,12 @@ def test_without_pyav_it_says_what_to_install(appliance: Type, tmp_path: Path, m
     assert "pip install 'appliance[exchange]'" in said.err
 
 
+def test_a_take_of_which_nothing_is_cut_out_is_told(appliance: Type, tmp_path: Path) -> None:
+    path = film(tmp_path / "GH010009.MP4", LITTLE)
+    said = appliance("import", "gopro", str(path), "--task", "pick_place", "--yes", "--marks", "hilights")
+    assert "take 0009: nothing of it is cut out; --marks whole takes all of it" in said.err
+
+
 def test_cuts_are_looked_at_before_anything_comes_in(appliance: Type, home: Path, tmp_path: Path) -> None:
     path, cuts = film(tmp_path / "GH010009.MP4", replace(LITTLE, hilights=(0.5, 2.5))), tmp_path / "cuts.csv"
     refused = appliance("import", "gopro", str(path), "--task", "pick_place")
@@ -308,9 +321,11 @@ def test_cuts_are_looked_at_before_anything_comes_in(appliance: Type, home: Path
         f"Wrote {cuts}. Edit it, then type the same command again.",
     )
     assert not list(home.rglob("*.zarr"))
-    cuts.write_text("take,start,end,text\n0009,0.6,1.4,reach\n0009,1.4,2.4,lift\n")
+    cuts.write_text("take,start,end,text,hands\n0009,0.6,1.4,reach,\n0009,1.4,2.4,lift,both\n")
     followed = appliance("import", "gopro", str(path), "--task", "pick_place", "--cuts", str(cuts), "--json")
     episodes = [Episode(home / "episodes" / f"{name}.zarr") for name in followed.json["new"]]
     assert [one.attributes["subtask"] for one in episodes] == ["reach", "lift"]
+    assert {one.attributes["instruction"] for one in episodes} == {episodes[0].attributes["instruction"]} - {"reach"}
+    assert [one.attributes.get("arms") for one in episodes] == [None, [True, True]]
     assert [len(one["head", "t"]) for one in episodes] == [24, 30]
     assert Fraction(int(episodes[1]["head", "t"][0]), 10**9) >= Fraction(14, 10)

@@ -140,7 +140,8 @@ def test_an_episode_looks_like_imported_film_and_says_everywhere_that_it_is_made
     assert np.array_equal(episode["truth", "thing"], truth_of(3, 5.0)[1]["thing"])
     said = episode.attributes
     assert (said["agent"], said["source"]) == ("synthetic_human", "synthetic_human")
-    assert said["instruction"] == draw(ASKED, 3).words
+    assert said["instruction"] == said["subtask"] == draw(ASKED, 3).words
+    assert said["arms"] == [draw(ASKED, 3).side == "left", draw(ASKED, 3).side == "right"]
     assert said["synthetic_human"]["setting"]["thing"]["kind"] == draw(ASKED, 3).thing.kind
 
 

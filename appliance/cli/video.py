@@ -33,7 +33,10 @@ def import_gopro(
     marks: Annotated[
         str, typer.Option("--marks", help="What marks begin and end: auto, hilights, taps; or whole takes.")
     ] = "auto",
-    text: Annotated[str, typer.Option("--text", help="What is done. Default: the task's instruction.")] = "",
+    text: Annotated[
+        str, typer.Option("--text", help="What is done in all of it. Default: the task's instruction.")
+    ] = "",
+    hands: Annotated[str, typer.Option("--hands", help="Which hands do it: left, right or both.")] = "",
     fovs: Annotated[
         list[str] | None, typer.Option("--fov", help="A field of view that is wanted: W, L, N, ... Default: W.")
     ] = None,
@@ -51,11 +54,13 @@ def import_gopro(
     HiLights or three knocks on the camera mark where a demonstration begins and ends.
     """
     from appliance import video
-    from collectors.human_video.cuts import Marks
+    from collectors.human_video.cuts import HANDS_USED, Marks
     from collectors.human_video.episodes import How
 
     if marks not in list(Marks):
         raise typer.BadParameter(f"{marks!r} is none of {', '.join(Marks)}", param_hint="--marks")
+    if hands not in HANDS_USED:
+        raise typer.BadParameter(f"{hands!r} is none of left, right, both", param_hint="--hands")
     with opened() as (home, catalog):
         catalog.task(task)
         with progress("files", len(files)) as advance:
@@ -64,7 +69,7 @@ def import_gopro(
         if cuts is not None and cuts.exists():
             chosen = video.followed(cuts, looked)
         else:
-            chosen = video.proposed(looked, Marks(marks), text)
+            chosen = video.proposed(looked, Marks(marks), text, hands)
             if not as_json and chosen:
                 _show(chosen)
             if cuts is not None and chosen and not yes:
@@ -73,14 +78,20 @@ def import_gopro(
                 raise typer.Exit(bool(looked.refused))
             if chosen and not yes:
                 _ask(len(chosen))
+        for name in sorted({take.name for take in looked.takes} - {cut.take for cut in chosen}):
+            typer.echo(f"take {name}: nothing of it is cut out; --marks whole takes all of it", err=True)
         faces = None if keep_faces else video.detector(face_model)
         how = How(height - height % 2, fps)
         with progress("pictures", None) as advance:
             done = video.bring_in_all(
-                home, looked, chosen, task, operator or user(), faces, how, lambda n, of: advance("", n, of)
+                home, looked, chosen, task, operator or user(), faces, how, text, lambda n, of: advance("", n, of)
             )
     for why in done.broken:
         typer.echo(f"left out: {why}", err=True)
+    for one in done.bare:
+        typer.echo(
+            f"episode {one} is the same film with its faces, from before; purge it if nobody may see them", err=True
+        )
     if as_json:
         new, known = [str(one) for one in done.new], [str(one) for one in done.known]
         left_out = looked.refused + done.broken
@@ -108,10 +119,10 @@ def _show(cuts: "list[Cut]") -> None:
             "end": f"{cut.end:.2f}",
             "seconds": f"{cut.end - cut.start:.1f}",
         }
-        | {"text": cut.text, "note": cut.note}
+        | {"text": cut.text, "hands": cut.hands, "note": cut.note}
         for cut in cuts
     ]
-    show(rows, ["take", "start", "end", "text", "note"], as_json=False)
+    show(rows, ["take", "start", "end", "text", "hands", "note"], as_json=False)
 
 
 def _ask(count: int) -> None:

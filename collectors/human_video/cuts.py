@@ -29,7 +29,10 @@ TOGETHER = 0.5
 HANDS = 0.7
 """Seconds that hands are at the camera, around a tap: they are cut off."""
 
-COLUMNS = ("take", "start", "end", "text")
+COLUMNS = ("take", "start", "end", "text", "hands")
+
+HANDS_USED = {"": None, "left": (True, False), "right": (False, True), "both": (True, True)}
+"""What column ``hands`` may say, and which of the hands that is: left, right. Empty is not known."""
 
 LEAST = 0.5
 """Seconds that an episode has to last."""
@@ -57,6 +60,8 @@ class Cut:
     start: float
     end: float
     text: str = ""
+    hands: str = ""
+    """Which hands do it, as `HANDS_USED` has them."""
     note: str = ""
     """What a person should look at. It is shown, and not kept."""
 
@@ -88,28 +93,28 @@ def taps(t: NDArray[np.float64], accel: NDArray[np.float64]) -> list[float]:
     return [group[0] for group in groups if len(group) == 3]
 
 
-def propose(take: Take, marks: Marks = Marks.AUTO, text: str = "") -> list[Cut]:
+def propose(take: Take, marks: Marks = Marks.AUTO, text: str = "", hands: str = "") -> list[Cut]:
     """Cut a take where the person marked it."""
     accel = take.samples("ACCL")
     tapped = [] if accel is None else taps(accel.t, accel.values)
     if marks is Marks.AUTO:
         marks = Marks.HILIGHTS if take.hilights else Marks.TAPS if tapped else Marks.WHOLE
     if marks is Marks.WHOLE:
-        return [Cut(take.name, 0.0, take.seconds, text)]
+        return [Cut(take.name, 0.0, take.seconds, text, hands)]
     found = take.hilights if marks is Marks.HILIGHTS else tapped
     trim = 0.0 if marks is Marks.HILIGHTS else HANDS
     cuts = [
-        Cut(take.name, start + trim, end - (0.2 if trim else 0.0), text)
+        Cut(take.name, start + trim, end - (0.2 if trim else 0.0), text, hands)
         for start, end in zip(found[::2], found[1::2], strict=False)
     ]
     if len(found) % 2:
-        cuts.append(Cut(take.name, found[-1] + trim, take.seconds, text, "the last mark has no end"))
+        cuts.append(Cut(take.name, found[-1] + trim, take.seconds, text, hands, "the last mark has no end"))
     within = [replace(cut, end=min(cut.end, take.seconds)) for cut in cuts]
     return [cut for cut in within if cut.end - cut.start >= LEAST]
 
 
 def write(path: Path, cuts: Iterable[Cut]) -> None:
-    """Write a cut list to look at and to edit: a line per episode, ``take,start,end,text``; seconds or min:sec.
+    """Write a cut list to look at and to edit: a line per episode, ``take,start,end,text,hands``; seconds or min:sec.
 
     Raises:
         OSError: it cannot be written, or is there already.
@@ -117,7 +122,7 @@ def write(path: Path, cuts: Iterable[Cut]) -> None:
     with path.open("x", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
         lines.writerow(COLUMNS)
-        lines.writerows((cut.take, f"{cut.start:.3f}", f"{cut.end:.3f}", cut.text) for cut in cuts)
+        lines.writerows((cut.take, f"{cut.start:.3f}", f"{cut.end:.3f}", cut.text, cut.hands) for cut in cuts)
 
 
 def read(path: Path, takes: Sequence[Take]) -> list[Cut]:
@@ -155,7 +160,10 @@ def _cut(where: str, line: dict[str, str | None], known: dict[str, Take]) -> Cut
         raise BadCuts(f"{where}: {start:g} to {end:g} s is not within take {name}, 0 to {known[name].seconds:.3f} s")
     if end - start < LEAST:
         raise BadCuts(f"{where}: an episode lasts at least {LEAST:g} s, not {end - start:g} s")
-    return Cut(name, start, end, (line.get("text") or "").strip())
+    hands = (line.get("hands") or "").strip().lower()
+    if hands not in HANDS_USED:
+        raise BadCuts(f"{where}: {hands!r} are no hands; write left, right or both, or nothing")
+    return Cut(name, start, end, (line.get("text") or "").strip(), hands)
 
 
 def _seconds(where: str, said: str) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from collectors.human_video.checks import Finding
 from collectors.human_video.clip import CannotUse
-from collectors.human_video.cuts import Cut
+from collectors.human_video.cuts import HANDS_USED, Cut
 from collectors.human_video.faces import Faces
 from collectors.human_video.pictures import chosen, pictures, size
 from collectors.human_video.takes import Take
@@ -66,10 +66,13 @@ def head(height: int, width: int) -> np.dtype[np.void]:
     return sensed(("rgb", "u1", (height, width, 3)), ("clip", "<i4"), ("shown", "<i8"))
 
 
-def name_of(take: Take, cut: Cut) -> UUID:
-    """The episode's id, which follows from what was filmed and where it is cut, not from names of files."""
+def name_of(take: Take, cut: Cut, bare: bool = False) -> UUID:
+    """The episode's id, which follows from what was filmed and where it is cut, not from names of files.
+
+    With ``bare`` faces it is another episode: it can be purged, and the same film come in again with faces covered.
+    """
     said = [[clip.digest for clip in take.clips], round(cut.start * 1000), round(cut.end * 1000)]
-    return uuid5(NAMESPACE, json.dumps(said))
+    return uuid5(NAMESPACE, json.dumps([*said, "bare"] if bare else said))
 
 
 def began(take: Take) -> datetime:
@@ -109,7 +112,7 @@ def bring_in(
         CannotUse: the film cannot be unpacked, or shows nothing there.
         OSError: our disk does not take it.
     """
-    root, name = root.absolute(), name_of(take, cut)
+    root, name = root.absolute(), name_of(take, cut, bare=faces is None)
     final = root / "episodes" / f"{name}.zarr"
     if final.exists() or known(name):
         return Kept(name, final, new=False)
@@ -120,6 +123,7 @@ def bring_in(
     measured = _measured(take, cut)
     kinds = {"head": head(*shape)} | {stream: rows.dtype for stream, rows in measured.items()}
     attributes = _attributes(take, cut, findings, faces, how) | dict(said)
+    attributes["subtask"] = cut.text or attributes.get("instruction", "")
     with apart(root) as folder:
         with EpisodeWriter(folder, kinds, attributes, Jpeg(how.quality), name) as writer:
             for stream, rows in measured.items():
@@ -195,7 +199,7 @@ def _attributes(take: Take, cut: Cut, findings: Sequence[Finding], faces: Faces 
         "source": "human",
         "started": (began(take) + timedelta(seconds=cut.start)).isoformat(),
         "ended_by": "done",
-        "subtask": cut.text,
+        **({} if (arms := HANDS_USED[cut.hands]) is None else {"arms": list(arms)}),
         "serials": {"head": camera.serial} if camera.serial else {},
         "human_video": {
             "take": take.name,

@@ -40,6 +40,8 @@ class Imagined:
 
     words: str
     """What is done."""
+    arms: tuple[bool, bool]
+    """Whether the left hand does something, and the right one."""
     setting: Mapping[str, Any]
     """What it looks like, as JSON."""
     truth: Rows
@@ -76,9 +78,9 @@ class Imagination:
         scenes = _scenes(model, setting.side, motion)
         painter = Painter(model, (self.height, self.width), shadows=True)
         try:
-            yield Imagined(
-                setting.words, _said(setting), _truth(model, setting, motion, scenes), _drawn(painter, scenes)
-            )
+            arms = setting.side == "left", setting.side == "right"
+            truth = _truth(model, setting, motion, scenes)
+            yield Imagined(setting.words, arms, _said(setting), truth, _drawn(painter, scenes))
         finally:
             painter.close()
 
