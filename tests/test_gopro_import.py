@@ -66,7 +66,7 @@ def test_what_cannot_be_used_is_refused_with_a_reason_and_a_fix(
     [
         (replace(LITTLE, brightness=0.3), "too dark"),
         (replace(LITTLE, seconds=6, tilt=1.3), "the horizon tilts"),
-        (replace(LITTLE, noted=False), "does not say its field of view"),
+        (replace(LITTLE, noted=False), "does not say its field of view, nor for sure whether it is stabilised"),
     ],
 )
 def test_what_is_worth_less_comes_in_with_a_warning(tmp_path: Path, filmed: Filmed, why: str) -> None:

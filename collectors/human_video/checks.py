@@ -70,8 +70,8 @@ def _settings(take: Take, fovs: Sequence[str]) -> list[Finding]:
     if camera.zoomed:
         found.append(Finding(True, "it is zoomed", "set the zoom to 1.0 and film it again"))
     if not camera.fov:
-        why = "it does not say its field of view"
-        found.append(Finding(False, why, "make sure that all films of this task have the same one"))
+        why = "it does not say its field of view, nor for sure whether it is stabilised"
+        found.append(Finding(False, why, "make sure that all films of this task are wide ones, with HyperSmooth off"))
     if len(take.clips) > 1 and len({(c.width, c.height, round(c.hz), c.camera.fov) for c in take.clips}) > 1:
         found.append(Finding(True, "its chapters were filmed with different settings", "bring them in one by one"))
     return found
