@@ -102,7 +102,7 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
 
 
 def seeing[T](home: Home, task: str, how: T) -> T:
-    """The same learner, looking through its own cameras where the task was shown to them, else through all there were.
+    """The same learner, looking through its own cameras where all of the task was shown to them, else through all such.
 
     Raises:
         CannotTrain: the task has no successful demonstration.
@@ -110,9 +110,11 @@ def seeing[T](home: Home, task: str, how: T) -> T:
     """
     wanted = getattr(how, "cameras", ())
     with home.join() as catalog:
-        first = demonstrations(catalog, task)[0]
-    shown = Episode(home.folder / first.standing.path)
-    there = tuple(stream for stream in shown.streams if RGB in (shown.dtype(stream).names or ()))
+        known = {one.row.id for one in demonstrations(catalog, task)}
+        with reading(home.folder, f"a look at what {task} was shown to", known):
+            shown = [Episode(home.folder / one.standing.path) for one in demonstrations(catalog, task)]
+            eyes = [[name for name in each.streams if RGB in (each.dtype(name).names or ())] for each in shown]
+    there = tuple(name for name in eyes[0] if all(name in each for each in eyes))
     return how if set(wanted) <= set(there) or not there else dataclasses.replace(how, cameras=there)  # type: ignore[type-var]  # learners are dataclasses
 
 
