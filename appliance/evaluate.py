@@ -17,6 +17,7 @@ from appliance.session import STOPPED, Flag, Nowhere, Session, sitting
 from collectors import PolicyAgent
 from collectors.agents import Warming
 from learners.body import Body
+from learners.senses import ROBOT
 from ops import failures, rollout
 from ops.judging.judgement import Judgement
 from ops.rollout import Turn
@@ -133,6 +134,11 @@ def _fit(name: str, policy: learners.ChunkPolicy, cell: station.Station) -> None
     Raises:
         CannotEvaluate: it cannot.
     """
+    if cell.robot.name != ROBOT:
+        raise CannotEvaluate(
+            f"a policy looks for a robot called {ROBOT!r}, and {cell.name}'s is {cell.robot.name!r}: "
+            f'write [device.{ROBOT}] and robot = "{ROBOT}" in its file'
+        )
     try:
         body = Body.of(cell.robot.dtype)
     except ValueError as error:

@@ -149,6 +149,9 @@ class Child:
         return kind + EPOCH.pack(self._holds)
 
     def _send(self, message: bytes) -> None:
+        if len(message) > MESSAGE:
+            but = f"{len(message)} bytes are more than the {MESSAGE} that a message may have"
+            raise DeviceError(f"{self._name}: what its program was to be told is too long: {but}")
         try:
             self._line.send(message, socket.MSG_DONTWAIT)
         except BlockingIOError:

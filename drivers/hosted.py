@@ -143,6 +143,7 @@ class Hosted:
 
         Raises:
             AttributeError: the device has no such method.
+            DeviceError: that is more than a message may hold.
             DeviceLost: the device is lost, or the program that runs it.
         """
         if not self.can(what):

@@ -8,11 +8,14 @@ import pytest
 
 from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan
 from appliance.home import Home
+from appliance.train import seeing
 from drivers import Rows
 from learners import ChunkPolicy
 from learners.body import Body
+from learners.nearest import Nearest
 from ops.rollout import Turn
-from storage import EpisodeRow, Observation, Outcome, Task, Verdict
+from storage import Episode, EpisodeRow, Observation, Outcome, Task, Verdict
+from storage.reading import NOTES
 from tests.lessons import SECOND, arm_rows, camera_rows, pair_rows, record
 from tests.typed import Type
 
@@ -114,6 +117,60 @@ def test_a_policy_is_not_tried_where_a_camera_of_its_is_missing(appliance: Type,
         CannotEvaluate, match=r"nearest-1 looks through side, and franka-sim has cameras \['front', 'wrist'\]"
     ):
         plan(here, "pick_place", ["nearest-1"], 1, 0, "franka-sim")
+
+
+NAMED_OTHERWISE = """
+name = "lab"
+robot = "follower"
+hz = 20
+[device.follower]
+driver = "drivers.franka:Franka"
+host = "172.16.0.2"
+[limits]
+low = [-2.7, -1.7, -2.9, -3.0, -2.8, 0.6, -3.0]
+high = [2.7, 1.7, 2.9, -0.2, 2.8, 4.5, 3.0]
+speed = [1.3, 1.3, 1.3, 1.3, 2.6, 2.0, 2.6]
+"""
+
+
+def test_a_policy_is_not_tried_where_the_robot_is_called_otherwise(appliance: Type, here: Home, tmp_path: Path) -> None:
+    show(here, "pick_place", arm_rows(STAMPS), ("front",))
+    assert appliance("train", "--task", "pick_place", "--method", "nearest").code == 0
+    (tmp_path / "lab.toml").write_text(NAMED_OTHERWISE)
+    with pytest.raises(
+        CannotEvaluate, match=r"a policy looks for a robot called 'arm', and lab's is 'follower': .*arm"
+    ):
+        plan(here, "pick_place", ["nearest-1"], 1, 0, str(tmp_path / "lab.toml"))
+
+
+def test_a_task_is_learned_through_the_cameras_that_all_of_it_was_shown_to(
+    appliance: Type, here: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a later demonstration lacks is left out, and nobody takes an episode away meanwhile."""
+    held: list[bool] = []
+
+    def opened(path: Path) -> Episode:
+        held.append(any((here.folder / NOTES).iterdir()))
+        return Episode(path)
+
+    show(here, "pick_place", arm_rows(STAMPS), ("front", "wrist", "side"))
+    show(here, "pick_place", arm_rows(STAMPS), ("front", "side"))
+    with monkeypatch.context() as patched:
+        patched.setattr("appliance.train.Episode", opened)
+        how = seeing(here, "pick_place", Nearest())
+    assert held == [True, True]
+    assert how.cameras == ("front", "side")
+    assert seeing(here, "pick_place", Nearest(cameras=("side",))).cameras == ("side",)
+    assert appliance("train", "--task", "pick_place", "--method", "nearest").code == 0
+
+
+def test_a_policy_without_cameras_goes_by_what_it_feels(appliance: Type, here: Home) -> None:
+    show(here, "pick_place", arm_rows(STAMPS), ("front",))
+    assert appliance("train", "--task", "pick_place", "--method", "nearest", "--cameras", "[]").code == 0
+    batch, _ = plan(here, "pick_place", ["nearest-1"], 1, 0, "franka-sim")
+    turns: list[Turn] = []
+    assert evaluate(Trying(here, batch.id, "franka-sim", limit=1.0), 1, turns.append)
+    assert [turn.outcome for turn in turns] == [Outcome.FAILURE]
 
 
 def test_a_policy_that_looks_far_back_is_shown_as_much(appliance: Type, here: Home) -> None:

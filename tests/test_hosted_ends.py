@@ -81,6 +81,18 @@ def test_the_rows_before_a_loss_come_with_it(arm: Hosted, how: str) -> None:
         assert (np.diff(np.append(rows["seq"], last["seq"])) == 1).all()
 
 
+def test_a_message_too_long_is_refused_and_the_device_goes_on(arm: Hosted) -> None:
+    with arm:
+        with pytest.raises(
+            DeviceError, match=r"arm: .* too long: 200\d\d\d bytes are more than the 131072 that a message may have"
+        ):
+            arm.tell("pulse", hand=0, seconds="x" * 200_000)
+        assert arm.ask("mend") == 7
+    too_much = Hosted("arm", WIRED, {"serial": "x" * 200_000})
+    with pytest.raises(DeviceError, match="bytes are more than"):
+        too_much.__enter__()
+
+
 def test_whoever_had_a_device_mended_finds_it_well(arm: Hosted) -> None:
     """At once, and not only when its rows are next looked for."""
     with arm:
