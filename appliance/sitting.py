@@ -185,6 +185,7 @@ class Attended:
         if offer is None:
             return False
         self.session.order, self.view.offer, driver = offer.order, offer, self.make(self.way, self.place)
+        self._before = 0 if offer.order is None else self.session.catalog.order_progress(offer.order)
         while (made := self._done(offer)) < offer.wanted:
             condition = dict(offer.condition)
             if self.starts:
@@ -197,9 +198,10 @@ class Attended:
         return True
 
     def _done(self, offer: Offer) -> int:
-        """How many takes count: of an order, the good ones."""
-        good = self.view.good
-        return good if offer.order is not None else sum(one.kept and one.way == self.way for one in self.view.shown)
+        """How many takes count: for an order, those that are good to learn from, whoever made them since."""
+        if offer.order is None:
+            return sum(one.kept and one.way == self.way for one in self.view.shown)
+        return self.session.catalog.order_progress(offer.order) - self._before
 
     def _offer(self) -> Offer | None:
         if len(self.offers) == 1:

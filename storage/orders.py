@@ -1,10 +1,13 @@
 """Work orders ask for demonstrations; episodes recorded for one fulfil it when they are good."""
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from storage.models import EpisodeRow, Outcome, Standing, WorkOrder, now
 from storage.rows import Refused, insert, one
+
+LED = "kinesthetic"
+"""Who drives when a person's hand leads the arm, in the cameras' sight."""
 
 
 def place(session: Session, order: WorkOrder) -> WorkOrder:
@@ -30,15 +33,21 @@ def listing(closed: bool | None) -> Select[WorkOrder]:
 
 
 def progress(session: Session, order: int) -> int:
-    """How many of the episodes recorded for an order are good to learn from.
+    """How many of the episodes recorded for an order are good to learn from; what was led, until it is repeated.
 
     Raises:
         Unknown: there is no such order.
     """
     asked = one(session, WorkOrder, order)
-    good = (Standing.outcome == Outcome.SUCCESS, Standing.retired.is_(False), Standing.quarantined.is_(False))
+    again, stands = aliased(EpisodeRow), aliased(Standing)
+    repeated = select(again.follows).join(stands, stands.episode == again.id).where(again.follows.is_not(None))
     query = select(func.count()).select_from(EpisodeRow).join(Standing, Standing.episode == EpisodeRow.id)
-    return session.scalar(query.where(EpisodeRow.order == asked.id, *good)) or 0
+    alone = or_(EpisodeRow.agent != LED, EpisodeRow.id.not_in(repeated.where(*_good(stands))))
+    return session.scalar(query.where(EpisodeRow.order == asked.id, alone, *_good(Standing))) or 0
+
+
+def _good(stands: type[Standing]) -> tuple[ColumnElement[bool], ...]:
+    return stands.outcome == Outcome.SUCCESS, stands.retired.is_(False), stands.quarantined.is_(False)
 
 
 def close(session: Session, order: int) -> None:

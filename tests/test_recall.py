@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from storage import Calibration, Catalog, EditKind, Refused, StationRow, Task, Unknown, Wanted, WorkOrder
+from storage import Calibration, Catalog, EditKind, Outcome, Refused, StationRow, Task, Unknown, Wanted, WorkOrder
 from storage.engine import Database
 from storage.recall import learned_from
 from tests.said import edit, episode, policy, streams, verdict
@@ -125,6 +125,24 @@ def test_a_work_order_counts_what_is_good_to_learn_from(catalog: Catalog) -> Non
         catalog.order(WorkOrder(task="reach", wanted=0))
     with pytest.raises(Unknown, match="there is no failure mode 'CLUMSY'"):
         catalog.order(WorkOrder(task="reach", wanted=1, failure="CLUMSY"))
+
+
+def test_what_was_led_by_hand_and_repeated_counts_once_for_an_order(catalog: Catalog) -> None:
+    """As it is learned from: alone, until the robot has done it alone with success."""
+    asked = catalog.order(WorkOrder(task="reach", wanted=12))
+    led = episode(1, agent="kinesthetic", order=asked.id)
+    again = episode(2, agent="replay", follows=led.id, order=asked.id)
+    catalog.add(led, verdict(led, Outcome.SUCCESS), again)
+    assert catalog.order_progress(asked.id) == 1
+    catalog.add(verdict(again, Outcome.SUCCESS))
+    assert catalog.order_progress(asked.id) == 1
+    catalog.edit(edit(again, EditKind.RETIRE))
+    assert catalog.order_progress(asked.id) == 1
+    driven = episode(3, agent="vr", order=asked.id)
+    catalog.add(driven, verdict(driven, Outcome.SUCCESS))
+    repeated = episode(4, agent="replay", follows=driven.id, order=asked.id)
+    catalog.add(repeated, verdict(repeated, Outcome.SUCCESS))
+    assert catalog.order_progress(asked.id) == 3
 
 
 def test_an_operator_is_known_from_the_first_episode_that_names_them(catalog: Catalog) -> None:

@@ -280,6 +280,15 @@ def test_what_is_to_be_shown_is_chosen_at_the_table_and_counts_for_its_order(ses
     assert [one.order for one in offers(session.catalog, "reach", None, None)] == [None]
 
 
+def test_an_order_is_not_done_by_what_was_put_aside_nor_twice_by_what_was_repeated(session: Session) -> None:
+    order = session.catalog.order(WorkOrder(task="reach", wanted=2))
+    (offer, *_) = offers(session.catalog, "reach", None, None)
+    script = [(READY, X), ("Hands away", X), (WENT, S), (READY, X), ("Hands away", X), (WENT, S)]
+    sit(session, [[S], [], [S], []], script, [offer], replay=True)
+    assert session.catalog.order_progress(order.id) == 2
+    assert len(verdicts(session)) == 4
+
+
 def test_where_there_is_no_task_the_line_that_adds_one_is_told(tmp_path: Path) -> None:
     with Catalog(tmp_path / "catalog.db") as catalog, pytest.raises(CannotCollect, match="appliance tasks add"):
         offers(catalog, None, None, None)
