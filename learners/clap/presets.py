@@ -44,7 +44,7 @@ def _release() -> dict[str, Any]:
 
 def _small() -> dict[str, Any]:
     first = Training(lr=1e-3, weight_decay=1e-2, warmup=50, batch=32, steps=300)
-    second = Training(lr=2e-3, weight_decay=1e-4, warmup=100, batch=64, steps=1500, ema=0.99)
+    second = Training(lr=2e-3, weight_decay=1e-4, warmup=100, batch=32, steps=1500, ema=0.99)
     return {
         "image": 96,
         "hz": 10.0,
