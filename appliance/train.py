@@ -26,6 +26,7 @@ from learners.train import Diverged
 from ops.purge import CACHES
 from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Wanted, digest
 from storage.layout import RGB
+from storage.orders import LED
 from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
 from storage.reading import reading
 
@@ -35,9 +36,6 @@ QUERY = "last judged a success, neither retired nor quarantined, not driven by a
 
 TRAINING = "training"
 """The part of a learner's settings that says how it is trained, or the last of its stages."""
-
-LED = "kinesthetic"
-"""Who drives when a person's hand leads the arm, in the cameras' sight."""
 
 
 class CannotTrain(Refusal):
