@@ -31,7 +31,7 @@ from learners.clap.quantiser import Codes
 from learners.clap.siglip import Siglip
 from learners.clap.spacetime import Forward, Inverse
 from learners.clap.vocabulary import Vocabulary
-from learners.data import NoData, Windows
+from learners.data import Windows
 from learners.footage import Footage
 from learners.senses import planes
 from learners.train import Group, Tell, Training, silent, train
@@ -52,9 +52,9 @@ class VdVae:
 
     vision: str = "facebook/dinov3-vitb16-pretrain-lvd1689m"
     """A vision transformer by name or folder; empty makes a small one from the pictures."""
-    patch: int = 8
+    patch: int = 16
     """Height and width of a patch of the small one, in pixels."""
-    channels: int = 64
+    channels: int = 96
     """Numbers that the small one sees of a patch."""
     width: int = 768
     blocks: int = 12
@@ -102,8 +102,8 @@ class VdVae:
         if name == "release":
             how = replace(paper.training, lr=1e-4, steps=50_000, batch=32)
             return replace(paper, contrast_on="quantized", environment_pace=1.0, training=how)
-        small = Training(lr=1e-3, weight_decay=1e-2, warmup=50, batch=48, steps=800, least=0.1, clip=1.0)
-        little = replace(paper, vision="", width=96, blocks=2, heads=4, teacher=0.99, restart=100)
+        small = Training(lr=2e-3, weight_decay=1e-2, warmup=50, batch=48, steps=1000, least=0.1, clip=1.0)
+        little = replace(paper, vision="", width=64, blocks=2, heads=4, teacher=0.99, restart=100)
         if name == "small":
             return replace(little, training=small)
         if name == "tiny":
@@ -132,12 +132,13 @@ class VdVae:
         vocabulary = Vocabulary.of(act)
         if film is not None:
             film = film.within(slots(np.zeros(STEP * data.body.arms))[1])
+        pairs = Pairs(data, film, act.schema, self.film)
         eye = self._eye(data, film)
         frames = [data.frames[0], *([] if film is None else [film.frames])]
         net = VdVaeNet(self, eye, vocabulary, act.schema, frames[0].shape[1:3])
         net.learn_from(act)
         seen = self._looked(net, frames, cache or (run and run / "features"), prepare)
-        pairs = Pairs(data, film, act.schema, self.film, seen)
+        pairs = replace(pairs, looked=seen)
         net.measured = train(net, pairs, self.training, run, tell)
         return net
 
@@ -145,8 +146,6 @@ class VdVae:
         """The eye asked for, or one made from evenly spaced pictures of robots and people."""
         if is_name(self.vision):
             return Eye(self.vision)
-        if not data.frames:
-            raise NoData("pairs of frames need a camera")
         sources = [data.frames[0], *([] if film is None else [film.frames])]
         return Patches(self.patch, self.channels).fit(torch.cat([_some(frames, 256) for frames in sources]))
 
