@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from learners.backbones import sinusoids
 from learners.clap.lora import ActRows, adapt
 
 SPECIAL = (
@@ -203,7 +204,7 @@ class Qwen(nn.Module):
             words, pictures, model = _loaded(how)
         else:
             words = _words(texts, how.sizes.pieces)
-            pictures, model = _pictures(how.sizes), _blank(_config(how.sizes, words))
+            pictures, model = _pictures(how.sizes), _fresh(how.sizes, words)
         if how.least_pixels is not None:
             pictures = replace(pictures, least=how.least_pixels)
         self.pictures = pictures
@@ -250,7 +251,7 @@ def make_tiny(folder: Path, texts: Sequence[str], sizes: Sizes, seed: int = 0) -
     hf: Any = transformers
     words, seen = _words(texts, sizes.pieces), _pictures(sizes)
     torch.manual_seed(seed)
-    _blank(_config(sizes, words)).save_pretrained(folder)
+    _fresh(sizes, words).save_pretrained(folder)
     tokenizer = hf.PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(words), pad_token=SPECIAL[0], eos_token=SPECIAL[2]
     )
@@ -300,6 +301,17 @@ def _blank(config: dict[str, Any]) -> Any:
 
 
 @torch.no_grad()
+def _fresh(sizes: Sizes, words: str) -> Any:
+    """An untrained model. Places in a picture are sines, so that it need not learn where is where."""
+    model = _blank(_config(sizes, words))
+    side, share = GRID, sizes.vision_width // 2
+    axis = sinusoids(side, share)
+    rows, columns = axis.repeat_interleave(side, 0), axis.repeat(side, 1)
+    model.model.visual.pos_embed.weight.copy_(torch.cat([rows, columns], dim=1))
+    return model
+
+
+@torch.no_grad()
 def _make_room(model: Any, vocabulary: Vocabulary) -> None:
     """Give every action token a row: the mean of the words' rows, and a little noise. CLAP release."""
     known = vocabulary.first
@@ -314,6 +326,8 @@ def _make_room(model: Any, vocabulary: Vocabulary) -> None:
         table[known : known + len(new)] = new.to(table.dtype)
 
 
+GRID = 12
+"""Places along a side of the picture that a model made here knows; between them they are interpolated."""
 NOISE = 0.02
 """Spread of the new rows, as a share of the old ones' spread."""
 
@@ -353,6 +367,7 @@ def _config(sizes: Sizes, words: str) -> dict[str, Any]:
         "num_attention_heads": sizes.heads,
         "num_key_value_heads": sizes.key_heads,
         "head_dim": head,
+        "initializer_range": sizes.width**-0.5,
         "max_position_embeddings": 4096,
         "rope_parameters": {
             "rope_type": "default",
@@ -370,7 +385,8 @@ def _config(sizes: Sizes, words: str) -> dict[str, Any]:
         "spatial_merge_size": 2,
         "temporal_patch_size": 2,
         "out_hidden_size": sizes.width,
-        "num_position_embeddings": 144,
+        "num_position_embeddings": GRID**2,
+        "initializer_range": sizes.vision_width**-0.5,
         "deepstack_visual_indexes": list(range(min(2, sizes.vision_layers - 1))),
     }
     return {
