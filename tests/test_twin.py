@@ -1,5 +1,6 @@
 """The twin is a table like any other, except that the same take can be made twice."""
 
+import gc
 import hashlib
 import os
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from drivers import DeviceError, DeviceLost, HostClock, Row, Rows, StepClock
-from drivers.twin import FrankaTable
+from drivers.twin import FrankaTable, picture
 from drivers.twin.missing import explain
 from drivers.twin.parts import Camera
 from drivers.twin.scene import APART, AREA, CUBES, HOME, PAD, PLACES, WrongCondition, places
@@ -381,3 +382,16 @@ def test_a_step_clock_runs_through_every_gap() -> None:
     with Arm(world) as arm:
         world.clock.sleep_until(1_500 * MS)
         assert len(arm.read(0)) == 150
+
+
+def test_a_drawing_context_that_does_not_open_says_so_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    egl = pytest.importorskip("mujoco.egl")
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    monkeypatch.setattr(egl, "EGL_DISPLAY", None)
+    monkeypatch.setattr(egl, "create_initialized_egl_device_display", lambda: egl.EGL.EGL_NO_DISPLAY)
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    with pytest.raises(DeviceLost, match="cameras cannot see"):
+        picture._context((8, 8))
+    gc.collect()
+    assert complaints == []

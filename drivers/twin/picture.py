@@ -133,6 +133,9 @@ def _context(image: tuple[int, int]) -> Any:
             from mujoco.osmesa import GLContext  # type: ignore[import-untyped]  # MuJoCo ships no type information
         else:
             from mujoco.egl import GLContext  # type: ignore[import-untyped]  # MuJoCo ships no type information
-        return GLContext(width, height)
+        context = GLContext.__new__(GLContext)
+        vars(context)["_context"] = None  # else one that does not open complains when it is forgotten, too
+        context.__init__(width, height)
+        return context
     except (AttributeError, ImportError, RuntimeError, mujoco.FatalError) as error:
         raise DeviceLost(explain(str(error))) from error
