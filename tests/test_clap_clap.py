@@ -15,9 +15,9 @@ from learners import BadCheckpoint, CannotGoOn, ChunkPolicy, load, method
 from learners.clap.act_vae import ActVaeNet
 from learners.clap.clap import Clap
 from learners.clap.net import ClapNet
-from learners.clap.post import fingerprint
 from learners.clap.presets import RELEASE_BLOCKS
 from learners.clap.vd_vae import VdVaeNet
+from learners.stages import fingerprint
 from learners.train import Tell
 from tests.clap import QUICK, film, settings, windows
 from tests.lessons import TINY, squares

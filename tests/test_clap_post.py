@@ -15,8 +15,9 @@ from learners.clap.matching import Matching
 from learners.clap.mixture import Mixture
 from learners.clap.net import ClapNet, spoken
 from learners.clap.ntp import NtpNet
-from learners.clap.post import Exercise, Exercises, Insulation, PostNet, fingerprint, says_right
+from learners.clap.post import Exercise, Exercises, Insulation, PostNet, says_right
 from learners.clap.prompt import ACTION, IGNORED
+from learners.stages import fingerprint
 from learners.train import Following, train
 from tests.clap import QUICK, SAID, film, settings, windows
 

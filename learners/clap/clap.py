@@ -31,16 +31,17 @@ from learners.clap.matching import Matching
 from learners.clap.mixture import Mixture
 from learners.clap.net import ClapNet, spoken
 from learners.clap.ntp import Ntp, NtpNet
-from learners.clap.post import Exercises, Insulation, PostNet, fingerprint
+from learners.clap.post import Exercises, Insulation, PostNet
 from learners.clap.presets import fields
 from learners.clap.sight import Sight
-from learners.clap.stages import Kept, Stages, TokenPolicy, frozen
+from learners.clap.stages import Kept, TokenPolicy
 from learners.clap.vd_vae import VdVae, VdVaeNet
 from learners.clap.vocabulary import Vocabulary
 from learners.data import NoData, Windows
 from learners.footage import Footage
 from learners.policy import CannotGoOn, ChunkPolicy
 from learners.senses import Senses
+from learners.stages import Stages, fingerprint, frozen
 from learners.train import Tell, Training, silent, train
 from learners.transforms import STEP, ToolView, View, slots
 

@@ -7,7 +7,6 @@ matching see windows of robots only, and film reaches the policy through the ref
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import Literal
 
 import numpy as np
@@ -152,13 +151,3 @@ def says_right(ntp: NtpNet, lesson: Lesson) -> float:
     looked = ntp.eval().look(ntp.inputs(lesson))
     ntp.train(was)
     return float(accuracy(looked.logits, looked.labels, looked.part == ACTION))
-
-
-def fingerprint(net: nn.Module) -> str:
-    """The same for the same weights, to the bit: 32 hexadecimal digits."""
-    found = blake2b(digest_size=16)
-    for name, values in sorted(net.state_dict().items()):
-        found.update(name.encode())
-        # Bytes of any kind of number: numpy has no bfloat16.
-        found.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
