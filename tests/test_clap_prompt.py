@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 
+from learners.clap.little import make_tiny
 from learners.clap.prompt import (
     ACTION,
     END,
@@ -24,7 +25,7 @@ from learners.clap.prompt import (
     drop_wrists,
     encode,
 )
-from learners.clap.vlm import Qwen, Vlm, make_tiny
+from learners.clap.vlm import Qwen, Vlm
 
 torch.set_num_threads(1)
 

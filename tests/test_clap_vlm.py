@@ -14,9 +14,11 @@ from torch import Tensor
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from learners import checkpoint
+from learners.clap.little import Sizes, make_tiny
 from learners.clap.lora import ActRows, LowRank
 from learners.clap.prompt import TEMPLATE, Asked, encode
-from learners.clap.vlm import NOISE, Pictures, Qwen, Sizes, Vlm, Vocabulary, make_tiny
+from learners.clap.reading import Pictures, Vocabulary
+from learners.clap.vlm import NOISE, Qwen, Vlm
 
 torch.set_num_threads(1)
 

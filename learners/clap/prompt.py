@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from learners.clap.vlm import Pictures, Vocabulary
+from learners.clap.reading import Pictures, Vocabulary
 
 IGNORED = -100
 """A label that teaches nothing."""

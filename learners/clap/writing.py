@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from learners.clap.prompt import ACTIONS, SUBTASK
-from learners.clap.vlm import Vocabulary
+from learners.clap.reading import Vocabulary
 
 MISSING = -1
 """The code of an arm that is not there, or of an answer that has no such form."""
