@@ -7,7 +7,7 @@ that are learned from. `looked` keeps what it saw of every frame on disk, in a f
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -39,6 +39,8 @@ class Eye(nn.Module):
     def __init__(self, source: str | dict[str, Any]) -> None:
         super().__init__()
         self.model: Any = Pretrained(source, frozen=True)
+        # One that is made from facts begins in training mode, in which DINOv3 draws its positions.
+        self.model.eval()
         self.width = int(self.model.width)
         config = self.model.model.config
         self.patch = int(config.patch_size)
@@ -62,6 +64,11 @@ class Patches(nn.Module):
         self.patch, self.width = patch, width
         self.register_buffer("middle", torch.zeros(3 * patch * patch))
         self.register_buffer("ways", torch.zeros(width, 3 * patch * patch))
+
+    @classmethod
+    def of(cls, sources: Sequence[Pixels], patch: int, width: int, most: int = 256) -> Self:
+        """Made from evenly spaced pictures of each source."""
+        return cls(patch, width).fit(torch.cat([_some(frames, most) for frames in sources]))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -164,6 +171,14 @@ def _look(path: Path, eye: nn.Module, frames: Pixels, lights: Lights, tell: Tell
         tell(first + len(patches), count)
     part.rename(path)
     shutil.rmtree(note.parent)
+
+
+def _some(frames: Pixels, most: int) -> Tensor:
+    """Evenly spaced pictures (n, 3, H, W), 0..1."""
+    numbers = np.linspace(0, frames.shape[0] - 1, min(most, frames.shape[0])).astype(np.intp)
+    images = np.empty((len(numbers), *frames.shape[1:]), np.uint8)
+    frames.into(numbers, images)
+    return planes(images[:, None])[:, 0].float() / 255
 
 
 def _piece(frames: Pixels, first: int) -> NDArray[np.uint8]:

@@ -33,7 +33,6 @@ from learners.clap.spacetime import Forward, Inverse
 from learners.clap.vocabulary import Vocabulary
 from learners.data import Windows
 from learners.footage import Footage
-from learners.senses import planes
 from learners.train import Group, Tell, Training, silent, train
 from learners.transforms import STEP, slots
 from storage.pictures import NoRoom, Pixels
@@ -133,21 +132,14 @@ class VdVae:
         if film is not None:
             film = film.within(slots(np.zeros(STEP * data.body.arms))[1])
         pairs = Pairs(data, film, act.schema, self.film)
-        eye = self._eye(data, film)
         frames = [data.frames[0], *([] if film is None else [film.frames])]
+        eye = Eye(self.vision) if is_name(self.vision) else Patches.of(frames, self.patch, self.channels)
         net = VdVaeNet(self, eye, vocabulary, act.schema, frames[0].shape[1:3])
         net.learn_from(act)
         seen = self._looked(net, frames, cache or (run and run / "features"), prepare)
         pairs = replace(pairs, looked=seen)
         net.measured = train(net, pairs, self.training, run, tell)
         return net
-
-    def _eye(self, data: Windows, film: Footage | None) -> Eye | Patches:
-        """The eye asked for, or one made from evenly spaced pictures of robots and people."""
-        if is_name(self.vision):
-            return Eye(self.vision)
-        sources = [data.frames[0], *([] if film is None else [film.frames])]
-        return Patches(self.patch, self.channels).fit(torch.cat([_some(frames, 256) for frames in sources]))
 
     def _looked(
         self, net: "VdVaeNet", frames: Sequence[Pixels], folder: Path | None, prepare: Prepare
@@ -353,11 +345,3 @@ class VdVaeNet(nn.Module):
             except BadCheckpoint as error:
                 raise type(error)(f"{folder}: {error}") from error
         return net.eval()
-
-
-def _some(frames: Pixels, most: int) -> Tensor:
-    """Evenly spaced pictures (n, 3, H, W), 0..1."""
-    numbers = np.linspace(0, frames.shape[0] - 1, min(most, frames.shape[0])).astype(np.intp)
-    images = np.empty((len(numbers), *frames.shape[1:]), np.uint8)
-    frames.into(numbers, images)
-    return planes(images[:, None])[:, 0].float() / 255
