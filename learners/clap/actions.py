@@ -121,7 +121,7 @@ class Schema:
         way, turn, hand = ((steps + 1) / 2 * (high - low) + low).split((3, 3, 1), dim=-1)
         turn = turned(turn) if self.rotation == "euler" else turn
         if self.frame == "tool":
-            base_tool = _orientation(state, arms)
+            base_tool = orientation(state, arms)
             way, turn = _rotated(base_tool, way), _rotated(base_tool, turn)
         return torch.cat([way, turn, hand], dim=-1).flatten(-2)
 
@@ -134,7 +134,7 @@ class Schema:
         steps = plan.unflatten(-1, (-1, STEP))
         way, turn, hand = steps.split((3, 3, 1), dim=-1)
         if self.frame == "tool":
-            tool_base = _orientation(state, steps.shape[2]).mT
+            tool_base = orientation(state, steps.shape[2]).mT
             way, turn = _rotated(tool_base, way), _rotated(tool_base, turn)
         return torch.cat([way, angles(turn) if self.rotation == "euler" else turn, hand], dim=-1)
 
@@ -192,7 +192,7 @@ def turned(angles: Tensor) -> Tensor:
     return q[..., 1:] * torch.where(sine > 1e-7, whole / sine.clamp_min(1e-7), 2.0)
 
 
-def _orientation(state: Tensor | None, arms: int) -> Tensor:
+def orientation(state: Tensor | None, arms: int) -> Tensor:
     """Which way each tool points (B, 1, arms, 3, 3), as the newest of the states says.
 
     Raises:

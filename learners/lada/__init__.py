@@ -1,0 +1,1 @@
+"""LaDA: actions embedded by what language calls them (arXiv 2603.12967)."""
