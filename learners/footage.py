@@ -25,7 +25,7 @@ from storage.pictures import Pictures, Pixels
 HEAD = "head"
 """The camera that people wear."""
 ARMS = ("left", "right")
-"""The places of a pair, in order; an episode whose attribute ``arms`` lists some of them shows only those hands."""
+"""The places of a pair, in order; an episode's attribute ``arms`` may say of each whether it does anything."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,11 @@ def _arms(episode: Episode) -> NDArray[np.bool_]:
     Raises:
         NoData: it says something else.
     """
-    said = episode.attributes.get("arms", ARMS)
-    if not isinstance(said, list | tuple) or not said or set(said) - set(ARMS):
-        raise NoData(f"{episode.path.name} says arms = {said!r}; right is a list of {' and '.join(ARMS)}, or nothing")
-    return np.array([arm in said for arm in ARMS])
+    said = episode.attributes.get("arms", [True, True])
+    if not (isinstance(said, list | tuple) and len(said) == len(ARMS) and all(isinstance(each, bool) for each in said)):
+        raise NoData(
+            f"{episode.path.name} says arms = {said!r}; right is [left, right], each true or false, or nothing"
+        )
+    if not any(said):
+        raise NoData(f"{episode.path.name} says that no hand does anything; retire it, or bring it in again")
+    return np.array(said)

@@ -86,8 +86,8 @@ def test_each_block_of_the_head_reads_what_one_block_of_the_language_model_gives
         if isinstance(heard, Tensor):
             assert torch.equal(heard, gave[block])
         else:
-            assert heard[0] is looked.cache.layers[block].keys
-            assert heard[1] is looked.cache.layers[block].values
+            assert torch.equal(heard[0], looked.cache.layers[block].keys)
+            assert torch.equal(heard[1], looked.cache.layers[block].values)
 
 
 def test_a_block_that_the_language_model_does_not_have_is_refused() -> None:
@@ -247,6 +247,27 @@ def test_both_drives_give_plans_of_the_robots_own_arms(arms: int) -> None:
         policy.drive = drive
         plan = policy.steps(batch.images, batch.state, batch.instructions).detach()
         assert plan.shape == (3, 8, 7 * arms)
+        assert bool(plan.isfinite().all())
+
+
+@pytest.mark.parametrize("condition", ["hidden", "kv"])
+def test_a_language_model_of_half_as_many_bits_drives_and_learns(condition: str) -> None:
+    """As in the published sizes: the head keeps all bits of its own."""
+    how = settings()
+    vlm = replace(how.ntp.vlm, dtype="bfloat16")
+    head = replace(how.head, condition=condition)  # type: ignore[arg-type]  # plain string
+    how = replace(how, ntp=replace(how.ntp, vlm=vlm), head=head)
+    net, exercises = post(how, Matching(alpha=1.0))
+    assert next(net.policy.ntp.parameters()).dtype == torch.bfloat16
+    was = fingerprint(net.policy.ntp)
+    measured = train(net, exercises, replace(QUICK, steps=2, precision="bf16"))
+    assert measured["loss"] > 0
+    assert fingerprint(net.policy.ntp) != was
+    batch = exercises.mixture.robot.batch(np.arange(2))
+    for drive in ("rf", "ntp"):
+        net.policy.drive = drive
+        plan = net.policy.steps(batch.images, batch.state, batch.instructions)
+        assert plan.dtype == torch.float32
         assert bool(plan.isfinite().all())
 
 

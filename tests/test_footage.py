@@ -71,15 +71,19 @@ def test_what_is_done_is_the_subtask_or_else_the_instruction(tmp_path: Path) -> 
 
 
 def test_both_hands_count_unless_the_film_says_which(tmp_path: Path) -> None:
-    film = cut(filmed(tmp_path), filmed(tmp_path, arms=["left"]))
+    film = cut(filmed(tmp_path), filmed(tmp_path, arms=[True, False]))
     assert film.arms.tolist() == [[True, True], [True, False]]
     assert film.batch(np.array([0, 21])).arms.tolist() == [[True, True], [True, False]]
     with pytest.raises(NoData, match="says arms = 'both'"):
         cut(filmed(tmp_path, arms="both"))
+    with pytest.raises(NoData, match=r"says arms = \['left'\]; right is \[left, right\]"):
+        cut(filmed(tmp_path, arms=["left"]))
+    with pytest.raises(NoData, match="no hand does anything"):
+        cut(filmed(tmp_path, arms=[False, False]))
 
 
 def test_a_robot_with_one_arm_learns_from_whichever_hand_acts(tmp_path: Path) -> None:
-    film = cut(filmed(tmp_path), filmed(tmp_path, arms=["left"]))
+    film = cut(filmed(tmp_path), filmed(tmp_path, arms=[True, False]))
     assert film.within(np.array([False, True])).arms.tolist() == [[False, True], [False, True]]
     assert film.within(np.array([True, True])).arms.tolist() == [[True, True], [True, False]]
 

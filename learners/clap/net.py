@@ -127,11 +127,12 @@ class ClapNet(nn.Module):
         return felt, seen
 
     def heard(self, looked: Looked) -> list[Heard]:
-        """What the chosen blocks of the language model say."""
+        """What the chosen blocks of the language model say, in the head's kind of numbers."""
+        kind = self.scales.get_buffer("plan_mean").dtype
         if self.how.head.condition == "hidden":
-            return [looked.hidden[block] for block in self.blocks]
-        layers = looked.cache.layers
-        return [(layers[block].keys, layers[block].values) for block in self.blocks]
+            return [looked.hidden[block].to(kind) for block in self.blocks]
+        layers = [looked.cache.layers[block] for block in self.blocks]
+        return [(layer.keys.to(kind), layer.values.to(kind)) for layer in layers]
 
     def read(self, heard: list[Heard], prompt: Tensor, seen: Seen | None) -> tuple[list[Pair], Tensor]:
         """Keys and values of the head's blocks, and which of them (B, L) are real."""
