@@ -49,8 +49,7 @@ class ActRows(nn.Module):
 
 
 def adapt(language: Any, rank: int, first: int, count: int) -> None:
-    """Freeze a language model but for low-rank updates of its attention and the rows of ``count`` tokens."""
-    language.requires_grad_(False)
+    """Give a frozen language model low-rank updates of its attention, and rows of ``count`` tokens that learn."""
     for layer in language.layers:
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             setattr(layer.self_attn, name, LowRank(getattr(layer.self_attn, name), rank))
