@@ -220,6 +220,7 @@ def test_a_run_learns_goes_on_where_it_stopped_and_is_read_back(act: ActVaeNet, 
     net = TINY.fit(robot(), film(), act, tmp_path / "run")
     again = TINY.fit(robot(), film(), act, tmp_path / "run")
     assert net.measured["loss"] > 0
+    assert not (tmp_path / "run" / "features").exists()
     seen = film().batch(np.arange(5))
     words = net.tokens(seen.now, seen.later)
     assert words.shape == (5, 2, 8)

@@ -9,6 +9,7 @@ that knows nothing yet teaches nonsense.
 
 import copy
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -139,6 +140,9 @@ class VdVae:
         seen = self._looked(net, frames, cache or (run and run / "features"), prepare)
         pairs = replace(pairs, looked=seen)
         net.measured = train(net, pairs, self.training, run, tell)
+        if cache is None and run is not None:
+            # Nobody else would ever find it there.
+            shutil.rmtree(run / "features", ignore_errors=True)
         return net
 
     def _looked(
@@ -200,12 +204,7 @@ class VdVaeNet(nn.Module):
     @property
     def facts(self) -> dict[str, Any]:
         """What its settings do not say."""
-        return {
-            **self.vocabulary.facts,
-            **self.schema.facts,
-            "eye": self.eye.facts,
-            "shape": list(self.shape),
-        }
+        return self.vocabulary.facts | self.schema.facts | {"eye": self.eye.facts, "shape": list(self.shape)}
 
     @property
     def digest(self) -> str:
