@@ -90,7 +90,7 @@ class LaDA:
         """
         if name == "paper":
             return cls()
-        quick = Training(lr=2e-3, weight_decay=1e-4, warmup=100, batch=64, steps=900, ema=0.99)
+        quick = Training(lr=2e-3, weight_decay=1e-4, warmup=100, batch=64, steps=1500, ema=0.99)
         small = cls(
             cameras=("front", "wrist"),
             image=96,
