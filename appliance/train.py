@@ -50,7 +50,8 @@ def learner(method: str, preset: str, settings: Mapping[str, str]) -> Any:
     """Make a method's learner from a preset, with some fields changed to what a person typed.
 
     Fields of its training loop are named like its own: ``lr`` and ``steps`` need no prefix. A part's field may be
-    named with the part, ``head.width``, and has to be where several parts have one of that name.
+    named with the part, ``head.width``, and has to be where several parts have one of that name. So are those of
+    another program, ``config.dim_model``.
 
     Raises:
         WrongSetting: there is no such method, preset or field, or the field cannot have that value.
@@ -69,10 +70,11 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
         WrongSetting: there is no such field, or it cannot have that value.
     """
     owners = _owners(value)
-    parts = {f.name for f in dataclasses.fields(value) if dataclasses.is_dataclass(getattr(value, f.name))}  # type: ignore[arg-type]  # T is a dataclass
+    own = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]  # T is a dataclass
+    parts = {name for name, each in own.items() if dataclasses.is_dataclass(each) or isinstance(each, dict)}
     if unknown := sorted(name for name in settings if name not in owners and name.partition(".")[0] not in parts):
         raise WrongSetting(f"{where} has no {', '.join(unknown)}; it takes: {', '.join(sorted(owners))}")
-    fields: dict[str, Any] = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]  # T is a dataclass
+    fields: dict[str, Any] = dict(own)
     inside: dict[str, dict[str, str]] = {}
     for name, text in settings.items():
         part, dot, rest = name.partition(".")
@@ -91,7 +93,11 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
     for part, given in inside.items():
         if part not in parts:
             raise WrongSetting(f"{where}.{part} has no parts")
-        fields[part] = changed(fields[part], given, f"{where}.{part}")
+        if isinstance(fields[part], dict):
+            # Somebody else's settings, by their names; whoever uses them knows which there are.
+            fields[part] = fields[part] | {name: _read(text) for name, text in given.items()}
+        else:
+            fields[part] = changed(fields[part], given, f"{where}.{part}")
     try:
         return TypeAdapter(type(value)).validate_python(fields)
     except ValidationError as error:
