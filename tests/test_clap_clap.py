@@ -14,6 +14,7 @@ import torch
 from learners import BadCheckpoint, CannotGoOn, ChunkPolicy, load, method
 from learners.clap.act_vae import ActVaeNet
 from learners.clap.clap import Clap
+from learners.clap.explaining import explain
 from learners.clap.net import ClapNet
 from learners.clap.presets import RELEASE_BLOCKS
 from learners.clap.vd_vae import VdVaeNet
@@ -232,6 +233,25 @@ def test_it_goes_on_only_from_what_it_can(first: tuple[ChunkPolicy, list[str], P
     wider = replace(how, head=replace(how.head, width=64), adapt=replace(QUICK, steps=0))
     with pytest.raises(CannotGoOn, match="the parent's head does not fit: size mismatch"):
         wider.fit(windows(how), parent=policy)
+
+
+@pytest.mark.parametrize("arms", [1, 2])
+def test_what_the_tokens_mean_at_a_moment_is_explained(arms: int) -> None:
+    how = replace(settings(), training=replace(QUICK, steps=0))
+    data = windows(how, arms=arms)
+    policy = how.fit(data)
+    seen = explain(policy.net, data, 5)
+    assert seen.codes.shape == (2, 4)
+    assert bool((seen.codes[0] == -1).all()) is (arms == 1)
+    assert seen.plan.shape == (8, 7 * arms)
+    assert seen.tool.shape == (arms, 3)
+    assert seen.closed.shape == (arms, 9)
+    assert (seen.picture.shape, seen.weight.shape) == ((32, 32, 3), (2, 2))
+    assert bool((seen.weight >= 0).all())
+    policy.net.drive = "ntp"
+    batch = data.batch(np.array([5]))
+    plan = policy.net.steps(batch.images, batch.state, batch.instructions)
+    np.testing.assert_allclose(seen.plan, plan[0].numpy(), atol=1e-5)
 
 
 def test_two_arms_and_no_film(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``appliance policies``: what was learned."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,3 +34,23 @@ def policiesshow(
         row = catalog.policy(policy)
         found = of_policy(row) | {"settings": row.settings, "metrics": row.metrics}
     show_one(found, as_json)
+
+
+@policies.command("draw")
+def policies_draw(
+    policy: Annotated[str, typer.Argument(help="A CLAP policy's name, its ID or the first characters of it.")],
+    episode: Annotated[str, typer.Argument(help="An episode's ID or the first characters of it.")],
+    at: Annotated[float, typer.Option("--at", min=0, help="Seconds after its first moment.")] = 0.0,
+    out: Annotated[Path, typer.Option("--out", help="Where the picture goes.")] = Path("policy.png"),
+    camera: Annotated[
+        Path | None,
+        typer.Option("--camera", help="JSON, 3 rows of 4 numbers: metres in the robot's base to the picture's pixels."),
+    ] = None,
+) -> None:
+    """Draw what a policy's action tokens mean at a moment of an episode, and what they look at."""
+    from appliance.drawing import draw
+
+    with opened() as (home, _):
+        pass
+    subtask = draw(home, policy, episode, at, out, camera)
+    typer.echo(f'"{subtask}": {out}')
