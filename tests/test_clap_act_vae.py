@@ -118,6 +118,42 @@ def test_codes_begin_anew_every_few_steps_and_not_at_the_end() -> None:
     assert restarted == [4], "after 8 of 10 steps there is no time to learn"
 
 
+def test_in_the_first_steps_latents_are_not_quantised_and_then_the_codes_are_where_latents_are() -> None:
+    made = net(replace(TINY, warm=0.35, restart=2)).train()
+    assert made.warm == 3, "a share of the 10 steps, rounded down"
+    batch, before = Rows(rows(30)), made.codes.vectors.detach().clone()
+    with torch.no_grad():
+        z = made.encode(batch.rows)
+        plain = F.mse_loss(made.act(z), batch.rows)
+    for step in range(3):
+        terms = made.losses(batch)
+        torch.testing.assert_close(terms["reconstruction"], plain)
+        assert sum(terms.values()) == terms["reconstruction"]
+        made.after(step)
+        assert torch.equal(made.codes.vectors, before), "nobody used them, and none begins anew"
+        assert not torch.equal(made.eval().losses(batch)["reconstruction"], plain), "it is measured with words"
+        assert torch.equal(made.train().codes.vectors, before), "and measuring moves nothing"
+    torch.autograd.backward(list(terms.values()))
+    assert all(parameter.grad is not None for parameter in made.parameters()), "also what learns nothing yet"
+    terms = made.train().losses(batch)
+    assert terms["commit"] < 0.8 * z.var((0, 1)).mean()
+    placed = made.codes.vectors.detach().clone()
+    assert not torch.equal(placed, before)
+    made.after(3)
+    made.losses(batch)
+    assert not made.codes.used.eq(0).all()
+    assert made.done == 4
+    with pytest.raises(ValueError, match="share of the steps"):
+        replace(TINY, warm=1.0)
+
+
+def test_without_first_steps_the_codes_are_where_the_paper_puts_them() -> None:
+    made = net(replace(TINY, warm=ActVae.preset("paper").warm)).train()
+    before = made.codes.vectors.detach().clone()
+    assert set(made.losses(Rows(rows()))) == {"reconstruction", "codebook", "commit"}
+    assert torch.equal(made.codes.vectors, before)
+
+
 def test_a_skip_transformer_gives_what_a_layer_saw_to_its_partner() -> None:
     torch.manual_seed(0)
     made = SkipTransformer(16, 5, 4, 16).eval()
@@ -227,17 +263,18 @@ def test_a_run_that_was_cut_short_goes_on_to_the_same_words(tmp_path: Path) -> N
         if done == 7:
             raise Cut
 
+    how = replace(TINY, warm=0.65)
     with pytest.raises(Cut):
-        TINY.fit(lesson(), tmp_path / "run", cut)
-    assert TINY.fit(lesson(), tmp_path / "run").digest == TINY.fit(lesson()).digest
+        how.fit(lesson(), tmp_path / "run", cut)
+    assert how.fit(lesson(), tmp_path / "run").digest == how.fit(lesson()).digest
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_words_reconstruct_motions_four_times_better_than_the_mean_and_fewer_words_worse() -> None:
     """900 steps on chunks of minimum jerk with a hand that switches at any step; the measured margin is wider."""
-    how = replace(ActVae.preset("tiny"), patch=8, restart=50, codebook_pace=10.0)
-    how = replace(how, training=replace(how.training, lr=3e-3, batch=64, steps=900, workers=0))
+    how = replace(ActVae.preset("small"), entries=64)
+    how = replace(how, training=replace(how.training, steps=900))
     data = windows(reaching(8192), each=8)
     learn, held = data.split(0.1, 0)
     made = how.fit(data)

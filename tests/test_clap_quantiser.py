@@ -145,6 +145,23 @@ def test_without_anything_used_or_with_everything_used_nothing_begins_anew() -> 
     assert torch.equal(made.vectors, before)
 
 
+def test_codes_begin_where_latents_are_however_far_away() -> None:
+    made, z = codes(spread=0.01), 4 + latents(200)
+    made.begin(z, torch.Generator().manual_seed(0))
+    index = made.nearest(z)
+    assert len({*index.tolist()}) == K, "each is the nearest to something"
+    means = torch.stack([z[index == code].mean(0) for code in range(K)])
+    assert (made.vectors - means).norm(dim=1).max() < 1, "and in the middle of that"
+    assert (z - made.lookup(index)).square().mean() < z.var(0).mean() / 2
+    again = codes(spread=0.01)
+    torch.manual_seed(5)
+    again.begin(z, torch.Generator().manual_seed(0))
+    assert torch.equal(made.vectors, again.vectors), "which depends on the generator alone"
+    few = codes()
+    few.begin(z[:3], torch.Generator())
+    assert torch.equal(few.vectors[3:], codes().vectors[3:]), "three latents place three codes"
+
+
 def test_a_restart_depends_on_the_generator_alone() -> None:
     found = []
     for _ in range(2):
@@ -159,14 +176,14 @@ def share_used(restarts: bool) -> float:
     """Of 64 codes that learned latents far from where codes begin."""
     torch.manual_seed(0)
     made = Codes(64, WIDTH).train()
-    optimizer = torch.optim.Adam([made.vectors], lr=0.05)
+    optimizer = torch.optim.Adam([made.vectors], lr=0.1)
     generator = torch.Generator().manual_seed(0)
-    for done in range(1, 401):
+    for done in range(1, 161):
         loss = made(4 + 0.5 * torch.randn(256, WIDTH, generator=generator)).codebook_loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if restarts and done % 40 == 0 and done < 400:
+        if restarts and done % 20 == 0 and done < 160:
             made.restart(generator)
     index = made.eval()(4 + 0.5 * torch.randn(4096, WIDTH, generator=generator)).index
     return int((torch.bincount(index, minlength=64) > 0).sum()) / 64

@@ -3,7 +3,9 @@
 An encoder reads a chunk with register tokens before it, a codebook that learns by its loss turns their outputs into
 codes, and a decoder makes the chunk again from those and empty queries. Both are `SkipTransformer`s.
 
-Ours, and off in the ``paper`` preset: ``patch``, several steps to a token, which a CPU can train.
+Ours, and off in the ``paper`` preset, so that a CPU learns it in minutes: ``patch``, several steps to a token; and
+``warm``, first steps without a codebook. Codes that begin at nearly nothing draw latents there before these tell of
+anything, and for a thousand steps words say no more than what the hand does.
 """
 
 import json
@@ -62,11 +64,15 @@ class ActVae:
     """How much faster codes learn than the rest."""
     restart: int = 2000
     """Steps after which codes that nobody used begin anew."""
+    warm: float = 0.0
+    """Share of the steps, the first ones, in which latents are not quantised; then codes begin where latents are."""
     training: Training = PAPER
 
     def __post_init__(self) -> None:
         if self.k % self.patch:
             raise ValueError(f"a chunk of {self.k} steps does not fall into patches of {self.patch}")
+        if not 0 <= self.warm < 1:
+            raise ValueError(f"warm is a share of the steps, at least 0 and below 1: not {self.warm}")
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -83,10 +89,11 @@ class ActVae:
         if name == "small":
             small = Training(lr=3e-3, weight_decay=1e-2, warmup=50, batch=64, steps=2500, least=0.1, workers=0)
             sizes = replace(paper, code=16, width=64, layers=3, feedforward=128, patch=8)
-            return replace(sizes, codebook_pace=10.0, restart=50, training=small)
+            return replace(sizes, codebook_pace=10.0, restart=50, warm=0.2, training=small)
         if name == "tiny":
             tiny = Training(lr=1e-3, weight_decay=1e-2, warmup=10, batch=64, steps=60, least=0.1)
-            return replace(paper, entries=64, code=16, width=64, layers=3, feedforward=128, restart=20, training=tiny)
+            sizes = replace(paper, entries=64, code=16, width=64, layers=3, feedforward=128)
+            return replace(sizes, codebook_pace=10.0, restart=20, warm=0.2, training=tiny)
         raise ValueError(f"no preset {name!r}; there are tiny, small, paper and release")
 
     @property
@@ -151,11 +158,15 @@ class Chunks:
 class ActVaeNet(nn.Module):
     """The vocabulary: chunks to tokens and back."""
 
+    done: Tensor
+    """Steps that were learned."""
+
     def __init__(self, how: ActVae, schema: Schema) -> None:
         super().__init__()
         self.how = how
         self.schema = schema
         self.measured: dict[str, float] = {}
+        self.register_buffer("done", torch.zeros((), dtype=torch.long))
         width, places = how.width, how.k // how.patch
         self.from_steps = nn.Linear(STEP * how.patch, width)
         self.registers = nn.Parameter(torch.randn(how.tokens, width) * 0.02)
@@ -174,6 +185,11 @@ class ActVaeNet(nn.Module):
     def facts(self) -> dict[str, Any]:
         """What its settings do not say."""
         return self.schema.facts
+
+    @property
+    def warm(self) -> int:
+        """Steps before latents are quantised."""
+        return int(self.how.warm * self.how.training.steps)
 
     @property
     def digest(self) -> str:
@@ -216,8 +232,15 @@ class ActVaeNet(nn.Module):
         return self.to_steps(made[:, self.how.tokens :]).unflatten(2, (self.how.patch, STEP)).flatten(1, 2)
 
     def losses(self, batch: Rows) -> dict[str, Tensor]:
-        """Eq. 2, every term a mean over its numbers."""
-        quantised = self.codes(self.encode(batch.rows))
+        """Eq. 2, every term a mean over its numbers; in the first steps the reconstruction alone."""
+        z = self.encode(batch.rows)
+        if self.training and 0 < self.warm >= self.done:
+            if self.done < self.warm:
+                # a codebook that has no gradient stops processes that learn together
+                untouched = 0.0 * self.codes.vectors.sum()
+                return {"reconstruction": F.mse_loss(self.act(z), batch.rows), "codebook": untouched}
+            self.codes.begin(z, torch.Generator().manual_seed(self.how.training.seed))
+        quantised = self.codes(z)
         return {
             "reconstruction": F.mse_loss(self.act(quantised.z_q), batch.rows),
             "codebook": quantised.codebook_loss,
@@ -231,6 +254,7 @@ class ActVaeNet(nn.Module):
     def after(self, step: int) -> None:
         """Let codes that nobody used begin anew, but not so late that they have no time to learn."""
         done = step + 1
+        self.done.fill_(done)
         if done % self.how.restart == 0 and done + self.how.restart <= self.how.training.steps:
             self.codes.restart(torch.Generator().manual_seed(self.how.training.seed + done))
 

@@ -66,6 +66,23 @@ class Codes(nn.Module):
         return F.embedding(index, self.vectors)
 
     @torch.no_grad()
+    def begin(self, z: Tensor, generator: torch.Generator, rounds: int = 5) -> None:
+        """Put the codes where latents (..., width) are: k-means from latents drawn at random.
+
+        Fewer latents than codes leave the rest of the codes where they were.
+        """
+        flat = z.detach().reshape(-1, self.width).to(self.vectors)
+        drawn = torch.randperm(len(flat), generator=generator)[: self.entries].to(flat.device)
+        self.vectors[: len(drawn)] = flat[drawn]
+        for _ in range(rounds):
+            index = self.nearest(flat)
+            count = torch.bincount(index, minlength=self.entries)[:, None]
+            sums = torch.zeros_like(self.vectors).index_add_(0, index, flat)
+            self.vectors.copy_(torch.where(count > 0, sums / count.clamp_min(1), self.vectors))
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.broadcast(self.vectors, 0)
+
+    @torch.no_grad()
     def restart(self, generator: torch.Generator, spread: float = 0.1) -> int:
         """Put codes that nobody used since the last restart beside used ones, drawn as often as they were used.
 
