@@ -14,6 +14,7 @@ from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
 from appliance.cli.label import labelling
 from appliance.cli.policies import policies
+from appliance.cli.primitives import naming
 from appliance.cli.room import caches, room
 from appliance.cli.stations import stations
 from appliance.cli.tasks import tasks
@@ -34,6 +35,7 @@ app.add_typer(circle)
 app.add_typer(imagination)
 app.add_typer(labelling)
 app.add_typer(words)
+app.add_typer(naming)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
 app.add_typer(clinic)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from learners.backbones import is_name
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -64,11 +66,14 @@ class Towers(nn.Module):
             texts: what the vocabulary of towers made here is read off.
             facts: those of towers that were saved.
             blind: words alone.
+
+        Raises:
+            FileNotFoundError: they were asked for by a path that does not exist.
         """
         super().__init__()
         if facts is not None:
             words, pictures, model = facts["words"], _pictures(facts["pictures"]), _blank(facts["config"])
-        elif how.source:
+        elif is_name(how.source):
             words, pictures, model = _loaded(how.source)
         else:
             words = _words(texts)

@@ -112,9 +112,10 @@ class Primitives:
         return Labels(classes, way.abs().amax(-1) * (classes[..., 0] > 0), turn.abs().amax(-1) * (classes[..., 1] > 0))
 
     def codes(self, labels: "Labels") -> Codes:
-        """Labels as they are stored: (B, arms, 5)."""
-        bins = [(labels.distance / self.way_bin).round(), (labels.angle / self.turn_bin).round()]
-        return torch.cat([labels.classes, torch.stack(bins, -1).long()], dim=-1).cpu().numpy().astype(np.uint16)
+        """Labels as they are stored: (B, arms, 5). What moves at all goes one bin far at least."""
+        bins = torch.stack([labels.distance / self.way_bin, labels.angle / self.turn_bin], dim=-1).round().long()
+        bins = torch.where(labels.classes[..., :2] > 0, bins.clamp_min(1), 0)
+        return torch.cat([labels.classes, bins], dim=-1).cpu().numpy().astype(np.uint16)
 
     def words(self, codes: NDArray[Any], magnitude: bool = True) -> list[str]:
         """Codes (B, arms, 5) in words; those (B, arms, 3) say nothing of how far."""
