@@ -101,7 +101,7 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
     try:
         return TypeAdapter(type(value)).validate_python(fields)
     except ValidationError as error:
-        wrong = (f"{e['loc'][-1] if e['loc'] else where} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        wrong = (f"{e['loc'][-1]} = {e['input']!r}: {e['msg']}" if e["loc"] else e["msg"] for e in error.errors())
         raise WrongSetting(f"{where}: {'; '.join(wrong)}") from error
 
 

@@ -100,7 +100,8 @@ def configuration(how: Settings, body: Body) -> Any:
     try:
         return draccus.decode(PreTrainedConfig.get_choice_class(how.kind), given)
     except (draccus.utils.DraccusException, NotImplementedError) as error:
-        raise ValueError(f"LeRobot refuses this config of its {how.kind}: {error}") from error
+        why = "" if error.__cause__ is None else f" ({error.__cause__})"
+        raise ValueError(f"LeRobot refuses this config of its {how.kind}: {error}{why}") from error
 
 
 class PeerNet(nn.Module):
@@ -132,8 +133,8 @@ class PeerNet(nn.Module):
         except OSError as error:
             name = getattr(self.config, "vlm_model_name", "")
             raise BadCheckpoint(
-                f"lerobot.{self.how.kind} is made from {name}, which is not at hand; fetch it once where there is a "
-                f"network (hf download {name}), or give its folder: config.vlm_model_name=FOLDER"
+                f"it is made from {name}, which is not at hand; fetch it once where there is a network "
+                f"(hf download {name}), or give its folder: --config.vlm_model_name FOLDER"
             ) from error
 
     def begin(self, data: Windows) -> None:

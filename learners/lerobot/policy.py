@@ -6,8 +6,8 @@ Notable:
   method of this house, so that what is compared is the method.
 - A policy's folder has a folder ``lerobot`` within, which LeRobot's own programs load.
 - One moment is shown, not several (``n_obs_steps`` is 1). Weights of ResNets are drawn, never downloaded, unless
-  ``config.pretrained_backbone_weights`` names some.
-- SmolVLA is made from a vision-language model that has to be at hand, by name or folder (``config.vlm_model_name``);
+  ``--config.pretrained_backbone_weights`` names some.
+- SmolVLA is made from a vision-language model that has to be at hand, by name or folder (``--config.vlm_model_name``);
   ``pretrained`` names a folder of SmolVLA's own weights to start from.
 """
 
@@ -71,7 +71,7 @@ ALWAYS: dict[str, dict[str, Any]] = {
         "num_inference_steps": 10,
         "do_mask_loss_for_padding": True,
     },
-    "smolvla": {},
+    "smolvla": {"load_vlm_weights": True},
 }
 
 
