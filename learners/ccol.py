@@ -188,13 +188,17 @@ class CCoL:
 class Net(nn.Module):
     """CCoL's network; it computes its own training losses."""
 
-    def __init__(self, how: CCoL, facts: dict[str, Any]) -> None:
-        """Build from settings, vocabulary and robot, and the facts of pre-trained parts when it was built before."""
+    def __init__(self, how: CCoL, facts: dict[str, Any], widths: tuple[int, int] | None = None) -> None:
+        """Build from settings, vocabulary and robot, and the facts of pre-trained parts when it was built before.
+
+        ``widths`` are numbers per state and per step of a plan, where they are not those of a robot of ours.
+        """
         super().__init__()
         self.how = how
         self.facts = dict(facts)
         self.body = Body.said(facts)
-        h, body, d = how.width, self.body.width, how.view.of(self.body).width
+        h = how.width
+        body, d = widths or (self.body.width, how.view.of(self.body).width)
         self.scales = Scales(self.body, how.k, d)
         self.vision: Any = KeyPoints(len(how.cameras), how.points, how.channels)
         if "vision" in facts or is_name(how.vision):
