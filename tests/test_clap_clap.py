@@ -13,9 +13,10 @@ import torch
 
 from learners import BadCheckpoint, CannotGoOn, ChunkPolicy, load, method
 from learners.clap.act_vae import ActVaeNet
-from learners.clap.clap import Clap
+from learners.clap.clap import Clap, lessons
 from learners.clap.explaining import explain
 from learners.clap.net import ClapNet
+from learners.clap.post import Exercises
 from learners.clap.presets import RELEASE_BLOCKS
 from learners.clap.vd_vae import VdVaeNet
 from learners.stages import fingerprint
@@ -273,6 +274,16 @@ def test_two_arms_and_no_film(tmp_path: Path) -> None:
     assert again.body.arms == 2
     batch = windows(how, arms=2).batch(np.arange(2))
     assert again.net.steps(batch.images, batch.state, batch.instructions).shape == (2, 8, 14)
+
+
+def test_tokens_are_not_taught_to_rest_and_the_flow_is(first: tuple[ChunkPolicy, list[str], Path]) -> None:
+    how = settings()
+    data = windows(how)
+    plan = data.plan[:]
+    plan[:5, :, :6], plan[:5, :, 6] = 0, 0.08
+    mixture = lessons(replace(data, plan=plan), first[0].net.act, None, 0.5)
+    assert set(mixture.split(0.0, 0)[0]) == set(range(5, 48))
+    assert set(Exercises(mixture, how.matching, 0.0, 0).split(0.0, 0)[0]) == set(range(48))
 
 
 def test_presets() -> None:

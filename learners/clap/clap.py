@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from learners.checkpoint import Stored
-from learners.clap.act_vae import ActVae, ActVaeNet
+from learners.clap.act_vae import ActVae, ActVaeNet, Chunks
 from learners.clap.head import Head
 from learners.clap.labels import Kept as KeptLabels
 from learners.clap.labels import Shelf, label
@@ -143,7 +143,7 @@ class Clap:
         vd = None
         if film is not None:
             film, vd = self._labelled(data, film, act, stages, before, keeping)
-        mixture = Mixture(data, spoken(act, data), film, self.ntp.film)
+        mixture = lessons(data, act, film, self.ntp.film)
         tokens = self._tokens(mixture, act, stages, before)
         torch.manual_seed(self.training.seed + 3)
         policy = ClapNet(self, data.body, tokens.net, act)
@@ -273,6 +273,15 @@ class Clap:
                 f"the parent has another {', '.join(differs)}; train with the parent's preset and settings"
             )
         return parent.net
+
+
+def lessons(data: Windows, act: ActVaeNet, film: Footage | None, share: float) -> Mixture:
+    """What the token policy is taught: film, and windows in which something happens.
+
+    One that is taught to rest says so again and again, and never begins. The flow learns from all windows.
+    """
+    moving = np.flatnonzero(~Chunks.of(data, act.schema).idle)
+    return Mixture(data, spoken(act, data), film, share, taught=moving if len(moving) else None)
 
 
 def _sizes(how: Any) -> dict[str, Any]:
