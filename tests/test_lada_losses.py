@@ -160,6 +160,14 @@ def test_weights_sum_to_one_are_positive_and_carry_no_gradient(adaptive: str) ->
         assert not rest.requires_grad
 
 
+@pytest.mark.parametrize("adaptive", ["ma", "excess"])
+def test_a_loss_that_begins_at_nothing_still_has_a_weight(adaptive: str) -> None:
+    for imitation, other in ((0.0, 5.0), (5.0, 0.0), (0.0, 0.0)):
+        share, rest = Balance(Contrast(adaptive=adaptive))(torch.tensor(imitation), said(other))  # type: ignore[arg-type]  # one of three words
+        assert 0 < float(share) < 1
+        assert 0 < float(rest) < 1
+
+
 def test_equal_losses_have_equal_weights_and_the_first_step_goes_by_itself() -> None:
     share, _ = Balance(Contrast())(torch.tensor(2.5), said(2.5))
     assert torch.equal(share, torch.tensor(0.5))
