@@ -20,6 +20,7 @@ from learners.body import ONE_ARM, Body
 from learners.ccol import CCoL
 from learners.ccol import Net as CCoLNet
 from learners.lerobot import statistics
+from learners.lerobot.net import PeerNet
 from learners.lerobot.policy import Act, Diffusion, Peer, SmolVla
 from tests.lessons import INSTRUCTION, squares
 
@@ -76,8 +77,6 @@ def test_small_act_has_as_many_parameters_as_small_ccol() -> None:
     peer, ours = Act.preset("small"), CCoL.preset("small")
     assert (peer.cameras, peer.image, peer.hz, peer.k) == (ours.cameras, ours.image, ours.hz, ours.k)
     assert (peer.training.steps, peer.training.batch) == (ours.training.steps, ours.training.batch)
-    from learners.lerobot.net import PeerNet
-
     words = Words.vocabulary(["put the cube on the pad", INSTRUCTION])
     counts = [
         sum(each.numel() for each in net.parameters())
@@ -100,8 +99,9 @@ def test_lerobot_itself_loads_it_and_does_the_same(policy: ChunkPolicy, tmp_path
     """Their class, their processors, their way to ask for one action after another."""
     policy.save(tmp_path)
     folder = tmp_path / "lerobot"
-    kind = json.loads((folder / "config.json").read_text())["type"]
-    read = theirs.get_policy_class(kind).from_pretrained(folder, strict=True)
+    written = json.loads((folder / "config.json").read_text())
+    assert written["device"] is None, "whoever loads it chooses"
+    read = theirs.get_policy_class(written["type"]).from_pretrained(folder, strict=True)
     before, after = theirs.make_pre_post_processors(read.config, pretrained_path=str(folder))
     seen = lesson().batch(np.arange(1))
     noise = learners.load(tmp_path).net.noise(1)
@@ -115,6 +115,53 @@ def test_lerobot_itself_loads_it_and_does_the_same(policy: ChunkPolicy, tmp_path
     said = plans(learners.load(tmp_path), lesson(), count=1)[0]
     torch.testing.assert_close(torch.cat(actions), said, rtol=1e-4, atol=1e-5)
     assert said.std() > 1e-3
+
+
+def untrained(kind: type[Peer], **changes: Any) -> PeerNet:
+    """Always the same."""
+    torch.manual_seed(0)
+    return PeerNet(small(kind, **changes), {"statistics": statistics.statistics(lesson(), ("front",))})
+
+
+def losses(net: Any, data: Windows, training: bool) -> float:
+    """Of the same windows, with the same noise of LeRobot's own."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        return float(net.train(training).losses(data.batch(np.arange(16)))["imitation"])
+
+
+def test_steps_after_the_end_teach_nothing() -> None:
+    """Of ACT; the diffusion policy, as published, still sees them under noise, and only its loss leaves them out."""
+    data, wrong = lesson(), np.array(lesson().plan[:])
+    wrong[:, 5:] = 7
+    ends = replace(data, left=np.full(len(data), 5))
+    net = untrained(Act)
+    assert losses(net, ends, training=False) == losses(net, replace(ends, plan=wrong), training=False)
+    assert losses(net, data, training=False) != losses(net, replace(data, plan=wrong), training=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("noise", [{"state_noise": 0.5}, {"brightness": 0.5}])
+def test_noise_is_for_training_alone(kind: type[Peer], noise: dict[str, float]) -> None:
+    data, plain, noisy = lesson(), untrained(kind), untrained(kind, **noise)
+    assert losses(noisy, data, training=False) == losses(plain, data, training=False)
+    assert losses(noisy, data, training=True) != losses(plain, data, training=True)
+
+
+def test_norms_that_never_learn_are_set_by_what_is_seen() -> None:
+    """Otherwise an untrained ResNet's norms do nothing, and what it says grows with every block."""
+    data, net = lesson(), untrained(Act)
+    seen = net.before(net.observation(data.batch(np.arange(64)).images, torch.zeros(64, 1, 17), []))
+    said: list[float] = []
+    for name, module in net.policy.model.backbone.named_modules():
+        if name.endswith("bn2"):
+            module.register_forward_hook(lambda _module, _given, out: said.append(float(out.std())))
+    net.policy.model.backbone(seen["observation.images.front"])
+    before = list(said)
+    net.begin(data)
+    said.clear()
+    net.policy.model.backbone(seen["observation.images.front"])
+    assert max(abs(each - 1) for each in said) < 0.1 < max(abs(each - 1) for each in before)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -216,12 +263,18 @@ def test_channels_that_cannot_be_normalised_in_whole_groups_are_refused() -> Non
         small(Diffusion, narrow=8).fit(lesson())
 
 
-def test_a_policy_whose_settings_lerobot_refuses_is_said_to_be_bad(policy: ChunkPolicy, tmp_path: Path) -> None:
-    policy.save(tmp_path)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"config": {"nonsense": 1}}, "nonsense"), ({"narrow": 8}, "whole groups"), ({"narrow": 3}, "1, 2, 4 or 8")],
+)
+def test_a_policy_whose_settings_do_not_go_together_is_said_to_be_bad(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    small(Diffusion).fit(lesson()).save(tmp_path)
     whole = json.loads((tmp_path / "policy.json").read_text())
-    whole["settings"]["config"]["nonsense"] = 1
+    whole["settings"] |= change
     (tmp_path / "policy.json").write_text(json.dumps(whole))
-    with pytest.raises(BadCheckpoint, match="nonsense"):
+    with pytest.raises(BadCheckpoint, match=said):
         learners.load(tmp_path)
 
 

@@ -2,7 +2,7 @@
 
 Notable:
 - Network, loss, processors and configuration are LeRobot's, imported and not copied; ``config`` has its own names, as
-  in ``config.dim_model=256``. Windows, augmentation, budget, averages and the loop on the robot are ours, as for any
+  in ``--config.dim_model 256``. Windows, augmentation, budget, averages and the loop on the robot are ours, as for any
   method of this house, so that what is compared is the method.
 - A policy's folder has a folder ``lerobot`` within, which LeRobot's own programs load.
 - One moment is shown, not several (``n_obs_steps`` is 1). Weights of ResNets are drawn, never downloaded, unless
@@ -91,7 +91,7 @@ class Peer:
     """Steps of a chunk."""
     config: dict[str, Any] = field(default_factory=dict)
     """Fields of LeRobot's configuration of this policy, by its names."""
-    narrow: int = 1
+    narrow: Literal[1, 2, 4, 8] = 1
     """How many times fewer channels than LeRobot's ResNet-18."""
     pretrained: str = ""
     """A folder (or name) of LeRobot's weights of this policy to start from."""

@@ -10,7 +10,7 @@ from learners.ccol import CCoL
 
 @PreTrainedConfig.register_subclass("ccol")
 @dataclass
-class CCoLConfig(PreTrainedConfig):
+class CCoLConfig(PreTrainedConfig):  # type: ignore[misc]  # LeRobot's own bases are not typed here
     """Fields named as in `learners.ccol.CCoL` mean the same; the defaults are those of its preset ``small``.
 
     Key frames are not learned here: a dataset of LeRobot does not say which number opens a hand.

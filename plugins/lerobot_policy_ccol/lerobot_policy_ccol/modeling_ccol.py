@@ -18,7 +18,7 @@ from lerobot_policy_ccol.configuration_ccol import CCoLConfig
 PADDED, TASK = "action_is_pad", "task"
 
 
-class CCoLPolicy(PreTrainedPolicy):
+class CCoLPolicy(PreTrainedPolicy):  # type: ignore[misc]  # LeRobot's own bases are not typed here
     """CCoL for any dataset with pictures, a state and actions."""
 
     config_class = CCoLConfig
@@ -38,7 +38,7 @@ class CCoLPolicy(PreTrainedPolicy):
             config.vocabulary = list(Words.vocabulary([str(task) for task in dataset_meta.tasks.index]))
         widths = config.robot_state_feature.shape[0], config.action_feature.shape[0]
         self.model = Net(config.how, ONE_ARM.facts | {"vocabulary": config.vocabulary}, widths)
-        self.model.scales = AsTheyAre()
+        self.model.set_submodule("scales", AsTheyAre())
         self.reset()
 
     def get_optim_params(self) -> Any:
