@@ -36,11 +36,13 @@ class KeyPoints(nn.Module):
             nn.SiLU(),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, aims: Tensor | None = None) -> Tensor:
+        """Tokens (B, cameras * points, width); ``aims`` (B, points, channels) add to what the points look for."""
         tokens = []
         for camera, (stem, head) in enumerate(zip(self.stems, self.heads, strict=True)):
             seen = stem(images[:, camera])
-            heat = (head(seen) * self.sharpness[camera, :, None, None]).flatten(2).softmax(-1)
+            fits = head(seen) if aims is None else head(seen) + torch.einsum("bpc,bchw->bphw", aims, seen)
+            heat = (fits * self.sharpness[camera, :, None, None]).flatten(2).softmax(-1)
             rows, columns = seen.shape[-2:]
             content = heat @ seen.flatten(2).mT
             y = torch.linspace(-1, 1, rows, device=heat.device, dtype=heat.dtype).repeat_interleave(columns)
