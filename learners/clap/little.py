@@ -40,6 +40,10 @@ class Sizes:
     vision_feedforward: int = 128
     pieces: int = 1024
     """Most entries of the vocabulary, without action tokens."""
+    points: int = 0
+    """Key points that each picture is shown as (`learners.clap.points`); with 0, as patches."""
+    channels: int = 32
+    """What each key point tells of what it sees."""
 
 
 def make_tiny(folder: Path, texts: Sequence[str], sizes: Sizes, seed: int = 0) -> None:
@@ -94,7 +98,7 @@ def fresh(sizes: Sizes, words: str) -> Any:
 def eyes(sizes: Sizes) -> Pictures:
     """Pictures as a model of these sizes sees them: as they come, unless they are very large."""
     unit = (2 * sizes.patch) ** 2
-    return Pictures(sizes.patch, 2, 2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), unit, 4096 * unit)
+    return Pictures(sizes.patch, 2, 2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), unit, 4096 * unit, sizes.points)
 
 
 def tokenizer_of(texts: Sequence[str], pieces: int) -> str:

@@ -137,7 +137,7 @@ class NtpNet(nn.Module):
 
     def look(self, inputs: Inputs, remember: bool = False) -> Looked:
         """One pass of the model; with ``remember``, what it needs to go on writing."""
-        out = self.qwen.model(**inputs.model, use_cache=remember, output_hidden_states=True)
+        out = self.qwen.read(inputs, remember)
         last: Tensor = out.last_hidden_state
         many = max(inputs.answer, 1)
         labels, part = inputs.labels[:, -many:], inputs.part[:, -many:]
@@ -183,11 +183,8 @@ class NtpNet(nn.Module):
         looked = self.look(replace(inputs, pixels=pixels))
         scores = looked.logits.gather(-1, looked.labels.clamp(min=0)[..., None])[..., 0]
         (slope,) = torch.autograd.grad(scores[looked.part == ACTION].sum(), pixels)
-        count, views = lesson.images.shape[:2]
-        _, rows, columns = inputs.grid[0].tolist()
-        m = self.qwen.pictures.merge
-        weight = (slope * pixels).sum(-1).abs().reshape(count, views, rows // m, columns // m, m, m)
-        return weight.transpose(3, 4).reshape(count, views, rows, columns).detach()
+        weight = self.qwen.pictures.laid_out((slope * pixels).detach(), *inputs.grid[0, 1:].tolist())
+        return weight.sum(-1).abs().unflatten(0, lesson.images.shape[:2])
 
     def _encode(self, asked: Asked, answers: Answers | None = None) -> Inputs:
         return encode(self.qwen.vocabulary, self.qwen.pictures, asked, answers).to(self.device)

@@ -68,11 +68,13 @@ class Inputs:
     places: Tensor
     """(3, B, L): time, row and column; all three count on in text."""
     pixels: Tensor
-    """(B * V * rows * columns, numbers)."""
+    """(B * V * rows * columns, numbers); whole pictures (B * V, 3, H, W) for key points."""
     grid: Tensor
     """(B * V, 3): 1, rows and columns of patches."""
     answer: int
     """Tokens of the longest answer; all answers end with the last position."""
+    task: Tensor
+    """(B, L) bool: words of the instruction."""
 
     @property
     def labels(self) -> Tensor:
@@ -110,13 +112,15 @@ class Inputs:
 def encode(vocabulary: Vocabulary, pictures: Pictures, asked: Asked, answers: Answers | None = None) -> Inputs:
     """Questions, and answers where they are known, as the model reads them."""
     count, views = asked.images.shape[:2]
-    pixels, rows, columns = pictures.patches(asked.images.flatten(0, 1))
-    shape = (rows // pictures.merge, columns // pictures.merge)
+    pixels, rows, columns = pictures.shown(asked.images.flatten(0, 1))
+    shape = (rows // pictures.unit, columns // pictures.unit)
     opening = _opening(vocabulary, views, shape)
-    lines = []
+    lines, tasks = [], []
     for number in range(count):
-        category, instruction = asked.categories[number], asked.instructions[number]
-        told = vocabulary.encode(ASKED.format(category=category, instruction=instruction))
+        before, after = ASKED.split("{instruction}")
+        before, instruction = before.format(category=asked.categories[number]), asked.instructions[number]
+        told, of_task = vocabulary.marked(before, instruction, after)
+        tasks.append(of_task)
         line = _follow(opening, told, [PROMPT] * len(told))
         if answers is not None:
             line = _follow(line, *solution(vocabulary, answers, number))
@@ -128,8 +132,12 @@ def encode(vocabulary: Vocabulary, pictures: Pictures, asked: Asked, answers: An
         for each in zip(*(_padded(line, longest, vocabulary.fill) for line in lines), strict=True)
     )
     answer = int((part >= TEXT).sum(1).max())
+    task = torch.zeros_like(ids, dtype=torch.bool)
+    for row, (line, of_task) in enumerate(zip(lines, tasks, strict=True)):
+        first = longest - len(line.ids) + len(opening.ids)
+        task[row, first : first + len(of_task)] = torch.tensor(of_task)
     grid = torch.tensor([[1, rows, columns]], device=device).expand(count * views, -1)
-    return Inputs(ids, part, seen, places.transpose(0, 1), pixels, grid, answer)
+    return Inputs(ids, part, seen, places.transpose(0, 1), pixels, grid, answer, task)
 
 
 def solution(vocabulary: Vocabulary, answers: Answers, number: int) -> tuple[list[int], list[int]]:

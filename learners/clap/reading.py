@@ -23,6 +23,13 @@ class Pictures:
     least: int
     most: int
     """Fewest and most pixels."""
+    points: int = 0
+    """Tokens of a picture that is shown whole, to eyes that find `learners.clap.points`; with 0 it is cut."""
+
+    @property
+    def unit(self) -> int:
+        """Patches along each side of what becomes one token."""
+        return 1 if self.points else self.merge
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches that a picture of this size is brought to.
@@ -39,6 +46,15 @@ class Pictures:
             rows, columns = -int(-height * share // unit), -int(-width * share // unit)
         return rows * self.merge, columns * self.merge
 
+    def shown(self, images: Tensor) -> tuple[Tensor, int, int]:
+        """Pictures (n, 3, H, W), 0..255, as the model's eyes take them, and as how many rows and columns.
+
+        Either `patches`, or whole: a row of key points.
+        """
+        if not self.points:
+            return self.patches(images)
+        return self._normal(images), 1, self.points
+
     def patches(self, images: Tensor) -> tuple[Tensor, int, int]:
         """Pictures (n, 3, H, W), 0..255, as rows of patches (n * rows * columns, numbers); rows and columns.
 
@@ -50,13 +66,27 @@ class Pictures:
             # The processor resizes in whole numbers too, where torch can: on a CPU.
             whole = images if images.device.type == "cpu" else images.float()
             images = F.interpolate(whole, size, mode="bicubic", antialias=True).round().clamp(0, 255)
-        values = images.float()
-        mean, std = (torch.tensor(each, device=images.device)[:, None, None] * 255 for each in (self.mean, self.std))
-        values = (values - mean) / std
+        values = self._normal(images)
         m, p = self.merge, self.patch
         cut = values.reshape(len(values), 3, rows // m, m, p, columns // m, m, p).permute(0, 2, 5, 3, 6, 1, 4, 7)
         still = cut[..., None, :, :].expand(*cut.shape[:-2], self.frames, p, p)
         return still.reshape(len(values) * rows * columns, -1), rows, columns
+
+    def laid_out(self, values: Tensor, rows: int, columns: int) -> Tensor:
+        """What there is for every number that was `shown`, by patches where they lie: (n, rows, columns, numbers)."""
+        if self.points:
+            p, (height, width) = self.patch, values.shape[-2:]
+            whole = values[..., : height // p * p, : width // p * p]
+            cut = whole.unflatten(-1, (-1, p)).unflatten(-3, (-1, p))
+            return cut.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        m = self.merge
+        cut = values.reshape(-1, rows // m, columns // m, m, m, values.shape[-1])
+        return cut.transpose(2, 3).reshape(-1, rows, columns, values.shape[-1])
+
+    def _normal(self, images: Tensor) -> Tensor:
+        mean, std = (torch.tensor(each, device=images.device)[:, None, None] * 255 for each in (self.mean, self.std))
+        normal: Tensor = (images.float() - mean) / std
+        return normal
 
 
 class Vocabulary:
@@ -108,6 +138,12 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def marked(self, before: str, text: str, after: str) -> tuple[list[int], list[bool]]:
+        """Ids of three texts as one, and which of them have a piece of the one in the middle."""
+        whole = self._tokenizer.encode(before + text + after, add_special_tokens=False)
+        first, last = len(before), len(before) + len(text)
+        return list(whole.ids), [start < last and end > first for start, end in whole.offsets]
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))

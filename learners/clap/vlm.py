@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from learners.clap.little import Sizes, blank, eyes, fresh, tokenizer_of
 from learners.clap.lora import ActRows, adapt
+from learners.clap.points import Points
+from learners.clap.prompt import Inputs
 from learners.clap.reading import Pictures, Vocabulary
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -75,10 +77,13 @@ class Qwen(nn.Module):
             pictures, model = eyes(how.sizes), fresh(how.sizes, words)
         if how.least_pixels is not None:
             pictures = replace(pictures, least=how.least_pixels)
+        if pictures.points:
+            width = model.config.text_config.hidden_size
+            model.model.visual = Points(pictures.points, how.sizes.channels, width)
         self.pictures = pictures
         self.vocabulary = Vocabulary(words, entries)
         if facts is None:
-            _make_room(model, self.vocabulary)
+            _make_room(model, self.vocabulary, NOISE if how.source else 1.0)
         config = model.config
         self.config = config.to_dict()
         self.width = int(config.text_config.hidden_size)
@@ -95,6 +100,17 @@ class Qwen(nn.Module):
     @property
     def facts(self) -> dict[str, Any]:
         return {"config": self.config, "words": self.vocabulary.json, "pictures": asdict(self.pictures)}
+
+    def read(self, inputs: Inputs, remember: bool = False) -> Any:
+        """One pass of the model, as `Qwen3VLModel` answers; with ``remember``, its cache too."""
+        wanted: dict[str, Any] = {"use_cache": remember, "output_hidden_states": True}
+        if not self.pictures.points:
+            return self.model(**inputs.model, **wanted)
+        words = self.model.language_model.embed_tokens(inputs.ids)
+        seen = self.model.visual(inputs.pixels.to(words.dtype), words, inputs.task)
+        shown = words.masked_scatter((inputs.seen == 1)[..., None], seen)
+        given = {name: inputs.model[name] for name in ("attention_mask", "position_ids")}
+        return self.model.language_model(inputs_embeds=shown, **given, **wanted)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (..., vocabulary) from what the last block and its norm gave (..., width)."""
@@ -131,8 +147,12 @@ def _loaded(how: Vlm) -> tuple[str, Pictures, Any]:
 
 
 @torch.no_grad()
-def _make_room(model: Any, vocabulary: Vocabulary) -> None:
-    """Give every action token a row: the mean of the words' rows, and a little noise. CLAP release."""
+def _make_room(model: Any, vocabulary: Vocabulary, noise: float) -> None:
+    """Give every action token a row: the mean of the words' rows, and a little noise. CLAP release.
+
+    Where words mean nothing yet, there is as much noise as in their rows: action tokens that are all alike take long
+    to be told apart.
+    """
     known = vocabulary.first
     if len(vocabulary) > model.config.text_config.vocab_size:
         model.resize_token_embeddings(len(vocabulary), mean_resizing=False)
@@ -141,12 +161,12 @@ def _make_room(model: Any, vocabulary: Vocabulary) -> None:
         tables.append(model.lm_head.weight)
     for table in tables:
         old = table[:known].float()
-        new = old.mean(0) + NOISE * old.std() * torch.randn(vocabulary.entries + 1, old.shape[1], device=old.device)
+        new = old.mean(0) + noise * old.std() * torch.randn(vocabulary.entries + 1, old.shape[1], device=old.device)
         table[known : known + len(new)] = new.to(table.dtype)
 
 
 NOISE = 0.02
-"""Spread of the new rows, as a share of the old ones' spread."""
+"""Spread of the new rows, as a share of the old ones' spread, in a model that was trained before."""
 
 
 def _tuples(settings: dict[str, Any]) -> dict[str, Any]:
