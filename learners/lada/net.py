@@ -17,7 +17,6 @@ from learners.lada.primitives import COUNTS, Primitives
 from learners.lada.words import examples
 from learners.policy import Scales
 from learners.tensors import Tensors
-from learners.train import Group
 
 if TYPE_CHECKING:
     from learners.lada.lada import LaDA
@@ -157,15 +156,13 @@ class Pretraining(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
+        # The head that moves learns in the second stage.
+        for part in (net.act, net.to_plan):
+            part.requires_grad_(False)
         how = net.how.contrast
         self.contrasts, self.balance = Contrasts(how), Balance(how)
         self.speaker = Speaker(net.towers, net.how.centre)
         self.measured: dict[str, float] = {}
-
-    def groups(self) -> Sequence[Group]:
-        """All but the head that moves, which learns in the second stage."""
-        idle = {id(each) for part in (self.net.act, self.net.to_plan) for each in part.parameters()}
-        return [Group([each for each in self.parameters() if each.requires_grad and id(each) not in idle])]
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """``w_CL L_CL + w_IL L_IL``, and what the eyes learn beside it."""
@@ -193,6 +190,8 @@ class Finetuning(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
+        for part in (net.act, net.to_plan):
+            part.requires_grad_(True)
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         net, batch = self.net, lesson.windows
