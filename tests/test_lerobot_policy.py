@@ -149,13 +149,13 @@ def test_noise_is_for_training_alone(kind: type[Peer], noise: dict[str, float]) 
 
 
 def test_norms_that_never_learn_are_set_by_what_is_seen() -> None:
-    """Otherwise an untrained ResNet's norms do nothing, and what it says grows with every block."""
+    """Otherwise an untrained ResNet's norms do nothing, and what it says is several times too large."""
     data, net = lesson(), untrained(Act)
     seen = net.before(net.observation(data.batch(np.arange(64)).images, torch.zeros(64, 1, 17), []))
     said: list[float] = []
     for name, module in net.policy.model.backbone.named_modules():
         if name.endswith("bn2"):
-            module.register_forward_hook(lambda _module, _given, out: said.append(float(out.std())))
+            module.register_forward_hook(lambda _module, _given, out: said.append(float(out.detach().std())))
     net.policy.model.backbone(seen["observation.images.front"])
     before = list(said)
     net.begin(data)

@@ -78,7 +78,7 @@ def widened(thin: dict[str, Tensor], whole: dict[str, Tensor]) -> dict[str, Tens
 def settle(backbones: Iterable[nn.Module], images: Tensor) -> None:
     """Set norms that do not learn by what they see of these pictures (N, 3, H, W), as a trained ResNet has them set.
 
-    LeRobot's ACT freezes them; untrained, they would pass on features that grow from layer to layer.
+    LeRobot's ACT freezes them; untrained, they would pass on features of several times their usual size.
     """
 
     def look(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
