@@ -126,6 +126,7 @@ def table(rows: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_embeddings_cluster_by_primitive_and_soft_labels_order_what_is_alike() -> None:
     """LaDA Fig. 6: before, an embedding tells the task; after, the primitive, whatever the task.
 

@@ -131,7 +131,10 @@ def test_weights_carry_no_gradient_into_the_losses() -> None:
 def test_the_first_stage_leaves_the_head_that_moves_alone_and_the_second_moves_it() -> None:
     net, lessons = made(settings())
     head = {name: each.clone() for name, each in net.to_plan.state_dict().items()}
-    train(Pretraining(net), lessons, QUICK)
+    stage = Pretraining(net)
+    # What has no gradient must not ask for one, or several GPUs wait for it for ever.
+    assert not any(each.requires_grad for part in (net.act, net.to_plan) for each in part.parameters())
+    train(stage, lessons, QUICK)
     assert all(torch.equal(each, net.to_plan.state_dict()[name]) for name, each in head.items())
     train(Finetuning(net), lessons, QUICK)
     assert not torch.equal(head["weight"], net.to_plan.weight)
