@@ -46,7 +46,7 @@ class Vlm:
         tiny = Sizes(64, 4, 4, 2, 128, 16, 32, 2, 2, 64)
         known = {
             "tiny": cls(sizes=tiny),
-            "small": cls(),
+            "small": cls(sizes=Sizes(layers=2, points=16)),
             "paper": cls("Qwen/Qwen3-VL-4B-Instruct", dtype="bfloat16", checkpointing=True),
             "release": cls("Qwen/Qwen3-VL-4B-Instruct", dtype="bfloat16", checkpointing=True),
         }
