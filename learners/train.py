@@ -107,7 +107,10 @@ def train(
         ValueError: the folder holds a run with other settings.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    # It remembers the precision of the run before in this process, and refuses another. Who else takes part is kept.
+    AcceleratorState._reset_state()  # ruff: ignore[private-member-access] - it has no other way
     tracked = how.tracker != "none" and run is not None
     accelerator = Accelerator(
         mixed_precision=how.precision, log_with=how.tracker if tracked else None, project_dir=run if tracked else None

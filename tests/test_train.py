@@ -1,7 +1,7 @@
 """The training loop: the same every time, resumable anywhere, honest about what it never saw."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -322,23 +321,20 @@ def test_progress_is_told_step_by_step_and_the_network_is_left_ready_to_use() ->
     assert not point.training
 
 
-@pytest.fixture
-def _forgetful() -> Iterator[None]:
-    """Accelerate allows one precision per process; forget it before and after."""
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
-
-
-@pytest.mark.usefixtures("_forgetful")
 @pytest.mark.parametrize("solver", ["rk4", "dopri5"])
 def test_half_precision_trains_weights_that_are_whole(solver: Solver) -> None:
     """They end up near those of full precision, and not on them."""
     how = replace(TINY, training=replace(QUICK, precision="bf16"), ode_solver=solver)
     found = how.fit(squares()).net.state_dict()
-    AcceleratorState._reset_state()
     full = weights(QUICK)
     assert all(tensor.dtype == torch.float32 for tensor in found.values())
     assert all(tensor.isfinite().all() for tensor in found.values())
     off = (found["queries"] - full["queries"]).abs()
     assert 0 < off.mean() < 0.2 * full["queries"].abs().mean()
+
+
+def test_one_process_trains_one_after_the_other_in_different_precisions() -> None:
+    for precision in ("no", "bf16", "no"):
+        point = Point()
+        train(point, squares(), replace(PLAIN, precision=precision))
+        assert point.weight.item() < 5

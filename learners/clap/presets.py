@@ -49,7 +49,7 @@ def _small() -> dict[str, Any]:
         "image": 96,
         "hz": 10.0,
         "k": 16,
-        "head": Head(width=128, heads=4, registers=8, dropout=0.0, draws=4),
+        "head": Head(width=128, heads=4, blocks=(0, 1), registers=8, dropout=0.0, draws=4),
         "sight": Sight(points=16, state_noise=0.03, brightness=0.1),
         "per_step": True,
         "keep_head": True,
