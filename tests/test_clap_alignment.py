@@ -23,8 +23,10 @@ from learners.transforms import ToolView
 from storage import Episode, Wanted
 from storage.pictures import cached
 
+torch.set_num_threads(1)
+
 TASK, HZ, K, IMAGE = "pick_place", 10.0, 10, 64
-DEMONSTRATIONS, FILMS = 100, 40
+DEMONSTRATIONS, FILMS = 100, 12
 
 
 @pytest.fixture(scope="module")
