@@ -128,7 +128,7 @@ def test_a_person_is_told_what_a_vocabulary_needs(appliance: Type, tmp_path: Pat
 def test_the_more_bits_the_more_is_kept() -> None:
     """The rate-distortion curve rises with the words of a chunk, and with the words there are."""
     how = ActVae.preset("small")
-    how = replace(how, training=replace(how.training, steps=500))
+    how = replace(how, training=replace(how.training, steps=1200))
     data = windows(reaching(8192), each=8)
     points = [*curve(how, data, (2, 4, 8), (64,)), *curve(how, data, (8,), (8,))]
     lines = [f"{p.tokens:5} {p.entries:7} {p.bits:5.0f} {p.rate:6.3f} {p.psnr:6.2f}" for p in points]
