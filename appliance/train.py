@@ -155,6 +155,7 @@ def train(
         # Nobody takes these away from here on; where they are now is what counts.
         shown = [one for one in demonstrations(catalog, task, hands) if one.row.id in there]
         watched = [one for one in film(catalog, task) if one.row.id in there] if watches else []
+        left_out = len(demonstrations(catalog, task, hands=True)) - len(shown)
         frozen = catalog.snapshot(task, [*shown, *watched], f"{QUERY}; {FILM}" if watched else QUERY)
         began = time.monotonic()
         name = uuid4()
@@ -208,7 +209,7 @@ def train(
             revision=revision(),
             metrics={
                 "episodes": len(shown),
-                "left_out": len(demonstrations(catalog, task, hands=True)) - len(shown),
+                "left_out": left_out,
                 **({"films": len(watched)} if watches else {}),
                 "windows": len(data),
                 "seconds": round(time.monotonic() - began, 1),

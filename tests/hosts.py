@@ -108,9 +108,10 @@ def _ordinary(link: str) -> bool:
 
 
 STATION = """
-import os, sys, time
+import os, signal, sys, time
 from drivers.hosted import Hosted
 from tests.hosts import WIRED, target
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what runs without a terminal may be deaf to it
 _, far, forked, slow = sys.argv
 if forked:
     reading, writing = os.pipe()

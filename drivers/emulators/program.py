@@ -44,6 +44,11 @@ class Program:
         self.pid = self._process.pid
         try:
             self.ready = self._answer(STARTING)
+        except BrokenPipeError as error:
+            self.close()
+            raise DeviceError(
+                f"{self._name} has ended without a word; what it wrote to the terminal says why"
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -61,11 +66,17 @@ class Program:
                     raise BrokenPipeError
                 line.write(json.dumps({"do": do, **values}).encode() + b"\n")
                 line.flush()
+                return self._answer(patience)
             except BrokenPipeError as error:
                 raise DeviceError(f"{self._name} has ended; leave its devices and enter them again") from error
-            return self._answer(patience)
 
     def _answer(self, patience: float) -> Any:
+        """Wait for what it says.
+
+        Raises:
+            BrokenPipeError: it has ended.
+            DeviceError: it refuses, or says nothing.
+        """
         lines = self._process.stdout
         if lines is None or not select.select([lines], [], [], patience)[0]:
             self._process.kill()  # a late answer would be taken for the next one's
@@ -74,7 +85,7 @@ class Program:
             )
         said = lines.readline()
         if not said:
-            raise DeviceError(f"{self._name} has ended without a word; what it wrote to the terminal says why")
+            raise BrokenPipeError
         answer = json.loads(said)
         if "refused" in answer:
             raise DeviceError(f"{self._name}: {answer['refused']}")
