@@ -1,5 +1,6 @@
 """What every simulated cell is made of: devices that take their rows from one world."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Camera(Part):
 
 
 @dataclass(kw_only=True)
-class Table:
+class Table(ABC):
     """A cell of such devices, entered at once or one by one. A kind of table says what stands on it.
 
     Unless ``realtime``, time is a ``StepClock``: as fast as the machine can, and the same bytes every time.
@@ -96,17 +97,17 @@ class Table:
     def clock(self) -> Clock:
         return HostClock() if self.realtime else StepClock()
 
-    @cached_property
-    def robot(self) -> Robot:
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def robot(self) -> Robot: ...
 
-    @cached_property
-    def watching(self) -> Sequence[Device]:
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def watching(self) -> Sequence[Device]: ...
 
-    @cached_property
-    def world(self) -> Simulation[Any]:
-        raise NotImplementedError
+    @property
+    @abstractmethod
+    def world(self) -> Simulation[Any]: ...
 
     def arrange(self, condition: Mapping[str, Any]) -> None:
         """Set the scene, what moves at its start and at rest: ``{"seed": 7}`` draws it, an object's name places it.
