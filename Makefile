@@ -49,7 +49,7 @@ bench: setup ## measure against the usual way, both in one process
 	@for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
 lock: setup ## write requirements.lock anew from pyproject.toml
-	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra exchange --extra lerobot --extra view --extra hardware --extra postgres --extra dev --generate-hashes --python-version 3.12 --no-annotate --no-header -q -o requirements.lock
+	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra exchange --extra lerobot --extra view --extra hardware --extra postgres --extra serve --extra dev --generate-hashes --python-version 3.12 --no-annotate --no-header -q -o requirements.lock
 
 clean: ## remove what was built, the demo's data too (.venv and .cache stay)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
