@@ -53,6 +53,14 @@ def build(image: tuple[int, int]) -> Any:
     """
     spec = mujoco.MjSpec.from_string(description())
     spec.option.timestep = TIMESTEP / 1e9
+    _dress(spec)
+    surround(spec, image)
+    _ride(spec)
+    return spec.compile()
+
+
+def surround(spec: Any, image: tuple[int, int]) -> None:
+    """Put everything into a scene but the arm: table, cubes, pads, light, and the camera ``front`` that sees them."""
     visual = spec.visual
     visual.global_.offheight, visual.global_.offwidth = image
     visual.quality.shadowsize = visual.quality.offsamples = 0
@@ -60,10 +68,9 @@ def build(image: tuple[int, int]) -> Any:
     visual.headlight.specular = [0.0] * 3
     visual.map.znear, visual.map.zfar = 0.01, 10.0
     spec.stat.extent, spec.stat.center = 1.0, [0.5, 0.0, 0.1]
-    _dress(spec)
     _furnish(spec)
-    _look(spec)
-    return spec.compile()
+    eye, at = np.array([1.08, 0.0, 0.60]), np.array([0.46, 0.0, 0.09])
+    spec.worldbody.add_camera(name="front", pos=eye, quat=_facing(at - eye, np.array([0.0, 0.0, 1.0])), fovy=45)
 
 
 def _dress(spec: Any) -> None:
@@ -140,10 +147,8 @@ def _furnish(spec: Any) -> None:
         )
 
 
-def _look(spec: Any) -> None:
-    """One camera looks at the table from the front, one rides on the hand and sees the finger tips and ahead."""
-    eye, at = np.array([1.08, 0.0, 0.60]), np.array([0.46, 0.0, 0.09])
-    spec.worldbody.add_camera(name="front", pos=eye, quat=_facing(at - eye, np.array([0.0, 0.0, 1.0])), fovy=45)
+def _ride(spec: Any) -> None:
+    """A camera rides on the hand and sees the finger tips and ahead."""
     tilt = np.radians(14)
     ahead = np.array([-np.sin(tilt), 0.0, np.cos(tilt)])
     spec.body("hand").add_camera(
