@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 from appliance import workers
@@ -17,8 +18,8 @@ from storage.apart import sweep
 TWIN = "drivers.twin.human:Imagination"
 """Who makes demonstrations up."""
 
-SHAPE = 16 / 9
-"""Of the pictures, width over height: as action cameras film."""
+SHAPES = {"head": 16 / 9, "cell": 1.0}
+"""Of the pictures, width over height: as action cameras film, and as the twin's cameras do."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Dream:
     as_asked: bool = False
     height: int = 240
     hz: float = 30.0
+    view: Literal["head", "cell"] = "head"
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ def dream(dreaming: Dream, processes: int, tell: Callable[[Dreamt], None]) -> bo
 
 def show(dreaming: Dream, worker: int, of: int, stop: Flag, tell: Callable[[Dreamt], None]) -> None:
     """Make every ``of``-th demonstration, in this process."""
-    size = {"height": dreaming.height, "width": round(dreaming.height * SHAPE / 2) * 2, "hz": dreaming.hz}
-    imagination: Imagination = build({"driver": TWIN, **size}, "the twin's imagination")
+    width = round(dreaming.height * SHAPES[dreaming.view] / 2) * 2
+    how = {"height": dreaming.height, "width": width, "hz": dreaming.hz, "view": dreaming.view}
+    imagination: Imagination = build({"driver": TWIN, **how}, "the twin's imagination")
     with dreaming.home.join() as catalog:
         instruction = catalog.task(dreaming.task).instruction
         for seed in dreaming.seeds[worker::of]:

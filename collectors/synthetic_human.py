@@ -73,6 +73,11 @@ class Imagination(Protocol):
     @property
     def hz(self) -> float: ...
 
+    @property
+    def view(self) -> str:
+        """From where it is seen: ``head``, or ``cell``."""
+        ...
+
     def show(self, instruction: str, seed: int, as_asked: bool = False, /) -> AbstractContextManager[Imagined]:
         """Make one up; with ``as_asked``, with the very things that the instruction names."""
         ...
@@ -92,9 +97,10 @@ class Wish:
 
 
 def name_of(imagination: Imagination, wish: Wish) -> UUID:
-    """The episode's id, which follows from what decides its content."""
+    """The episode's id, which follows from what decides its content; what is seen from a head need not say so."""
     size = [imagination.height, imagination.width, imagination.hz]
     said = [EDITION, wish.task, wish.instruction, wish.seed, wish.as_asked, wish.quality, *size]
+    said += [] if imagination.view == "head" else [imagination.view]
     return uuid5(NAMESPACE, json.dumps(said))
 
 
@@ -162,7 +168,7 @@ def _attributes(imagination: Imagination, wish: Wish, shown: Imagined) -> dict[s
             "as_asked": wish.as_asked,
             "truth": TRUTH,
             "kept": {"height": imagination.height, "width": imagination.width, "hz": imagination.hz}
-            | {"quality": wish.quality},
+            | {"quality": wish.quality, "view": imagination.view},
             "setting": dict(shown.setting),
         },
     }

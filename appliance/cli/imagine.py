@@ -1,6 +1,6 @@
 """``appliance imagine``: demonstrations by hands that nobody has."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,13 +22,17 @@ def imagine(
     as_asked: Annotated[
         bool, typer.Option("--as-asked", help="Only the things that the task names, not others in their place.")
     ] = False,
+    view: Annotated[
+        Literal["head", "cell"],
+        typer.Option("--view", help="From the head, or as the robot's own camera sees a hand at the robot's table."),
+    ] = "head",
     height: Annotated[int, typer.Option("--height", min=16, max=2160, help="Rows of the pictures.")] = 240,
     fps: Annotated[float, typer.Option("--fps", min=1, max=240, help="Pictures a second.")] = 30.0,
     workers: Workers = 1,
     operator: Operator = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make up film of a hand that does the task, seen from the head, with other things in other rooms.
+    """Make up film of a hand that does the task: seen from the head, with other things in other rooms, or at the cell.
 
     There is no robot in it and no action. Every episode says source=synthetic_human, and is never taken for a person's.
     """
@@ -44,7 +48,7 @@ def imagine(
             done.append(one)
             advance(f"seed {one.seed}")
 
-        dreaming = Dream(home, task, operator or user(), chosen, as_asked, height - height % 2, fps)
+        dreaming = Dream(home, task, operator or user(), chosen, as_asked, height - height % 2, fps, view)
         whole = dream(dreaming, workers, tell)
     new, known = ([str(one.episode) for one in done if one.new is fresh] for fresh in (True, False))
     if as_json:

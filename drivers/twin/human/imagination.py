@@ -3,14 +3,14 @@
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type information
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.device import Rows, sensed
-from drivers.twin.human import stage
+from drivers.twin.human import cell, stage
 from drivers.twin.human.anatomy import JOINTS, POINTS, name
 from drivers.twin.human.motion import Motion, plan
 from drivers.twin.human.setting import Setting, draw
@@ -59,6 +59,8 @@ class Imagination:
     """Of the pictures, in pixels."""
     hz: float = 30.0
     """Pictures a second."""
+    view: Literal["head", "cell"] = "head"
+    """From a head, with other things in other rooms, or as the robot's own camera sees a hand at the robot's table."""
 
     @contextmanager
     def show(self, instruction: str, seed: int, as_asked: bool = False) -> Generator[Imagined]:
@@ -73,24 +75,26 @@ class Imagination:
             Unimaginable: a hand cannot show that.
             DeviceLost: this machine lacks the libraries to draw with.
         """
-        setting = draw(instruction, seed, as_asked)
-        model, motion = stage.build(setting, (self.height, self.width)), plan(setting, self.hz)
-        scenes = _scenes(model, setting.side, motion)
-        painter = Painter(model, (self.height, self.width), shadows=True)
+        image = self.height, self.width
+        setting = (cell.draw if self.view == "cell" else draw)(instruction, seed, as_asked)
+        model = stage.build(setting, image)
+        motion, moved = stage.moved(setting, model, plan(setting, self.hz))
+        scenes = _scenes(model, setting.side, motion, moved)
+        painter = Painter(model, image, shadows=self.view == "head")
         try:
             arms = setting.side == "left", setting.side == "right"
             truth = _truth(model, setting, motion, scenes)
-            yield Imagined(setting.words, arms, _said(setting), truth, _drawn(painter, scenes))
+            yield Imagined(
+                setting.words, arms, _said(setting), truth, _drawn(painter, stage.camera_of(setting), scenes)
+            )
         finally:
             painter.close()
 
 
-def _scenes(model: Any, side: str, motion: Motion) -> NDArray[np.float64]:
+def _scenes(model: Any, side: str, motion: Motion, moved: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """Everything's place at every moment, (n, nq)."""
-    scenes = np.zeros((len(motion.t), model.nq))
-    free = {
-        stage.HEAD: motion.head,
-        stage.THING: motion.thing,
+    scenes = np.tile(model.qpos0, (len(motion.t), 1))
+    free = moved | {
         name(side, "wrist"): motion.wrist,
         name(side, "forearm"): motion.forearm,
         name(side, "upper_arm"): motion.upper_arm,
@@ -102,9 +106,9 @@ def _scenes(model: Any, side: str, motion: Motion) -> NDArray[np.float64]:
     return scenes
 
 
-def _drawn(painter: Painter, scenes: NDArray[np.float64]) -> Iterator[NDArray[np.uint8]]:
+def _drawn(painter: Painter, camera: str, scenes: NDArray[np.float64]) -> Iterator[NDArray[np.uint8]]:
     for begin in range(0, len(scenes), CHUNK):
-        yield from painter.draw(stage.HEAD, scenes[begin : begin + CHUNK])
+        yield from painter.draw(camera, scenes[begin : begin + CHUNK])
 
 
 def _truth(model: Any, setting: Setting, motion: Motion, scenes: NDArray[np.float64]) -> Rows:

@@ -80,7 +80,8 @@ def _plan(random: np.random.Generator, setting: Setting, hz: float) -> Motion:
     about = goal[:2] + np.clip(random.normal(0, 0.008, 2), -0.015, 0.015)
     turn = float(np.clip(random.normal(0, 0.25), -0.4, 0.4))
     put = np.array([*about, goal[2] + grasped[2], grasped[3] + turn])
-    rest = np.array([random.uniform(0.02, 0.10), random.uniform(-0.30, -0.20), random.uniform(0.03, 0.08), 0.2])
+    beside = np.array([random.uniform(0.02, 0.10), random.uniform(-0.30, -0.20), random.uniform(0.03, 0.08)])
+    rest = np.append(beside if setting.rest is None else setting.rest, 0.2)
     high = random.uniform(0.07, 0.15)
     ways = [
         (grasped + _aside(random, 0.010) + _off(z=random.uniform(0.04, 0.08)), 0.85, True),

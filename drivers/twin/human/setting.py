@@ -81,6 +81,11 @@ class Thing:
     def __str__(self) -> str:
         return f"{self.colour} {self.kind}"
 
+    @property
+    def name(self) -> str:
+        """What it is called on the robot's table."""
+        return f"{self.colour}_{self.kind}"
+
     def mirrored(self) -> Self:
         """The same on the other side."""
         x, y, yaw = self.place
@@ -98,22 +103,30 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class Room:
+    """A table somewhere, and the light on it."""
+
+    cloth: str
+    table: tuple[Colour, Colour]
+    colours: tuple[Colour, Colour, Colour]
+    """Floor, wall, and what stands before the wall."""
+    light: tuple[float, float, float]
+    """Where it comes from."""
+    bright: float
+    warm: float
+
+
+@dataclass(frozen=True)
 class Setting:
-    """A table, what is on it, who sits at it, and the light."""
+    """What is on a table, who sits at it, and where that is."""
 
     seed: int
     thing: Thing
     goal: Thing
     others: tuple[Thing, ...]
     skin: Skin
-    cloth: str
-    table: tuple[Colour, Colour]
-    room: tuple[Colour, Colour, Colour]
-    """Floor, wall, and what stands before the wall."""
-    light: Floats
-    """Where it comes from."""
-    bright: float
-    warm: float
+    room: Room | None
+    """None at the robot's own table."""
     eye: Floats
     """Where the head rests, in metres."""
     gaze: Floats
@@ -124,6 +137,8 @@ class Setting:
     """How many times as long as usual everything takes."""
     side: str = "right"
     """The hand that does it."""
+    rest: Floats | None = None
+    """Where it is before and after; None for near the person, on the side of the hand."""
 
     @property
     def words(self) -> str:
@@ -134,8 +149,8 @@ class Setting:
         """The same for the other hand: what stood to the left stands to the right."""
         thing, goal, *others = (one.mirrored() for one in (self.thing, self.goal, *self.others))
         across, side = np.array([1.0, -1.0, 1.0]), "left" if self.side == "right" else "right"
-        eye, gaze = self.eye * across, self.gaze * across
-        return replace(self, thing=thing, goal=goal, others=tuple(others), eye=eye, gaze=gaze, side=side)
+        eye, gaze, rest = self.eye * across, self.gaze * across, None if self.rest is None else self.rest * across
+        return replace(self, thing=thing, goal=goal, others=tuple(others), eye=eye, gaze=gaze, side=side, rest=rest)
 
 
 def asked(instruction: str) -> tuple[str, str, str, str]:
@@ -175,13 +190,15 @@ def draw(instruction: str, seed: int, as_asked: bool = False) -> Setting:
         thing,
         target,
         tuple(rest),
-        _skin(random),
-        str(random.choice(CLOTHS)),
-        (_any(random), _any(random)),
-        (_any(random, 0.8), _any(random), _any(random)),
-        np.array([random.uniform(-0.6, 1.0), random.uniform(-1.0, 1.0), random.uniform(1.0, 1.8)]),
-        float(random.uniform(0.75, 1.15)),
-        float(random.uniform(-1.0, 1.0)),
+        skin_of(random),
+        Room(
+            str(random.choice(CLOTHS)),
+            (_any(random), _any(random)),
+            (_any(random, 0.8), _any(random), _any(random)),
+            (random.uniform(-0.6, 1.0), random.uniform(-1.0, 1.0), random.uniform(1.0, 1.8)),
+            float(random.uniform(0.75, 1.15)),
+            float(random.uniform(-1.0, 1.0)),
+        ),
         np.array([random.uniform(-0.12, 0.02), random.uniform(-0.05, 0.05), random.uniform(0.42, 0.58)]),
         np.array([random.uniform(0.32, 0.42), random.uniform(-0.04, 0.04), 0.0]),
         float(random.uniform(42, 60)),
@@ -235,7 +252,8 @@ def _goal(random: np.random.Generator, kind: str, colour: str, place: tuple[floa
     )
 
 
-def _skin(random: np.random.Generator) -> Skin:
+def skin_of(random: np.random.Generator) -> Skin:
+    """Somebody's hand and sleeve."""
     tone = random.uniform(0, len(SKINS) - 1)
     colour = np.array([np.interp(tone, range(len(SKINS)), channel) for channel in zip(*SKINS, strict=True)])
     sleeve = _any(random) if random.random() < 0.65 else None

@@ -1,21 +1,24 @@
-"""The scene of an imagined demonstration: a room, a table, things, a hand and a head that sees them."""
+"""The scene of an imagined demonstration: a room, a table, things, a hand and a head that sees them.
 
+Or the robot's own table, with a hand where the arm would be, before the camera that watches the arm.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type information
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.twin import scene
 from drivers.twin.human.anatomy import add
-from drivers.twin.human.setting import Colour, Setting, Thing
+from drivers.twin.human.motion import Motion
+from drivers.twin.human.setting import Colour, Room, Setting, Thing
 
 Floats = NDArray[np.float64]
 
-HEAD = "head"
-"""The camera, and the body that carries it."""
-
-THING = "thing"
-"""The body that is moved."""
+_HEAD, _THING, _FRONT = "head", "thing", "front"
+"""The camera of a head, the body that carries it, what is moved before it, and the camera that watches the robot."""
 
 _GRAIN = 256
 """Edge of a pattern, in pixels."""
@@ -26,33 +29,60 @@ _BOX, _ROUND, _BALL = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER,
 def build(setting: Setting, image: tuple[int, int]) -> Any:
     """Compile the scene into a MuJoCo model that renders pictures up to ``image`` (height, width). Nothing falls."""
     spec = mujoco.MjSpec()
+    if setting.room is None:
+        scene.surround(spec, image)
+    else:
+        _surround(spec, setting, setting.room, image)
+    add(spec, setting.side, setting.skin)
+    model = spec.compile()
+    if setting.room is None:
+        for other in setting.others:
+            address = model.joint(other.name).qposadr[0]
+            model.qpos0[address : address + 7] = [*_standing(other), *_turned(other)]
+    return model
+
+
+def camera_of(setting: Setting) -> str:
+    """The camera that sees it."""
+    return _FRONT if setting.room is None else _HEAD
+
+
+def moved(setting: Setting, model: Any, motion: Motion) -> tuple[Motion, dict[str, Floats]]:
+    """The motion as its camera sees it, and what moves beside the hand: poses (n, 7) by free joint."""
+    if setting.room is not None:
+        return motion, {_HEAD: motion.head, _THING: motion.thing}
+    fixed = model.camera(_FRONT)
+    still = np.tile([*fixed.pos, *fixed.quat], (len(motion.t), 1))
+    return replace(motion, head=still), {setting.thing.name: motion.thing}
+
+
+def _surround(spec: Any, setting: Setting, room: Room, image: tuple[int, int]) -> None:
+    """A room, a table with things, and a head."""
     spec.visual.global_.offheight, spec.visual.global_.offwidth = image
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 4
     spec.visual.map.znear, spec.visual.map.zfar = 0.01, 12.0
     spec.stat.extent, spec.stat.center = 1.0, [0.35, 0.0, 0.1]
-    _light(spec, setting)
-    _room(spec, setting)
+    _light(spec, room)
+    _room(spec, setting.seed, room)
     _rest(spec.worldbody.add_body(pos=[*setting.goal.place[:2], 0.0], quat=_turned(setting.goal)), setting.goal)
     for other in setting.others:
         _solid(spec.worldbody.add_body(pos=_standing(other), quat=_turned(other)), other)
-    thing = spec.worldbody.add_body(name=THING)
-    thing.add_freejoint(name=THING)
+    thing = spec.worldbody.add_body(name=_THING)
+    thing.add_freejoint(name=_THING)
     _solid(thing, setting.thing)
-    add(spec, setting.side, setting.skin)
-    head = spec.worldbody.add_body(name=HEAD, mass=1.0, inertia=[0.01] * 3, explicitinertial=True)
-    head.add_freejoint(name=HEAD)
-    head.add_camera(name=HEAD, fovy=setting.fovy)
-    return spec.compile()
+    head = spec.worldbody.add_body(name=_HEAD, mass=1.0, inertia=[0.01] * 3, explicitinertial=True)
+    head.add_freejoint(name=_HEAD)
+    head.add_camera(name=_HEAD, fovy=setting.fovy)
 
 
-def _light(spec: Any, setting: Setting) -> None:
-    tint = np.array([1 + 0.08 * setting.warm, 1.0, 1 - 0.10 * setting.warm]) * setting.bright
+def _light(spec: Any, room: Room) -> None:
+    tint = np.array([1 + 0.08 * room.warm, 1.0, 1 - 0.10 * room.warm]) * room.bright
     spec.visual.headlight.ambient = 0.40 * tint
     spec.visual.headlight.diffuse = 0.12 * tint
     spec.visual.headlight.specular = [0.0] * 3
-    aim = np.array([0.35, 0.0, 0.0]) - setting.light
+    aim = np.array([0.35, 0.0, 0.0]) - room.light
     spec.worldbody.add_light(
-        pos=setting.light,
+        pos=room.light,
         dir=aim / np.linalg.norm(aim),
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         castshadow=True,
@@ -61,11 +91,11 @@ def _light(spec: Any, setting: Setting) -> None:
     )
 
 
-def _room(spec: Any, setting: Setting) -> None:
-    random = np.random.default_rng([setting.seed, 6])
-    floor, wall, clutter = setting.room
+def _room(spec: Any, seed: int, room: Room) -> None:
+    random = np.random.default_rng([seed, 6])
+    floor, wall, clutter = room.colours
     world = spec.worldbody
-    _material(spec, "table", _cloth(random, setting.cloth, *setting.table), 1.0)
+    _material(spec, "table", _cloth(random, room.cloth, *room.table), 1.0)
     _material(spec, "floor", _cloth(random, "checks", floor, _shade(floor, 0.85)), 6.0)
     _material(spec, "wall", _cloth(random, "speckles", wall, _shade(wall, 0.93)), 1.0)
     wide, deep = random.uniform(0.45, 0.9), random.uniform(0.65, 0.95)
