@@ -171,13 +171,13 @@ def test_words_for_motions_are_looked_up_once_and_never_learned(monkeypatch: pyt
         for each in net.towers.parameters():
             each.add_(1.0)
     asked: list[list[str]] = []
-    say = speaker._towers.say
+    say = speaker.towers.say
 
     def heard(texts: Sequence[str]) -> torch.Tensor:
         asked.append(list(texts))
         return say(texts)
 
-    monkeypatch.setattr(speaker._towers, "say", heard)
+    monkeypatch.setattr(speaker.towers, "say", heard)
     assert torch.equal(speaker(SAID, torch.zeros(1)), before)
     speaker([*SAID, "stay"], torch.zeros(1))
     assert asked == [["stay"]]

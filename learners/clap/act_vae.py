@@ -161,14 +161,16 @@ class ActVaeNet(nn.Module):
     done: Tensor
     """Steps that were learned."""
 
-    def __init__(self, how: ActVae, schema: Schema) -> None:
+    def __init__(self, how: ActVae, schema: Schema, numbers: int = STEP) -> None:
+        """``numbers`` are those of an arm's step, where they are not those of a tool's pose and its hand."""
         super().__init__()
         self.how = how
         self.schema = schema
+        self.numbers = numbers
         self.measured: dict[str, float] = {}
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
         width, places = how.width, how.k // how.patch
-        self.from_steps = nn.Linear(STEP * how.patch, width)
+        self.from_steps = nn.Linear(numbers * how.patch, width)
         self.registers = nn.Parameter(torch.randn(how.tokens, width) * 0.02)
         self.encoder_places = nn.Parameter(torch.randn(how.tokens + places, width) * 0.02)
         self.encoder = SkipTransformer(width, how.layers, how.heads, how.feedforward)
@@ -179,7 +181,7 @@ class ActVaeNet(nn.Module):
         self.from_code = nn.Sequential(nn.Linear(how.code, width), nn.GELU(), nn.Linear(width, width))
         self.decoder_places = nn.Parameter(torch.randn(how.tokens + places, width) * 0.02)
         self.decoder = SkipTransformer(width, how.layers, how.heads, how.feedforward)
-        self.to_steps = nn.Linear(width, STEP * how.patch)
+        self.to_steps = nn.Linear(width, numbers * how.patch)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -229,7 +231,7 @@ class ActVaeNet(nn.Module):
         told = self.from_code(z_q)
         empty = told.new_zeros(len(told), self.how.k // self.how.patch, self.how.width)
         made = self.decoder(torch.cat([told, empty], dim=1) + self.decoder_places)
-        return self.to_steps(made[:, self.how.tokens :]).unflatten(2, (self.how.patch, STEP)).flatten(1, 2)
+        return self.to_steps(made[:, self.how.tokens :]).unflatten(2, (self.how.patch, self.numbers)).flatten(1, 2)
 
     def losses(self, batch: Rows) -> dict[str, Tensor]:
         """Eq. 2, every term a mean over its numbers; in the first steps the reconstruction alone."""

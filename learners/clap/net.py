@@ -23,9 +23,6 @@ from learners.transforms import STEP, ToolView, slots
 if TYPE_CHECKING:
     from learners.clap.clap import Clap
 
-PAIR = 2 * STEP
-"""Numbers of a step of the flow: a place for the left arm and one for the right."""
-
 
 class Part(Protocol):
     """What a policy keeps in a folder of its own, to go on from."""
@@ -36,11 +33,15 @@ class Part(Protocol):
 class ClapNet(nn.Module):
     """Token policy, head, and the scales of what they are told; `drive` says which of the two drives."""
 
-    def __init__(self, how: "Clap", body: Body, ntp: NtpNet, act: ActVaeNet) -> None:
+    def __init__(
+        self, how: "Clap", body: Body, ntp: NtpNet, act: ActVaeNet, widths: tuple[int, int] | None = None
+    ) -> None:
+        """``widths`` are numbers per state and per step of a plan, where they are not those of a robot of ours."""
         super().__init__()
         self.how, self.body, self.drive = how, body, how.drive
         self.ntp = ntp
-        self.scales = Scales(body, how.k, ToolView().of(body).width)
+        felt, self.width = widths or (body.width, ToolView().of(body).width)
+        self.scales = Scales(body, how.k, self.width)
         depth, model = ntp.qwen.layers, ntp.qwen.config["text_config"]
         self.blocks = how.head.blocks or early(depth)
         if max(self.blocks) >= depth:
@@ -48,11 +49,14 @@ class ClapNet(nn.Module):
         heard: int | tuple[int, int] = ntp.qwen.width
         if how.head.condition == "kv":
             heard = (int(model["num_key_value_heads"]), int(model["head_dim"]))
-        felt = how.history * body.width
-        self.head = Dit(how.head, len(self.blocks), heard, felt, how.k, PAIR)
-        self.eyes = Eyes(how.sight, len(how.cameras), body, how.head.width) if how.sight.points else None
-        there = np.repeat(slots(np.zeros((1, STEP * body.arms)))[1], STEP)
-        self.register_buffer("active", torch.from_numpy(there), persistent=False)
+        there = torch.from_numpy(slots(np.zeros((1, STEP * body.arms)))[1])
+        flowing = there.repeat_interleave(STEP) if widths is None else torch.ones(self.width, dtype=torch.bool)
+        self.register_buffer("there", there, persistent=False)
+        self.register_buffer("active", flowing, persistent=False)
+        self.head = Dit(how.head, len(self.blocks), heard, how.history * felt, how.k, len(flowing))
+        self.eyes: Eyes | None = None
+        if how.sight.points:
+            self.eyes = Eyes(how.sight, len(how.cameras), None if widths else body, felt, how.head.width)
         # Apart from its own modules, so that they are neither trained nor stored with it.
         self._artefacts: dict[str, Part] = {"act_vae": act.eval().requires_grad_(False)}
         self._act = (act,)
@@ -65,7 +69,7 @@ class ClapNet(nn.Module):
     @property
     def arms(self) -> Tensor:
         """(2,) bool: whether there is a left and a right arm."""
-        return self.get_buffer("active")[::STEP]
+        return self.get_buffer("there")
 
     @property
     def artefacts(self) -> Mapping[str, Part]:
@@ -98,7 +102,7 @@ class ClapNet(nn.Module):
     def acted_out(self, codes: Tensor, state: Tensor) -> Tensor:
         """The chunk (B, k, 7 * arms) that codes (B, 2, N) of each arm mean."""
         act, arms = self.act, self.arms
-        rows = torch.zeros(len(codes), 2, self.how.k, STEP, device=codes.device)
+        rows = torch.zeros(len(codes), 2, self.how.k, act.numbers, device=codes.device)
         rows[:, arms] = act.decode(codes[:, arms].flatten(0, 1)).unflatten(0, (len(codes), -1)).to(rows)
         return act.schema.plan(rows, self.body.arms, state)
 
@@ -106,14 +110,14 @@ class ClapNet(nn.Module):
         """What the flow is of (B, k, 14): chunks (B, k, 7 * arms), scaled, each arm's in its place."""
         if self.how.per_step:
             scaled = self.scales.do("plan", plan)
-            return F.pad(scaled, (PAIR - scaled.shape[-1], 0))
+            return F.pad(scaled, (len(self.get_buffer("active")) - self.width, 0))
         rows, _ = self.act.schema.rows(plan, state)
         return rows.transpose(1, 2).flatten(2)
 
     def plan(self, actions: Tensor, state: Tensor) -> Tensor:
         """Undo `actions`."""
         if self.how.per_step:
-            return self.scales.undo("plan", actions[..., PAIR - STEP * self.body.arms :])
+            return self.scales.undo("plan", actions[..., -self.width :])
         return self.act.schema.plan(actions.unflatten(2, (2, STEP)).transpose(1, 2), self.body.arms, state)
 
     def notice(self, images: Tensor, state: Tensor) -> tuple[Tensor, Seen | None]:
@@ -149,7 +153,7 @@ class ClapNet(nn.Module):
         wanted = self.actions(batch.plan, batch.state)
         terms = {"flow": self.head.loss(wanted, counts.float(), felt.flatten(1), read, mask, _hint(seen))}
         if self.eyes is not None and seen is not None:
-            terms["key"] = self.eyes.loss(seen, batch.key, self.scales)
+            terms |= self.eyes.losses(seen, batch.key, self.scales)
         return terms
 
 

@@ -41,23 +41,28 @@ class Seen:
     """(B, cameras * points, width): what the head attends to beside the prompt."""
     hint: Tensor
     """(B, width): what every step of the plan is told."""
-    key: Tensor
-    """(B, 9 * arms): the next key frame, normalised."""
+    key: Tensor | None
+    """(B, 9 * arms): the next key frame, normalised; None where nobody knows of tools."""
 
 
 class Eyes(nn.Module):
     """Key points of every camera and the key frame that they foretell."""
 
-    def __init__(self, how: Sight, cameras: int, body: Body, width: int) -> None:
+    def __init__(self, how: Sight, cameras: int, body: Body | None, felt: int, width: int) -> None:
+        """``felt`` is numbers of a state. Without a body, nobody knows where in it tools are: no key frame then."""
         super().__init__()
         self.how, self.body = how, body
         self.vision = KeyPoints(cameras, how.points, how.channels)
         self.tokens = nn.Sequential(nn.Linear(self.vision.width, width), nn.SiLU(), nn.Linear(width, width))
-        felt, keys = body.width, KEY * body.arms
-        self.key = nn.Sequential(
-            nn.Linear(self.vision.summary_width + felt, how.hidden), nn.SiLU(), nn.Linear(how.hidden, keys)
-        )
-        self.hint = nn.Sequential(nn.Linear((KEY + 3) * body.arms + felt, width), nn.SiLU(), nn.Linear(width, width))
+        told = felt
+        if body is not None:
+            self.key = nn.Sequential(
+                nn.Linear(self.vision.summary_width + felt, how.hidden),
+                nn.SiLU(),
+                nn.Linear(how.hidden, KEY * body.arms),
+            )
+            told += (KEY + 3) * body.arms
+        self.hint = nn.Sequential(nn.Linear(told, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, images: Tensor, felt: Tensor, state: Tensor, scales: Scales) -> Seen:
         """Look at pictures (B, V, 3, H, W), 0..255, with normalised and raw newest states (B, width)."""
@@ -66,6 +71,8 @@ class Eyes(nn.Module):
             gain = torch.randn(*images.shape[:2], 1, 1, 1, device=images.device)
             pixels = pixels * (1 + self.how.brightness * gain)
         seen = self.vision(pixels)
+        if self.body is None:
+            return Seen(self.tokens(seen), self.hint(felt), None)
         key = self.key(torch.cat([self.vision.summary(seen), felt], dim=-1))
         told = key.detach()
         there = scales.undo("key", told).unflatten(-1, (-1, KEY))[..., :3].flatten(-2)
@@ -73,6 +80,8 @@ class Eyes(nn.Module):
         way = 10 * (there - state[:, self.body.tools])
         return Seen(self.tokens(seen), self.hint(torch.cat([told, way, felt], dim=-1)), key)
 
-    def loss(self, seen: Seen, key: Tensor, scales: Scales) -> Tensor:
-        """How far off the key frame is; a knee of a tenth keeps the pull on the last centimetres."""
-        return self.how.keyframe * F.smooth_l1_loss(seen.key, scales.do("key", key), beta=0.1)
+    def losses(self, seen: Seen, key: Tensor, scales: Scales) -> dict[str, Tensor]:
+        """How far off the key frame is, if there is one; a knee of a tenth keeps the pull on the last centimetres."""
+        if seen.key is None:
+            return {}
+        return {"key": self.how.keyframe * F.smooth_l1_loss(seen.key, scales.do("key", key), beta=0.1)}

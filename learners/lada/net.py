@@ -46,21 +46,26 @@ class Embedded:
 class Net(nn.Module):
     """CLIP, FiLM, an adapter, heads that name the primitive, and a head that moves."""
 
-    def __init__(self, how: "LaDA", facts: dict[str, Any], texts: Sequence[str] = ()) -> None:
-        """Build from settings, robot and labeller; ``texts`` is what is said, for towers made here."""
+    def __init__(
+        self, how: "LaDA", facts: dict[str, Any], texts: Sequence[str] = (), widths: tuple[int, int] | None = None
+    ) -> None:
+        """Build from settings, robot and labeller; ``texts`` is what is said, for towers made here.
+
+        ``widths`` are numbers per state and per step of a plan, where they are not those of a robot of ours.
+        """
         super().__init__()
         self.how, self.body = how, Body.said(facts)
         self.primitives = Primitives.said(facts)
-        body, d = self.body.width, how.view.of(self.body).width
+        felt, d = widths or (self.body.width, how.view.of(self.body).width)
         self.scales = Scales(self.body, how.k, d)
         sharp = how.sight.points > 0
         self.towers = Towers(how.clip, [*texts, *examples()], facts.get("clip"), blind=sharp)
         views = len(how.cameras)
         width = how.width if sharp else self.towers.width
-        self.eyes = Eyes(how.sight, views, self.body, width) if sharp else None
+        self.eyes = Eyes(how.sight, views, None if widths else self.body, felt, width) if sharp else None
         self.film = Film(self.towers.width, width)
         noticed = width * (views * how.sight.points + 1) if sharp else width * views
-        self.adapter = Adapter(noticed + (body if how.feels else 0), how.hidden, self.towers.width)
+        self.adapter = Adapter(noticed + (felt if how.feels else 0), how.hidden, self.towers.width)
         self.heads = nn.ModuleList(nn.Linear(self.towers.width, self.body.arms * count) for count in COUNTS)
         self.act = nn.Sequential(
             nn.Linear(self.towers.width, how.hidden), nn.SiLU(), nn.Linear(how.hidden, how.hidden), nn.SiLU()
@@ -120,7 +125,7 @@ class Net(nn.Module):
         """What key points have to say, where those are the eyes."""
         if self.eyes is None or embedded.seen is None:
             return {}
-        return {"key": self.eyes.loss(embedded.seen, batch.key, self.scales)}
+        return self.eyes.losses(embedded.seen, batch.key, self.scales)
 
 
 class Speaker:
@@ -131,18 +136,22 @@ class Speaker:
 
     def __init__(self, towers: Towers, centre: bool) -> None:
         """Copy the words' half; with ``centre``, what all sentences have in common is taken away."""
-        self._towers = towers.spoken()
+        self.towers = towers.spoken()
+        self._centre = centre
+        self._common: Tensor | None = None
         self._known: dict[str, Tensor] = {}
-        with torch.no_grad():
-            self._common = self._towers.say(examples()).mean(0) if centre else None
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], like: Tensor) -> Tensor:
         """Embeddings (B, e) of texts, where ``like`` is."""
         if new := sorted(set(texts) - self._known.keys()):
-            self._towers.to(like.device)
-            said = self._towers.say(new)
-            self._known |= dict(zip(new, said if self._common is None else said - self._common.to(said), strict=True))
+            self.towers.to(like.device)
+            said = self.towers.say(new)
+            if self._centre:
+                if self._common is None:
+                    self._common = self.towers.say(examples()).mean(0)
+                said = said - self._common
+            self._known |= dict(zip(new, said, strict=True))
         return torch.stack([self._known[text] for text in texts]).to(like)
 
     def __deepcopy__(self, _memory: dict[int, Any]) -> "Speaker":
