@@ -1,6 +1,6 @@
 # What a person types here. Every target sets up what it needs by itself, and asks nothing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check slow kills bench lock clean
+.PHONY: help setup demo test check slow kills bench bench-learners lock clean
 
 # Whatever these tools keep, they keep in the checkout.
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
@@ -18,7 +18,7 @@ BIN := .venv/bin
 TEST := mkdir -p build/tests && OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: ## make .venv ready (every other target does this first)
 	@python3 tools/setup_env.py
@@ -46,7 +46,12 @@ kills: setup ## a thousand kills at random moments (a quarter of an hour)
 
 bench: export MUJOCO_GL ?= egl
 bench: setup ## measure against the usual way, both in one process
-	@for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
+	@for file in $(filter-out %/bench_learners.py,$(wildcard tests/bench/bench_*.py)); do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
+
+bench-learners: export APPLIANCE_HOME ?= $(CURDIR)/build/learners
+bench-learners: export MUJOCO_GL ?= egl
+bench-learners: setup ## methods beside each other: success, smoothness, pace (ARGS="--recipe all"; an hour, and it goes on where it was)
+	@$(BIN)/python -m tests.bench.bench_learners $(ARGS)
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra exchange --extra lerobot --extra view --extra hardware --extra postgres --extra serve --extra dev --generate-hashes --python-version 3.12 --no-annotate --no-header -q -o requirements.lock

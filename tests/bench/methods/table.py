@@ -1,0 +1,287 @@
+"""What the rows say together: a table as text and JSON, comparisons pair by pair, and a plot."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.results import mcnemar, tell_rate, wilson
+from tests.bench.methods.measures import Pace
+from tests.bench.methods.recipes import PAPERS, Recipe
+from tests.bench.methods.rows import Done
+
+MILLI = 1e3
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method at one task, all its training seeds together."""
+
+    task: str
+    entry: str
+    of: str
+    demos: int
+    steps: int
+    batch: int
+    seeds: tuple[int, ...]
+    trials: int
+    successes: int
+    interval: tuple[float, float] | None
+    """Wilson, 95 %, over all trials."""
+    by_seed: tuple[str, ...]
+    """Successes of each training seed's trials, e.g. ``14/20``."""
+    failures: dict[str, int]
+    rough: float
+    """Mean |second difference| of the joints' targets in force, mrad a tick squared: the mean over all trials."""
+    rough_succeeded: float | None
+    """The same over trials that succeeded; None without any."""
+    parameters: int
+    steps_a_second: float | None
+    """Training, in turns with the others; None without training."""
+    steps_a_processor_second: float | None
+    plan: float | None
+    """Milliseconds until a plan."""
+    paper: float | None
+    """The success that a paper prints of this method at this task: other data."""
+    revisions: tuple[str, ...]
+    """Which code made the policies."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Two methods from the same starts, with the same training seeds."""
+
+    task: str
+    one: str
+    other: str
+    pairs: int
+    only_one: int
+    only_other: int
+    p: float
+    """Exact McNemar test, two-sided, over all pairs of a training seed and a start."""
+    both: int
+    """Pairs in which both succeeded; how smooth they were is compared there, and at all pairs if there is none."""
+    rougher: float
+    """Mean |second difference| of the one over the other's."""
+    smoother: int
+    """Pairs of those in which the one was smoother."""
+    of: int
+    """Pairs in which smoothness is compared."""
+    smoother_p: float
+    """Exact sign test, two-sided."""
+
+
+def lines(done: Sequence[Done], paces: Mapping[str, Pace]) -> list[Line]:
+    """One line for each method at each task, in the order of the rows."""
+    found: dict[tuple[str, str], list[Done]] = {}
+    for one in done:
+        found.setdefault((one.task, one.entry), []).append(one)
+    return [_line(task, entry, some, paces.get(entry)) for (task, entry), some in found.items()]
+
+
+def _line(task: str, entry: str, some: Sequence[Done], pace: Pace | None) -> Line:
+    trials, successes = sum(one.trials for one in some), sum(one.successes for one in some)
+    rough = [value for one in some for value in one.rough.values()]
+    succeeded = [one.rough[start] for one in some for start, won in one.starts.items() if won]
+    first = some[0]
+    return Line(
+        task=task,
+        entry=entry,
+        of=first.of,
+        demos=first.demos,
+        steps=first.steps,
+        batch=first.batch,
+        seeds=tuple(one.seed for one in some),
+        trials=trials,
+        successes=successes,
+        interval=wilson(successes, trials) if trials else None,
+        by_seed=tuple(f"{one.successes}/{one.trials}" for one in some),
+        failures=dict(sum((Counter(one.failures) for one in some), Counter[str]()).most_common()),
+        rough=MILLI * statistics.mean(rough) if rough else math.nan,
+        rough_succeeded=MILLI * statistics.mean(succeeded) if succeeded else None,
+        parameters=first.parameters,
+        steps_a_second=statistics.median(pace.steps) if pace and pace.steps else None,
+        steps_a_processor_second=statistics.median(pace.worked) if pace and pace.worked else None,
+        plan=pace.plan if pace else None,
+        paper=PAPERS.get(task, {}).get(entry),
+        revisions=tuple(sorted({one.revision for one in some})),
+    )
+
+
+def beside(done: Sequence[Done], task: str, one: str, other: str) -> Beside | None:
+    """Compare two methods pair by pair; None without a start that both were tried from."""
+    ours = {each.seed: each for each in done if each.task == task and each.entry == one}
+    theirs = {each.seed: each for each in done if each.task == task and each.entry == other}
+    pairs = [
+        (ours[seed], theirs[seed], start)
+        for seed in sorted(ours.keys() & theirs.keys())
+        for start in ours[seed].starts.keys() & theirs[seed].starts.keys()
+    ]
+    if not pairs:
+        return None
+    won = [(mine.starts[start], its.starts[start]) for mine, its, start in pairs]
+    rough = [(mine.rough[start], its.rough[start]) for mine, its, start in pairs]
+    both = [values for values, (mine, its) in zip(rough, won, strict=True) if mine and its]
+    compared = both or rough
+    smoother = sum(mine < its for mine, its in compared)
+    only_one, only_other = sum(a and not b for a, b in won), sum(b and not a for a, b in won)
+    return Beside(
+        task=task,
+        one=one,
+        other=other,
+        pairs=len(pairs),
+        only_one=only_one,
+        only_other=only_other,
+        p=mcnemar(only_one, only_other),
+        both=len(both),
+        rougher=sum(mine for mine, _ in compared) / max(1e-12, sum(its for _, its in compared)),
+        smoother=smoother,
+        of=len(compared),
+        smoother_p=mcnemar(smoother, len(compared) - smoother),
+    )
+
+
+def comparisons(done: Sequence[Done]) -> list[Beside]:
+    """CCoL beside LeRobot's ACT, and every ablation beside what it is one of."""
+    found = []
+    for task in dict.fromkeys(one.task for one in done):
+        found.append(beside(done, task, "ccol", "lerobot.act"))
+        found += [
+            beside(done, task, of, entry)
+            for entry, of in dict.fromkeys((one.entry, one.of) for one in done if one.task == task)
+            if of
+        ]
+    return [one for one in found if one is not None]
+
+
+HEADINGS = (
+    *("task", "method", "success [95 % Wilson]", "each seed", "paper*", "rough", "rough, succeeded"),
+    *("steps/s", "steps/cpu s", "ms a plan", "parameters", "failures"),
+)
+
+
+def text(made: Recipe, found: Sequence[Line], compared: Sequence[Beside], machine: str) -> str:
+    """All of it as plain lines."""
+    cells = [HEADINGS, *(_cells(line) for line in found)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(HEADINGS))]
+    rows = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    some = found[0] if found else None
+    head = [
+        f"{made.says}: preset {made.preset}, {made.demos} demonstrations, "
+        f"{made.trials} trials from the same unseen starts",
+        *([f"{_budget(found)}, training seeds {', '.join(map(str, made.seeds))}"] if some else []),
+        machine,
+        "rough: mean |second difference| of the joints' targets in force, mrad a tick squared (mean over trials)",
+        "steps/s, ms a plan: in turns in one process and thread, beside whatever else ran; steps/cpu s: of processor time",
+        *(
+            ["* as CCoL's paper prints it (arXiv 2511.14396, table 1): other data"]
+            if any(x.paper for x in found)
+            else []
+        ),
+    ]
+    notes = [_told(one) for one in compared]
+    if len(made_by := sorted({name for line in found for name in line.revisions})) > 1:
+        notes.append(f"made by several revisions: {', '.join(made_by)}")
+    return "\n".join([*head, "", *rows, "", *notes]) + "\n"
+
+
+def _budget(found: Sequence[Line]) -> str:
+    trained = [line for line in found if line.steps]
+    steps, batch = sorted({line.steps for line in trained}), sorted({line.batch for line in trained})
+    return f"{', '.join(map(str, steps))} steps of {', '.join(map(str, batch))} windows" if trained else "no training"
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    return (
+        line.task,
+        line.entry,
+        tell_rate(line.successes, line.trials),
+        " ".join(line.by_seed),
+        "" if line.paper is None else f"{line.paper:.0%}",
+        f"{line.rough:.2f}",
+        _number(line.rough_succeeded, ".2f"),
+        _number(line.steps_a_second, ".2f"),
+        _number(line.steps_a_processor_second, ".2f"),
+        _number(line.plan, ".1f"),
+        f"{line.parameters / 1e6:.2f} M" if line.parameters else "0",
+        ", ".join(f"{code} {count}" for code, count in line.failures.items()) or "none",
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _told(one: Beside) -> str:
+    where = "where both succeeded" if one.both else "at all starts, for at none did both succeed"
+    parts = (
+        f"{one.task}: {one.one} beside {one.other}, {one.pairs} pairs: {one.only_one} succeeded alone",
+        f"{one.only_other} of the other (exact McNemar p = {one.p:.2g})",
+        f"{one.rougher:.2f} times as rough {where}",
+        f"smoother in {one.smoother} of {one.of} (sign test p = {one.smoother_p:.2g})",
+    )
+    return ", ".join(parts)
+
+
+def as_json(
+    made: Recipe, found: Sequence[Line], compared: Sequence[Beside], done: Sequence[Done], machine: str
+) -> dict[str, Any]:
+    """All of it as one plain object."""
+    return {
+        "recipe": asdict(made),
+        "machine": machine,
+        "lines": [asdict(line) for line in found],
+        "comparisons": [asdict(one) for one in compared],
+        "rows": [asdict(one) for one in done],
+    }
+
+
+def plot(found: Sequence[Line], title: str, file: Path) -> None:
+    """Draw success with its interval, smoothness, pace, time of a plan and size, a line for each method."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from ops.plots import LIGHT, SERIES
+
+    figure = Figure(figsize=(15, 1.6 + 0.32 * len(found)), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 5, sharey=True, width_ratios=(1.5, 1, 1, 1, 1))
+    places = list(range(len(found)))[::-1]
+    tasks = list(dict.fromkeys(line.task for line in found))
+    colours = [SERIES[tasks.index(line.task) % len(SERIES)] for line in found]
+    for place, line, colour in zip(places, found, colours, strict=True):
+        if line.interval is not None:
+            low, high = (100 * end for end in line.interval)
+            panels[0].plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.35)
+            panels[0].plot([100 * line.successes / line.trials], [place], "o", color=colour, markersize=8)
+        if line.paper is not None:
+            panels[0].plot([100 * line.paper], [place], "d", color=LIGHT.text, markersize=6, fillstyle="none")
+    measures: tuple[tuple[str, list[float | None]], ...] = (
+        ("mean |second difference| of targets\n(mrad a tick squared)", [line.rough for line in found]),
+        ("training steps a second", [line.steps_a_second for line in found]),
+        ("ms a plan", [line.plan for line in found]),
+        ("parameters (M)", [line.parameters / 1e6 for line in found]),
+    )
+    for axes, (name, values) in zip(panels[1:], measures, strict=True):
+        bars = axes.barh(places, [value or 0.0 for value in values], color=colours, height=0.6)
+        axes.bar_label(bars, [f" {value:.3g}" if value else "" for value in values], fontsize=8, color=LIGHT.text)
+        axes.set_xlabel(name, fontsize=9, color=LIGHT.text)
+        axes.margins(x=0.25)
+    several = len(tasks) > 1
+    panels[0].set_yticks(places, [f"{line.entry}, {line.task}" if several else line.entry for line in found])
+    panels[0].set_xlim(-2, 102)
+    panels[0].set_xlabel("success (%), 95 % Wilson interval" + _diamond(found), fontsize=9, color=LIGHT.text)
+    for axes in panels:
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, colors=LIGHT.text, labelsize=9)
+        axes.grid(axis="x", color=LIGHT.line, linewidth=0.8)
+        axes.set_axisbelow(True)
+    figure.suptitle(title, fontsize=11, color=LIGHT.text)
+    figure.savefig(file, facecolor="white", bbox_inches="tight", pad_inches=0.1)
+
+
+def _diamond(found: Sequence[Line]) -> str:
+    return "\ndiamond: the paper's, on other data" if any(line.paper is not None for line in found) else ""
