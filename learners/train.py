@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -93,12 +93,21 @@ class Following(Protocol):
         ...
 
 
+@runtime_checkable
+class Noting(Protocol):
+    """A network that notes more of its last losses than the terms: what nobody minimises and a person wants to see."""
+
+    @property
+    def notes(self) -> Mapping[str, float]: ...
+
+
 def train(
     net: nn.Module, data: Examples[Any], how: Training, run: Path | None = None, tell: Tell = silent
 ) -> dict[str, float]:
     """Fit ``net`` in place and leave it in evaluation mode; returns its last losses.
 
-    ``net.losses(batch)`` gives named terms, whose sum is minimised. It may be `Grouped` and `Following`.
+    ``net.losses(batch)`` gives named terms, whose sum is minimised. It may be `Grouped`, `Following` and
+    `Noting`.
 
     With a ``run`` folder, progress is stored there every ``save_every`` steps and a second call resumes it.
 
@@ -159,6 +168,8 @@ def train(
         smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
         done = step + 1
         told = {name: float(term.detach()) for name, term in terms.items()} | {"loss": smooth}
+        if isinstance(net, Noting):
+            told |= net.notes
         if done % how.check_every == 0 or done == how.steps:
             if len(check):
                 told["held_out"] = held_out_loss(average or net, data, check, how)

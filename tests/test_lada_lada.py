@@ -107,7 +107,7 @@ def test_every_ablation_is_a_setting(contrast: Any, adaptive: Any) -> None:
     assert ("contrast" in terms) == (contrast != "none")
     if contrast == "none":
         return
-    told = stage.measured
+    told = stage.notes
     assert float(terms["imitation"].detach()) == pytest.approx(told["imitation_weight"] * told["imitation_loss"])
     assert float(terms["contrast"].detach()) == pytest.approx((1 - told["imitation_weight"]) * told["contrast_loss"])
     if adaptive == "fixed":

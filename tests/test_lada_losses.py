@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from learners.lada.losses import Balance, Contrast, Contrasted, Contrasts, contrast, cross_entropy, similarity, targets
+from learners.contrast import Contrasted, contrast, cross_entropy, targets
+from learners.lada.losses import Balance, Contrast, Contrasts, similarity
 
 torch.set_num_threads(1)
 

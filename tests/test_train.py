@@ -216,11 +216,13 @@ class Pair(nn.Module):
         super().__init__()
         self.slow, self.quick = nn.Parameter(torch.tensor([5.0])), nn.Parameter(torch.tensor([5.0]))
         self.steps: list[int] = []
+        self.notes: dict[str, float] = {}
 
     def groups(self) -> list[Group]:
         return [Group([self.slow]), Group([self.quick], pace=50.0, weight_decay=0.0)]
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
+        self.notes = {"apart": float((self.slow - self.quick).detach())}
         return {"sum": (self.slow + self.quick).sum() + 0 * batch.state.sum()}
 
     def after(self, step: int) -> None:
@@ -235,6 +237,16 @@ def test_parameters_may_learn_at_a_pace_of_their_own_and_a_network_hears_of_ever
     assert 5 - net.quick.item() == pytest.approx(50 * 1e-3 * way, rel=1e-4)
     assert 5 - net.slow.item() == pytest.approx(1e-3 * way * (1 + 0.1 * 5), rel=1e-3)
     assert net.steps == list(range(how.steps))
+
+
+def test_what_a_network_notes_is_told_and_logged_and_moves_nothing(tmp_path: Path) -> None:
+    net = Pair()
+    how = replace(PLAIN, lr=1e-3, tracker="tensorboard", check_every=PLAIN.steps)
+    told = train(net, watched(2, 6), how, tmp_path)
+    assert told["apart"] == net.notes["apart"] > 0
+    assert told["sum"] == pytest.approx(told["loss"], rel=0.1)
+    [log] = tmp_path.rglob("events.*")
+    assert b"apart" in log.read_bytes()
 
 
 def test_steps_follow_the_schedule() -> None:

@@ -185,9 +185,7 @@ class LaDA:
     def _embedding(self, net: Net, lessons: "Lessons", folder: Path | None, tell: Tell) -> "Embedding":
         ours = self.training
         how = replace(self.pretrain, seed=ours.seed, held_out=ours.held_out, workers=ours.workers, tracker=ours.tracker)
-        stage = Pretraining(net)
-        measured = train(stage, lessons, how, folder, tell)
-        return Embedding(net, measured | stage.measured)
+        return Embedding(net, train(Pretraining(net), lessons, how, folder, tell))
 
 
 @dataclass

@@ -171,7 +171,7 @@ class Pretraining(nn.Module):
         how = net.how.contrast
         self.contrasts, self.balance = Contrasts(how), Balance(how)
         self.speaker = Speaker(net.towers, net.how.centre)
-        self.measured: dict[str, float] = {}
+        self.notes: dict[str, float] = {}
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         """``w_CL L_CL + w_IL L_IL``, and what the eyes learn beside it."""
@@ -184,7 +184,7 @@ class Pretraining(nn.Module):
         contrasted = self.contrasts(embedded.action, self.speaker(lesson.said, embedded.action), lesson.classes)
         share, rest = self.balance(imitation, contrasted)
         if self.training:
-            self.measured = {
+            self.notes = {
                 "imitation_loss": float(imitation.detach()),
                 "contrast_loss": float(contrasted.loss.detach()),
                 "contrast_excess": float(contrasted.excess.detach()),
