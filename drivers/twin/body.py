@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from drivers.device import Row
 from drivers.kinematics import Chain
 from drivers.twin import scene
+from drivers.twin.scenery import Scenery
 from drivers.twin.simulation import ROBOT, TIMESTEP
 
 SETTLE = 250
 """Physics steps that pass, unseen, between arranging a scene and its first row."""
 
 _LEFT, _RIGHT, _ARM, _TABLE, _CUBE = 1, 2, 4, 8, 16
-"""Bits that say what a contact shape belongs to; cube i has the bit ``_CUBE << i``."""
+"""Bits that say what a contact shape belongs to; cube i has the bit ``_CUBE << i``, other things are the table's."""
 
 _SLACK = 0.05
 """How far ahead of the arm its set point may stay when it holds, in radians: where it comes to rest at full speed."""
@@ -28,14 +29,16 @@ _SHORTEST, _LONGEST = 20_000_000, 100_000_000
 class Body:
     """The physics: a compiled scene and its state. Knows nothing of clocks."""
 
-    def __init__(self, image: tuple[int, int]) -> None:
-        self.model: Any = scene.build(image)
+    def __init__(self, image: tuple[int, int], scenery: Scenery = scene.USUAL) -> None:
+        self.model: Any = scene.build(image, scenery)
         self.data: Any = mujoco.MjData(self.model)
         self._chain = Chain()
         self._tool = self.model.site("tool").id
-        self._cubes = [self.model.joint(cube).qposadr[0] for cube in scene.CUBES]
+        self._start = np.array(scenery.start)
+        self._solids = dict((*scenery.cubes, *scene.others(scenery)))
+        self._at = {name: self.model.joint(name).qposadr[0] for name in self._solids}
         self._kind = np.array([self._kind_of(i) for i in range(self.model.ngeom)])
-        self._target = self._from = np.array(scene.HOME)
+        self._target = self._from = self._start
         self._tool_target = self._chain.tool(self._target)
         self._width = 0.08
         self._commanded = self._arrives = 0
@@ -46,20 +49,23 @@ class Body:
         body = self.model.body(self.model.geom_bodyid[geom]).name
         if name in scene.CUBES:
             return _CUBE << list(scene.CUBES).index(name)
-        return {"left_finger": _LEFT, "right_finger": _RIGHT, "world": _TABLE}.get(body, _ARM)
+        return {"left_finger": _LEFT, "right_finger": _RIGHT, "world": _TABLE}.get(
+            body, _TABLE if name in self._solids else _ARM
+        )
 
-    def reset(self, cubes: Mapping[str, NDArray[np.float64]]) -> None:
+    def reset(self, places: Mapping[str, NDArray[np.float64]]) -> None:
         """Put everything in its place, and let it come to rest."""
         data = self.data
         mujoco.mj_resetData(self.model, data)
-        data.qpos[:7], data.qpos[7:9] = scene.HOME, 0.04
-        for address, cube in zip(self._cubes, scene.CUBES, strict=True):
-            x, y, yaw = cubes[cube]
-            data.qpos[address : address + 7] = [x, y, scene.CUBE / 2, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+        data.qpos[:7], data.qpos[7:9] = self._start, 0.04
+        for name, address in self._at.items():
+            x, y, yaw = places[name]
+            height = self._solids[name].size[2] / 2
+            data.qpos[address : address + 7] = [x, y, height, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self._width = 0.08
         self._pairs.clear()
-        self._rest(np.array(scene.HOME))
-        data.ctrl[:7], data.ctrl[7:9] = scene.HOME, self._width / 2
+        self._rest(self._start)
+        data.ctrl[:7], data.ctrl[7:9] = self._start, self._width / 2
         mujoco.mj_step(self.model, data, SETTLE)
         mujoco.mj_kinematics(self.model, data)
 
@@ -120,7 +126,7 @@ class Body:
 
     def truth(self, pairs: set[int]) -> tuple[Any, ...]:
         """Where things are, and what touched what since the last time, given the pairs seen since."""
-        cubes = [self.data.qpos[address : address + 7].copy() for address in self._cubes]
+        cubes = [self.data.qpos[self._at[cube] : self._at[cube] + 7].copy() for cube in scene.CUBES]
         bits = [_CUBE << i for i in range(len(cubes))]
         left, right = [_LEFT | bit in pairs for bit in bits], [_RIGHT | bit in pairs for bit in bits]
         touched = [one or other for one, other in zip(left, right, strict=True)]
@@ -129,5 +135,5 @@ class Body:
 
     @staticmethod
     def collided(pairs: set[int]) -> bool:
-        """Whether the arm touched anything, or a finger the table, given the pairs seen."""
+        """Whether the arm touched anything, or a finger the table or another thing on it, given the pairs seen."""
         return any(pair & _ARM for pair in pairs) or bool({_LEFT | _TABLE, _RIGHT | _TABLE} & pairs)

@@ -1,4 +1,4 @@
-"""What stands on the twin's table: an arm, three cubes, two pads, two cameras."""
+"""What stands on the twin's table: an arm, three cubes, two pads, two cameras; and what else a condition asks for."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from drivers.device import DeviceError
 from drivers.kinematics import description
+from drivers.twin.scenery import AXES, Area, Light, Pattern, Scenery, Solid, vary
 from drivers.twin.simulation import TIMESTEP
 
 CUBES = {"red_cube": (0.85, 0.08, 0.08), "green_cube": (0.08, 0.65, 0.15), "blue_cube": (0.10, 0.25, 0.90)}
@@ -40,12 +41,32 @@ YAW = np.pi / 4
 HOME = (0.0, -0.3534, 0.0, -2.5212, 0.0, 2.1677, 0.7854)
 """Joint angles the arm starts from, in radians."""
 
+USUAL = Scenery(
+    table=(0.72, 0.68, 0.62),
+    floor=(0.30, 0.33, 0.36),
+    pattern="plain",
+    light=Light((0.45,) * 3, (0.35,) * 3, (0.45,) * 3, (-0.3, 0.4, -1.0)),
+    eye=(1.08, 0.0, 0.60),
+    gaze=(0.46, 0.0, 0.09),
+    cubes=tuple((name, Solid("box", (CUBE,) * 3, colour)) for name, colour in CUBES.items()),
+    others=(),
+    start=HOME,
+    area=AREA,
+)
+"""The table as it is when no condition says otherwise."""
+
+TABLE = ((0.30, 0.74), (-0.36, 0.36))
+"""Where other things are put: from and to along x and y, in metres."""
+
+ASIDE = 0.12
+"""The least distance of another thing from a cube, or from a pad's centre, in metres, so that a hand fits between."""
+
 
 class WrongCondition(DeviceError):
     """The scene cannot be arranged like that. The message says what would have been right."""
 
 
-def build(image: tuple[int, int]) -> Any:
+def build(image: tuple[int, int], scenery: Scenery = USUAL) -> Any:
     """Compile the whole scene into a MuJoCo model that renders pictures up to ``image`` (height, width).
 
     Raises:
@@ -54,22 +75,22 @@ def build(image: tuple[int, int]) -> Any:
     spec = mujoco.MjSpec.from_string(description())
     spec.option.timestep = TIMESTEP / 1e9
     _dress(spec)
-    surround(spec, image)
+    surround(spec, image, scenery)
     _ride(spec)
     return spec.compile()
 
 
-def surround(spec: Any, image: tuple[int, int]) -> None:
+def surround(spec: Any, image: tuple[int, int], scenery: Scenery = USUAL) -> None:
     """Put everything into a scene but the arm: table, cubes, pads, light, and the camera ``front`` that sees them."""
     visual = spec.visual
     visual.global_.offheight, visual.global_.offwidth = image
     visual.quality.shadowsize = visual.quality.offsamples = 0
-    visual.headlight.ambient, visual.headlight.diffuse = [0.45] * 3, [0.35] * 3
+    visual.headlight.ambient, visual.headlight.diffuse = scenery.light.ambient, scenery.light.head
     visual.headlight.specular = [0.0] * 3
     visual.map.znear, visual.map.zfar = 0.01, 10.0
     spec.stat.extent, spec.stat.center = 1.0, [0.5, 0.0, 0.1]
-    _furnish(spec)
-    eye, at = np.array([1.08, 0.0, 0.60]), np.array([0.46, 0.0, 0.09])
+    _furnish(spec, scenery)
+    eye, at = np.array(scenery.eye), np.array(scenery.gaze)
     spec.worldbody.add_camera(name="front", pos=eye, quat=_facing(at - eye, np.array([0.0, 0.0, 1.0])), fovy=45)
 
 
@@ -93,24 +114,23 @@ def _dress(spec: Any) -> None:
         )
 
 
-def _furnish(spec: Any) -> None:
-    """A floor, a table whose top is z = 0, pads and cubes."""
+def _furnish(spec: Any, scenery: Scenery) -> None:
+    """A lamp, a floor, a table whose top is z = 0, pads, cubes and other things."""
     world = spec.worldbody
     world.add_light(
         pos=[0.8, -0.6, 1.6],
-        dir=[-0.3, 0.4, -1.0],
+        dir=scenery.light.towards,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         castshadow=False,
-        diffuse=[0.45] * 3,
+        diffuse=scenery.light.lamp,
         specular=[0.0] * 3,
     )
-    solid = {"contype": 2, "conaffinity": 3, "friction": [1.0, 0.05, 0.001]}
     world.add_geom(
         name="floor",
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=[8.0, 8.0, 0.01],
         pos=[0.0, 0.0, -0.5],
-        rgba=[0.30, 0.33, 0.36, 1.0],
+        rgba=[*scenery.floor, 1.0],
         contype=0,
         conaffinity=0,
     )
@@ -119,8 +139,9 @@ def _furnish(spec: Any) -> None:
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=[0.50, 0.60, 0.02],
         pos=[0.35, 0.0, -0.02],
-        rgba=[0.72, 0.68, 0.62, 1.0],
-        **solid,
+        rgba=[*scenery.table, 1.0],
+        **_cover(spec, scenery.pattern),
+        **SOLID,
     )
     for pad, colour in PADS.items():
         world.add_geom(
@@ -132,19 +153,61 @@ def _furnish(spec: Any) -> None:
             contype=0,
             conaffinity=0,
         )
-    for cube, colour in CUBES.items():
-        body = world.add_body(name=cube, pos=[0.0, 0.0, CUBE / 2])
-        body.add_freejoint(name=cube)
+    for name, solid in (*scenery.cubes, *others(scenery)):
+        body = world.add_body(name=name, pos=[0.0, 0.0, solid.size[2] / 2])
+        body.add_freejoint(name=name)
         body.add_geom(
-            name=cube,
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=[CUBE / 2] * 3,
-            rgba=[*colour, 1.0],
+            name=name,
+            rgba=[*solid.colour, 1.0],
             mass=0.06,
             condim=4,
             solref=[0.01, 1.0],
-            **solid,
+            **_shape(spec, name, solid),
+            **SOLID,
         )
+
+
+SOLID = {"contype": 2, "conaffinity": 3, "friction": [1.0, 0.05, 0.001]}
+"""What can be touched."""
+
+
+def others(scenery: Scenery) -> tuple[tuple[str, Solid], ...]:
+    """What stands on the table to no purpose, each by its name."""
+    return tuple((f"other_{number}", solid) for number, solid in enumerate(scenery.others, start=1))
+
+
+def _shape(spec: Any, name: str, solid: Solid) -> dict[str, Any]:
+    """How a solid is made, its centre at half its height."""
+    half = np.array(solid.size) / 2
+    if solid.shape == "box":
+        return {"type": mujoco.mjtGeom.mjGEOM_BOX, "size": half}
+    if solid.shape == "cylinder":
+        return {"type": mujoco.mjtGeom.mjGEOM_CYLINDER, "size": [half[0], half[2], 0.0]}
+    if solid.shape == "octagon":
+        round_ = np.radians(np.arange(22.5, 360, 45))
+        ring, narrower = np.stack([np.cos(round_), np.sin(round_)], axis=1) / np.cos(np.radians(22.5)), 1.0
+    else:
+        ring, narrower = np.array([(1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)]), 0.9
+    corners = [(x * share, y * share, z) for z, share in ((-1.0, 1.0), (1.0, narrower)) for x, y in ring]
+    spec.add_mesh(name=name, uservert=(np.array(corners) * half).ravel())
+    return {"type": mujoco.mjtGeom.mjGEOM_MESH, "meshname": name}
+
+
+def _cover(spec: Any, pattern: Pattern) -> dict[str, Any]:
+    """What a table is covered with: a pattern that darkens its colour in places, repeated every 16 cm."""
+    if pattern == "plain":
+        return {}
+    across, along = np.meshgrid(np.arange(32), np.arange(32))
+    dark = {
+        "checks": (across // 16 + along // 16) % 2 == 0,
+        "stripes": across // 8 % 2 == 0,
+        "speckles": np.random.default_rng(0).random((32, 32)) < 0.15,
+    }[pattern]
+    texture = spec.add_texture(name="cover", type=mujoco.mjtTexture.mjTEXTURE_2D, width=32, height=32, nchannel=3)
+    texture.data = np.repeat(np.where(dark, 150, 255).astype(np.uint8), 3).tobytes()
+    cover = spec.add_material(name="cover", texrepeat=[6.0, 6.0], texuniform=True, specular=0.0, reflectance=0.0)
+    cover.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "cover"
+    return {"material": "cover"}
 
 
 def _ride(spec: Any) -> None:
@@ -166,14 +229,33 @@ def _facing(direction: NDArray[np.float64], up: NDArray[np.float64]) -> NDArray[
     return quat
 
 
+def scenery(condition: Mapping[str, Any]) -> Scenery:
+    """Return the table that a condition asks for, varied along each axis that it names.
+
+    Raises:
+        WrongCondition: a variant's number is none.
+    """
+    numbers = {axis: condition[axis] for axis in AXES if axis in condition}
+    for axis, number in numbers.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise WrongCondition(f"{axis} must be the number of a variant, 1 or more, not {number!r}")
+    return vary(USUAL, numbers)
+
+
 def places(condition: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
-    """Return where every cube goes, as x y yaw: drawn from ``seed``, unless the condition says so itself.
+    """Return where everything goes, as x y yaw: drawn from ``seed``, unless the condition says of a cube itself.
+
+    Cubes stand where they would if the condition named no axis, but for the axis ``start_shift``.
 
     Raises:
         WrongCondition: a key or a value that the scene cannot have.
     """
-    if unknown := condition.keys() - {"seed", *CUBES}:
-        raise WrongCondition(f"a condition of this table has no {sorted(unknown)}; it takes {['seed', *CUBES]}")
+    if unknown := condition.keys() - {"seed", *CUBES, *AXES}:
+        raise WrongCondition(
+            f"a condition of this table has no {sorted(unknown)}; it takes {['seed', *CUBES]} "
+            f"and the number of a variant of {[*AXES]}"
+        )
+    here = scenery(condition)
     seed = condition.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise WrongCondition(f"seed must be a whole number, 0 or more, not {seed!r}")
@@ -181,13 +263,40 @@ def places(condition: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
     if reason := _clash(given, set(given)):
         raise WrongCondition(f"the cubes do not fit: {reason}")
     random = np.random.default_rng(seed)
-    low, high = np.array([*zip(*AREA, strict=True)])
     for _ in range(10_000):
-        drawn = {cube: np.array([*random.uniform(low, high), random.uniform(-YAW, YAW)]) for cube in CUBES}
+        drawn = {cube: np.array([*_spot(random, here.area, here.spared), random.uniform(-YAW, YAW)]) for cube in CUBES}
         scene = {cube: given.get(cube, drawn[cube]) for cube in CUBES}
         if not (reason := _clash(scene, set(given))):
-            return scene
+            return scene | _aside(here, scene, seed)
     raise WrongCondition(f"the cubes do not fit: {reason}")
+
+
+def _spot(random: np.random.Generator, area: Area, spared: Area | None = None) -> NDArray[np.float64]:
+    """Draw a place, x y, within an area and outside another."""
+    low, high = np.array([*zip(*area, strict=True)])
+    while True:
+        spot = random.uniform(low, high)
+        if spared is None or any(not a <= at <= b for at, (a, b) in zip(spot, spared, strict=True)):
+            return np.asarray(spot)
+
+
+def _aside(here: Scenery, cubes: Mapping[str, NDArray[np.float64]], seed: int) -> dict[str, NDArray[np.float64]]:
+    """Where other things stand: clear of cubes, pads and each other.
+
+    Raises:
+        WrongCondition: there is no room.
+    """
+    random, found = np.random.default_rng([seed, 1]), dict[str, NDArray[np.float64]]()
+    kept = np.array([*(place[:2] for place in cubes.values()), *(place[:2] for place in PLACES.values())])
+    for name, _ in others(here):
+        for _try in range(10_000):
+            spot = _spot(random, TABLE)
+            if np.linalg.norm(kept - spot, axis=1).min() >= ASIDE:
+                break
+        else:
+            raise WrongCondition(f"there is no room for {name} on the table")
+        found[name], kept = np.array([*spot, random.uniform(-np.pi, np.pi)]), np.array([*kept, spot])
+    return found
 
 
 def _given(cube: str, value: Any) -> NDArray[np.float64]:

@@ -80,18 +80,25 @@ class Simulation[B: Body](ABC):
         """The rows of everything but cameras."""
         self.lock = threading.RLock()
         """Held while physics is touched."""
+        self._looking = threading.RLock()
+        """Held while something is drawn, so that what it is drawn with is not put away; taken before the other."""
         self._image, self._cameras, self._hz = image, cameras, hz
         self._guests = 0
         self._lost: set[str] = set()
         self._body: B | None = None
+        self._scenery: object = None
         self._painter: Painter | None = None
         self._rings: dict[str, Ring] = {}
         self._taken: dict[str, int] = {}
         self._origin = self._step = 0
 
+    def scenery(self, _condition: Mapping[str, Any]) -> object:
+        """What the physics are made for, beside where things are; when it changes they are made anew."""
+        return None
+
     @abstractmethod
-    def build(self) -> B:
-        """Make the physics."""
+    def build(self, scenery: Any) -> B:
+        """Make the physics for a scenery."""
 
     @abstractmethod
     def places(self, condition: Mapping[str, Any]) -> Places:
@@ -105,18 +112,16 @@ class Simulation[B: Body](ABC):
         """Build the world, for the first device that enters."""
         with self.lock:
             if self._body is None:
-                self._body = self.build()
-                self._painter = Painter(self._body.model, self._image)
+                self._make(self.scenery({}))
                 self._begin({})
             self._guests += 1
 
     def leave(self) -> None:
         """Put the world away, when the last device has left."""
-        with self.lock:
+        with self._looking, self.lock:
             self._guests -= 1
-            if self._guests == 0 and self._painter is not None:
-                self._painter.close()
-                self._body = self._painter = None
+            if self._guests == 0:
+                self._unmake()
 
     def fail(self, name: str) -> None:
         """Let a device fall silent, as if its cable were pulled."""
@@ -138,15 +143,17 @@ class Simulation[B: Body](ABC):
             WrongCondition: the scene cannot be arranged like that.
             DeviceLost: the cell has not been entered.
         """
-        with self.lock:
-            places = self.places(condition)
-            body = self.open("table")
+        with self._looking, self.lock:
+            places, scenery = self.places(condition), self.scenery(condition)
+            self.open("table")
+            if scenery != self._scenery:
+                self._make(scenery)
             if isinstance(self.clock, StepClock):
                 self.clock.restart()
             self._begin(places)
             if isinstance(self.clock, HostClock) and self._painter is not None:
                 # Opening a drawing context takes a third of a second, which real time would not wait for.
-                self._painter.draw(self._cameras[0], np.empty((0, body.model.nq)))
+                self._painter.draw(self._cameras[0], np.empty((0, self.open("table").model.nq)))
                 self._origin = self.clock.now()
 
     def read(self, name: str, since: int) -> Rows:
@@ -158,11 +165,11 @@ class Simulation[B: Body](ABC):
 
     def see(self, camera: str, since: int) -> tuple[Rows, NDArray[np.uint8]]:
         """Return when a camera looked, after ``since``, and its pictures (n, height, width, 3)."""
-        exposed = self.read(camera, since)
-        painter = self._painter
-        if painter is None:
-            raise DeviceLost(f"{camera}: the twin was left while it was being read")
-        return exposed, painter.draw(camera, exposed["qpos"])
+        with self._looking:
+            exposed, painter = self.read(camera, since), self._painter
+            if painter is None:
+                raise DeviceLost(f"{camera}: the twin was left while it was being read")
+            return exposed, painter.draw(camera, exposed["qpos"])
 
     def command(self, target: Row) -> None:
         """Aim for a target, from now on.
@@ -221,6 +228,17 @@ class Simulation[B: Body](ABC):
             said = (body.data.qpos.copy(),) if name in self._cameras else body.measured(name)
             self._rings[name].push(np.array([(t, received, self._taken[name], *said)], self._rings[name].rows.dtype))
             self._taken[name] += 1
+
+    def _make(self, scenery: object) -> None:
+        """Build a world, in place of the one there was."""
+        body = self.build(scenery)
+        self._unmake()
+        self._body, self._scenery, self._painter = body, scenery, Painter(body.model, self._image)
+
+    def _unmake(self) -> None:
+        if self._painter is not None:
+            self._painter.close()
+        self._body = self._painter = None
 
     def _begin(self, places: Places) -> None:
         """Start a take: everything placed and at rest, nothing recorded."""

@@ -7,6 +7,7 @@ from drivers.clock import Clock
 from drivers.device import row_type, sensed
 from drivers.twin import scene
 from drivers.twin.body import Body
+from drivers.twin.scenery import Scenery
 from drivers.twin.simulation import ROBOT, TIMESTEP, Places, Simulation
 
 ARM = sensed(
@@ -41,8 +42,11 @@ class World(Simulation[Body]):
         hz = {ROBOT: robot_hz, "truth": 50.0, **dict.fromkeys(CAMERAS, camera_hz)}
         super().__init__(clock, image, {ROBOT: ARM, "truth": TRUTH}, CAMERAS, hz)
 
-    def build(self) -> Body:
-        return Body(self._image)
+    def scenery(self, condition: Mapping[str, Any]) -> Scenery:
+        return scene.scenery(condition)
+
+    def build(self, scenery: Scenery) -> Body:
+        return Body(self._image, scenery)
 
     def places(self, condition: Mapping[str, Any]) -> Places:
         return scene.places(condition)

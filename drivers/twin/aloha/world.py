@@ -31,7 +31,7 @@ class World(Simulation[Body]):
         hz = {ROBOT: robot_hz, "truth": 50.0, **dict.fromkeys(scene.CAMERAS, camera_hz)}
         super().__init__(clock, image, {ROBOT: ARMS, "truth": truth}, scene.CAMERAS, hz)
 
-    def build(self) -> Body:
+    def build(self, _scenery: object) -> Body:
         return Body(self.task, self._image)
 
     def places(self, condition: Mapping[str, Any]) -> Places:
