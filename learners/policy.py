@@ -93,9 +93,14 @@ class ChunkPolicy:
         return Body.said(self.facts)
 
     @property
+    def senses(self) -> Senses:
+        """What it looks at."""
+        return self.how.senses
+
+    @property
     def memory(self) -> float:
         """Seconds that it looks back."""
-        return self.how.senses.memory
+        return self.senses.memory
 
     @property
     def horizon(self) -> int:
@@ -110,6 +115,10 @@ class ChunkPolicy:
     def _device(self) -> torch.device:
         """Where the network is; one that only remembers has buffers and no parameters."""
         return next(iter([*self.net.parameters(), *self.net.buffers()])).device
+
+    def glimpse(self, seen: Observation) -> Observation:
+        """The little of it that a plan is made from, as a copy: what comes later overwrites none of it."""
+        return self.senses.glimpse(seen)
 
     @torch.inference_mode()
     def plan(self, seen: Observation, instruction: str) -> NDArray[np.void]:

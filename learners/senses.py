@@ -17,9 +17,11 @@ from learners.body import Body, by_arm, openings, side_by_side
 from learners.transforms import Floats, axes
 from storage import Observation, Stale, latest
 from storage.images import Image, bring
-from storage.layout import arrival
+from storage.layout import RGB, arrival
 
 ROBOT = "arm"
+STAMPS = ("t", "received")
+"""When a row was measured, and when this machine had it."""
 FELT = ("q", "tool", "width")
 """Fields of the robot's rows that a state is read from."""
 
@@ -97,14 +99,44 @@ class Senses:
         Raises:
             Stale: a device was silent for too long, or less is shown than a policy looks back on.
         """
-        if seen.t - round(self.memory * 1e9) < seen.since:
-            shown = (seen.t - seen.since) / 1e9
-            raise Stale(f"a policy that looks back {self.memory:g} s is shown {shown:g} s; use Loop.remembering")
+        self._suffice(seen)
         at = np.array([seen.t])
         state, now = self.body(seen.streams[ROBOT], at)
         index = self.eyes(seen.streams, at)[0]
         frames = [seen.streams[camera]["rgb"][i] for camera, i in zip(self.cameras, index, strict=True)]
         return planes(self.fit(frames)[None] if frames else np.empty((1, 0, 0, 0, 3), np.uint8)), state, now
+
+    def glimpse(self, seen: Observation) -> Observation:
+        """The little of a live moment that is looked at, as a copy: `live` makes the same of it, to the bit.
+
+        Of the robot the rows that a state is read from and the newest one; of each camera its newest frame, at the
+        size that is looked at. A row's moments are its own, so that each is found again where it was.
+
+        Raises:
+            Stale: as `live`.
+        """
+        self._suffice(seen)
+        at = np.array([seen.t])
+        robot = seen.streams[ROBOT]
+        felt_rows = robot[np.unique(np.append(self.past(robot, at)[0], len(robot) - 1))]
+        rows = {ROBOT: felt_rows}
+        for camera, index in zip(self.cameras, self.eyes(seen.streams, at)[0], strict=True):
+            there = seen.streams[camera][index : index + 1]
+            picture = self.fit([there[RGB][0]])
+            rows[camera] = np.zeros(1, [*((name, "<i8") for name in STAMPS), (RGB, "u1", picture.shape[1:])])
+            rows[camera]["t"], rows[camera]["received"] = there["t"], arrival(there)
+            rows[camera][RGB] = picture
+        return Observation(seen.t, rows, seen.since)
+
+    def _suffice(self, seen: Observation) -> None:
+        """Make sure that as much is shown as is looked back on.
+
+        Raises:
+            Stale: it is not.
+        """
+        if seen.t - round(self.memory * 1e9) < seen.since:
+            shown = (seen.t - seen.since) / 1e9
+            raise Stale(f"a policy that looks back {self.memory:g} s is shown {shown:g} s; use Loop.remembering")
 
 
 def felt(rows: NDArray[np.void]) -> NDArray[np.float32]:

@@ -1,0 +1,1 @@
+"""A policy on another machine: served there, asked here."""
