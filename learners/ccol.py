@@ -25,6 +25,7 @@ from learners.checkpoint import Stored
 from learners.data import KEY, Batch, Windows
 from learners.ode import Flow, Solver, curvature, discrepancy, encoder_discrepancy, trajectory
 from learners.policy import ChunkPolicy, Scales, go_on
+from learners.rscl import Regulariser, RsCl, in_turn, reported
 from learners.senses import Senses
 from learners.train import Tell, Training, silent, train
 from learners.transforms import VIEWS, View
@@ -89,6 +90,8 @@ class CCoL:
     residual: bool = False
     keyframe: bool = False
     keyframe_weight: float = 1.0
+    rscl: RsCl | None = None
+    """Hold what is seen to how the robot stands; ``{}`` switches it on as published, ``rscl.beta`` changes a field."""
 
     state_noise: float = 0.0
     """Spread of noise on normalised states, so that small errors are seen in training."""
@@ -175,7 +178,12 @@ class CCoL:
         else:
             net = Net(self, parent.facts)
             go_on(net, parent, data.body)
+        if net.rscl is not None:
+            net.rscl.begin(data)
         measured = train(net, data, self.training, run, tell)
+        if net.rscl is not None:
+            _, held_out = data.split(self.training.held_out, self.training.seed)
+            measured |= reported(net, net.rscl, data, held_out, lambda batch: (net.look(batch.images)[1], None))
         return ChunkPolicy("ccol", self, net, net.facts, measured)
 
     def restore(self, stored: Stored) -> ChunkPolicy:
@@ -226,6 +234,24 @@ class Net(nn.Module):
             arms = self.body.arms
             self.key = nn.Sequential(nn.Linear(noticed, 256), nn.SiLU(), nn.Linear(256, KEY * arms))
             self.from_key = nn.Sequential(nn.Linear((KEY + 3) * arms + body, h), nn.SiLU(), nn.Linear(h, h))
+        self.rscl = (
+            None if how.rscl is None else Regulariser(how.rscl, h, self.body, len(how.cameras), how.training.steps)
+        )
+
+    @property
+    def notes(self) -> dict[str, float]:
+        """What RS-CL notes."""
+        return {} if self.rscl is None else self.rscl.notes
+
+    def after(self, step: int) -> None:
+        """The pull of RS-CL falls with the steps."""
+        if self.rscl is not None:
+            self.rscl.after(step)
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the encoder makes of pixels 0..255 (B, V, 3, H, W), and the same as tokens (B, N, h)."""
+        seen = self.vision(self._pixels(images))
+        return seen, F.relu(self.from_seen(seen))
 
     def forward(
         self, images: Tensor, state: Tensor, instructions: list[str], plan: Tensor | None = None
@@ -233,17 +259,19 @@ class Net(nn.Module):
         """Normalised ``plan`` (B, k, d) from pixels 0..255 (B, V, 3, H, W) and raw states (B, history + 1, body).
 
         With it comes what the losses need: the posterior's ``mu`` and ``log_var`` (and ``mu_before``, one state
-        earlier), ``states`` and ``times`` of the flow, and the normalised ``key`` frame. ``plan`` is the expert's, in
-        training, for ``posterior="act"``.
+        earlier), ``states`` and ``times`` of the flow, the normalised ``key`` frame, and for RS-CL the tokens of what
+        was ``seen``. ``plan`` is the expert's, in training, for ``posterior="act"``.
         """
         how = self.how
         felt = self.scales.do("state", state)
         if self.training and how.state_noise:
             felt = felt + how.state_noise * torch.randn_like(felt)
-        seen = self.vision(self._pixels(images))
+        seen, x = self.look(images)
         words, real = self.text(instructions)
         out = self.latent(felt, plan)
-        x, z = F.relu(self.from_seen(seen)), F.relu(out["tokens"])
+        z = F.relu(out["tokens"])
+        if self.rscl is not None:
+            out["seen"], x = x, self.rscl.shown(x)
         x = torch.cat([x, z], dim=1) if how.fuse == "concat" else x * z.mean(1, keepdim=True)
         spoken = F.relu(self.from_word(words))
         if how.csa:
@@ -283,6 +311,10 @@ class Net(nn.Module):
             # A knee of a tenth keeps the pull on the last centimetres as strong as on the first.
             missed = F.smooth_l1_loss(out["key"], self.scales.do("key", batch.key), beta=0.1)
             terms["key"] = how.keyframe_weight * missed
+        if self.rscl is not None and self.training:
+            tokens = out["seen"]
+            camera = in_turn(tokens.shape[1], len(how.cameras), tokens.device)
+            terms["rscl"] = self.rscl(tokens, camera, batch.state)
         return terms
 
     def steps(self, images: Tensor, state: Tensor, instructions: list[str]) -> Tensor:
