@@ -205,10 +205,11 @@ def possible(made: Recipe) -> None:
     """See to it that this machine can follow a recipe.
 
     Raises:
-        CannotCompare: it needs a GPU and there is none, or it has a task that is unknown.
+        CannotCompare: it needs a GPU and there is none, or it has a task or a method that is unknown.
     """
     import torch
 
+    made.entries()
     if strange := [task for task in made.tasks if task not in CELLS]:
         raise CannotCompare(f"there is no task {strange[0]!r} to compare at; there are: {', '.join(CELLS)}")
     if made.needs_gpu and not torch.cuda.is_available():

@@ -175,7 +175,7 @@ def text(made: Recipe, found: Sequence[Line], compared: Sequence[Beside], machin
         *([f"{_budget(found)}, training seeds {', '.join(map(str, made.seeds))}"] if some else []),
         machine,
         "rough: mean |second difference| of the joints' targets in force, mrad a tick squared (mean over trials)",
-        "steps/s, ms a plan: in turns in one process and thread, beside whatever else ran; steps/cpu s: of processor time",
+        "steps/s, ms a plan: in turns in one process, one thread, beside other work; steps/cpu s: of processor time",
         *(
             ["* as CCoL's paper prints it (arXiv 2511.14396, table 1): other data"]
             if any(x.paper for x in found)
