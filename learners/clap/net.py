@@ -132,7 +132,7 @@ class ClapNet(nn.Module):
 
     def heard(self, looked: Looked) -> list[Heard]:
         """What the chosen blocks of the language model say, in the head's kind of numbers."""
-        kind = self.scales.get_buffer("plan_mean").dtype
+        kind = self.head.registers.dtype
         if self.how.head.condition == "hidden":
             return [looked.hidden[block].to(kind) for block in self.blocks]
         layers = [looked.cache.layers[block] for block in self.blocks]
