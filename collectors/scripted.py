@@ -19,9 +19,6 @@ OPEN = 0.08
 HOVER = 0.12
 """Height of the tool point above the table before a descent and after a lift, in metres."""
 
-GRASP = 0.02
-"""Height of the tool point when it grasps: the middle of a 40 mm cube, in metres."""
-
 NEAR = 0.005
 """The hand has arrived when its tool point is this close to where it was sent, in metres."""
 
@@ -149,6 +146,8 @@ class Scripted:
         self._move: _Move | None = None
         self._began = self._ends = self._latest = 0
         self._fingers = _Fingers()
+        self._middle = 0.0
+        """How high the middle of the cube is when it is grasped, in metres: there it is held."""
         self._q: Floats | None = None
         self._seen: Observation | None = None
         self.finished = False
@@ -227,7 +226,10 @@ class Scripted:
         )
         yield _Move(here, hover, self._time(1.2), self._astray())
         place, yaw = self._look(cube)
-        grasp = _Pose(_over(place + self._off(0.0, 0.003), self._about(GRASP, 0.002)), yaw + self._about(0, 0.03), OPEN)
+        self._middle = float(place[2])
+        grasp = _Pose(
+            _over(place + self._off(0.0, 0.003), self._about(self._middle, 0.002)), yaw + self._about(0, 0.03), OPEN
+        )
         yield _Move(hover, grasp, self._time(1.1), sideways=0.6)
         closed = _Pose(grasp.at, grasp.yaw, 0.0)
         yield _Move(grasp, closed, self._time(0.4))
@@ -241,7 +243,8 @@ class Scripted:
             _over(centre + self._off(0.003, 0.025), here.at[2] + self._about(0, 0.01)), self._about(0, 0.15), 0.0
         )
         yield _Move(here, above, self._time(1.15), self._astray())
-        down = _Pose(_over(centre + self._off(0.0, 0.008), GRASP + 0.004), above.yaw + self._about(0, 0.05), 0.0)
+        low = self._middle + 0.004
+        down = _Pose(_over(centre + self._off(0.0, 0.008), low), above.yaw + self._about(0, 0.05), 0.0)
         yield _Move(above, down, self._time(0.9), sideways=0.7)
         free = _Pose(down.at, down.yaw, OPEN)
         yield _Move(down, free, self._time(0.35))

@@ -21,8 +21,20 @@ class Judge(Protocol):
         """Whether these rules can read a truth with these fields."""
         ...
 
-    def judge_rows(self, truth: Rows, arm: Rows, instruction: str, end: int | None = None, /) -> Judgement:
-        """Judge a take from its rows of truth and arm; ``end`` is when its last tick was due, in nanoseconds."""
+    def judge_rows(
+        self,
+        truth: Rows,
+        arm: Rows,
+        instruction: str,
+        end: int | None = None,
+        sizes: Mapping[str, Sequence[float]] | None = None,
+        /,
+    ) -> Judgement:
+        """Judge a take from its rows of truth and arm.
+
+        ``end`` is when its last tick was due, in nanoseconds; ``sizes`` are what the table says of its things: width,
+        depth and height, in metres.
+        """
         ...
 
     def finished(self, streams: Mapping[str, Rows], instruction: str, /) -> bool:
@@ -57,7 +69,7 @@ def judge(episode: Episode, instruction: str) -> Judgement:
         rules = _of(truth)
     except LookupError as error:
         return invalid(str(error))
-    found = rules.judge_rows(truth, episode.rows("arm"), instruction, max(ticks, default=None))
+    found = rules.judge_rows(truth, episode.rows("arm"), instruction, max(ticks, default=None), _sizes(episode))
     return found if stop is None else blamed(found, stop)
 
 
@@ -71,6 +83,12 @@ def finished(seen: Observation, instruction: str) -> bool:
     if "truth" not in seen.streams:
         raise LookupError(f"success cannot be seen without the stream 'truth'; this cell has {sorted(seen.streams)}")
     return _of(seen.streams["truth"]).finished(seen.streams, instruction)
+
+
+def _sizes(episode: Episode) -> dict[str, Sequence[float]]:
+    """How large each thing was, as its table said of itself; nothing of one that says nothing."""
+    said = episode.attributes.get("devices", {}).get("truth", {}).get("things", {})
+    return {name: thing["size"] for name, thing in said.items()}
 
 
 def _stop(episode: Episode) -> Stop | None:

@@ -76,7 +76,7 @@ def test_where_nobody_knows_a_script_that_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "where", "rules"),
     [
-        ("pick_place", "franka-emulated", "table-rules/1.0"),
+        ("pick_place", "franka-emulated", "table-rules/1.1"),
         ("transfer", "aloha-emulated", "aloha-rules/1.1"),
     ],
 )

@@ -35,8 +35,9 @@ class Body:
         self._chain = Chain()
         self._tool = self.model.site("tool").id
         self._start = np.array(scenery.start)
-        self._solids = dict((*scenery.cubes, *scene.others(scenery)))
-        self._at = {name: self.model.joint(name).qposadr[0] for name in self._solids}
+        self.solids = dict((*scenery.cubes, *scene.others(scenery)))
+        """What stands on the table."""
+        self._at = {name: self.model.joint(name).qposadr[0] for name in self.solids}
         self._kind = np.array([self._kind_of(i) for i in range(self.model.ngeom)])
         self._target = self._from = self._start
         self._tool_target = self._chain.tool(self._target)
@@ -50,7 +51,7 @@ class Body:
         if name in scene.CUBES:
             return _CUBE << list(scene.CUBES).index(name)
         return {"left_finger": _LEFT, "right_finger": _RIGHT, "world": _TABLE}.get(
-            body, _TABLE if name in self._solids else _ARM
+            body, _TABLE if name in self.solids else _ARM
         )
 
     def reset(self, places: Mapping[str, NDArray[np.float64]]) -> None:
@@ -60,7 +61,7 @@ class Body:
         data.qpos[:7], data.qpos[7:9] = self._start, 0.04
         for name, address in self._at.items():
             x, y, yaw = places[name]
-            height = self._solids[name].size[2] / 2
+            height = self.solids[name].size[2] / 2
             data.qpos[address : address + 7] = [x, y, height, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
         self._width = 0.08
         self._pairs.clear()

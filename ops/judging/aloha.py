@@ -68,7 +68,14 @@ def fits(names: Sequence[str]) -> bool:
     return "stage" in names and any(things <= {*names} for things in ON.values())
 
 
-def judge_rows(truth: Rows, arm: Rows, instruction: str, end: int | None = None, rules: Rules = RULES) -> Judgement:
+def judge_rows(
+    truth: Rows,
+    arm: Rows,
+    instruction: str,
+    end: int | None = None,
+    _sizes: Mapping[str, Sequence[float]] | None = None,
+    rules: Rules = RULES,
+) -> Judgement:
     """Judge a take from its rows of truth and of both arms; ``end`` is when its last tick was due, in nanoseconds.
 
     Raises:

@@ -1,8 +1,10 @@
 """Where the lines are drawn between what counts and what does not, at a table with cubes and pads."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
-VERSION = "table-rules/1.0"
+VERSION = "table-rules/1.1"
 """Which rules were used. A changed threshold or definition is a new version."""
 
 
@@ -15,9 +17,11 @@ class Rules:
     coarse: float = 0.09
     """Further off than the tolerance but within this, the delivery was imprecise; beyond, it was off target."""
     rest: float = 0.02
-    """Height of the centre of a cube that lies on the table."""
+    """Height of the centre of what lies on the table, ..."""
     slack: float = 0.01
-    """How far from that height a resting cube may be."""
+    """... and how far from it that may be: things of 20 to 60 mm lie."""
+    lies: float = 0.02
+    """Height of the instructed cube's centre when it lies on the table."""
     still: float = 0.3
     """How long a delivered cube must have been untouched and unmoved."""
     motion: float = 0.002
@@ -29,11 +33,11 @@ class Rules:
     approach: float = 0.10
     """The tool has come to a cube when it is this near."""
     closed: float = 0.05
-    """Fingers narrower than this are closing: 10 mm wider than a cube."""
+    """Fingers narrower than this are closing: 10 mm wider than the instructed cube."""
     reopened: float = 0.06
-    """Fingers wider than this can close again."""
+    """Fingers wider than this can close again: 20 mm wider than it."""
     thin: float = 0.035
-    """Fingers narrower than this have nothing between them, and push what they touch."""
+    """Fingers narrower than this, 5 mm narrower than it, have nothing between them, and push what they touch."""
     flicker: float = 0.1
     """Contact that is interrupted for no longer than this is one contact."""
     brush: float = 0.2
@@ -43,13 +47,13 @@ class Rules:
     answer: float = 0.5
     """How long after the fingers close a contact still counts as theirs."""
     lift: float = 0.02
-    """A cube this far above its rest is lifted."""
+    """A cube this far above where it lies is lifted."""
     hold: float = 0.5
     """A cube that stays lifted in the fingers for this long is acquired; so long held low, it was not lifted."""
     opened: float = 0.004
     """Fingers that widen by this while they lose a cube let it go; otherwise it slipped."""
     low: float = 0.03
-    """A cube let go no higher than this above its rest was put down, not dropped."""
+    """A cube let go no higher than this above where it lies was put down, not dropped."""
     progress: float = 0.01
     """A tool that moves less than this in the last second has stopped."""
     pressed: float = 0.3
@@ -60,6 +64,12 @@ class Rules:
     """... and one that turns round so often within one second oscillates."""
     gap: float = 0.25
     """How long truth or arm may be silent before the record is incomplete."""
+
+    def of(self, size: Sequence[float]) -> Self:
+        """The same lines for an instructed cube of another width, depth and height."""
+        wide, deep, high = size
+        broad, slim = max(wide, deep), min(wide, deep)
+        return replace(self, lies=high / 2, closed=broad + 0.01, reopened=broad + 0.02, thin=slim - 0.005)
 
 
 RULES = Rules()

@@ -109,12 +109,12 @@ class Hand:
 
     def lift(self, grip: Run) -> float:
         highest = self.scene.cubes[grip.first : grip.last + 1, self.right, 2].max()
-        return round(float(highest) - self.rules.rest, 4)
+        return round(float(highest) - self.rules.lies, 4)
 
     def aloft(self, grip: Run) -> float:
         """Return the longest time, in seconds, for which the cube stayed lifted in the fingers."""
         rows = slice(grip.first, grip.last + 1)
-        high = self.scene.cubes[rows, self.right, 2] - self.rules.rest >= self.rules.lift
+        high = self.scene.cubes[rows, self.right, 2] - self.rules.lies >= self.rules.lift
         times = self.scene.t[rows]
         return max((float(times[run.last] - times[run.first]) / NS for run in runs(times, high)), default=0.0)
 

@@ -3,7 +3,8 @@
 A stage is passed by what the instructed cube goes through; the first event in the first stage that was never passed
 names the failure. An event in a stage that was passed later was overcome, and is kept as ``recovered:CODE``.
 
-``SIZE`` is never given here: every cube has the same size. ``SEM-SEQ`` is given for a step that was done twice.
+``SIZE`` is never given here, for a record does not say which sizes whoever drove has seen; the report by axis tells
+how other sizes fare. ``SEM-SEQ`` is given for a step that was done twice.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +29,23 @@ def fits(names: Sequence[str]) -> bool:
     return any(name.endswith("_pad") for name in names) and {"touched", "held", "collided"} <= {*names}
 
 
-def judge_rows(truth: Rows, arm: Rows, instruction: str, end: int | None = None, rules: Rules = RULES) -> Judgement:
-    """Judge a take from its rows of truth and arm; ``end`` is when its last tick was due, in nanoseconds.
+def judge_rows(
+    truth: Rows,
+    arm: Rows,
+    instruction: str,
+    end: int | None = None,
+    sizes: Mapping[str, Sequence[float]] | None = None,
+    rules: Rules = RULES,
+) -> Judgement:
+    """Judge a take from its rows of truth and arm.
+
+    Args:
+        truth: what stood where and touched what.
+        arm: what the arm reported.
+        instruction: as the robot was told.
+        end: when its last tick was due, in nanoseconds.
+        sizes: width, depth and height of every cube whose edge is not 40 mm, in metres.
+        rules: where the lines are drawn, for cubes of 40 mm.
 
     Raises:
         Unclear: the instruction does not name one object that stands on the table, and then one pad.
@@ -42,7 +58,8 @@ def judge_rows(truth: Rows, arm: Rows, instruction: str, end: int | None = None,
     right = scene.names.index(thing)
     if scene.off(0, right, goal) <= rules.tolerance:
         return invalid(f"{thing} already was on {goal} at the start", VERSION)
-    return _Story(scene, right, goal, rules).judgement()
+    size = (sizes or {}).get(thing)
+    return _Story(scene, right, goal, rules if size is None else rules.of(size)).judgement()
 
 
 def finished(streams: Mapping[str, Rows], instruction: str, rules: Rules = RULES) -> bool:
@@ -163,7 +180,7 @@ class _Story:
         distance = scene.off(settled, right, self.goal)
         other, beside = self._other_pad(settled)
         opened, lift = self.hand.opened(grip), self.hand.lift(grip)
-        put_down = opened and float(scene.cubes[grip.last, right, 2]) - rules.rest <= rules.low
+        put_down = opened and float(scene.cubes[grip.last, right, 2]) - rules.lies <= rules.low
         over_goal = scene.off(grip.last, right, self.goal) <= rules.coarse
         what = {"distance": round(distance, 4), "opened": opened, "lift": lift}
         if distance <= rules.tolerance:

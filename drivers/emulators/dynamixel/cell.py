@@ -65,6 +65,10 @@ class EmulatedAloha:
     """Where the serial lines are, while the robot is entered."""
 
     @property
+    def axes(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
     def clock(self) -> Clock:
         return HostClock()
 

@@ -15,7 +15,8 @@ from drivers.emulators.fci.admin import ask
 from drivers.emulators.fci.watched import Camera, truth
 from drivers.emulators.program import Program
 from drivers.hosted import Hosted
-from drivers.twin.scene import places
+from drivers.twin.scene import WrongCondition, places
+from drivers.twin.scenery import AXES
 from drivers.twin.world import CAMERAS
 
 SETTLING = 5.0
@@ -38,6 +39,10 @@ class EmulatedTable:
 
     host: str = ""
     """Address of an emulator that runs already, e.g. "127.0.0.2"."""
+
+    @property
+    def axes(self) -> frozenset[str]:
+        return frozenset()
 
     @property
     def clock(self) -> Clock:
@@ -65,6 +70,8 @@ class EmulatedTable:
             DeviceLost: the cell has not been entered, or the arm does not obey.
         """
         places(condition)
+        if varied := sorted(condition.keys() & AXES.keys()):
+            raise WrongCondition(f"this table cannot be varied; the condition asks for {', '.join(varied)}")
         self.robot.put(condition)
 
 
