@@ -1,5 +1,7 @@
 """Work orders ask for demonstrations; episodes recorded for one fulfil it when they are good."""
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
@@ -58,3 +60,13 @@ def close(session: Session, order: int) -> None:
     """
     stored = one(session, WorkOrder, order)
     stored.closed = stored.closed or now()
+
+
+def measured(session: Session, order: int, result: dict[str, Any]) -> None:
+    """Say what an order has brought, and close it.
+
+    Raises:
+        Unknown: there is no such order.
+    """
+    one(session, WorkOrder, order).result = result
+    close(session, order)

@@ -30,12 +30,13 @@ def plan(session: Session, batch: Batch, trials: Sequence[Trial]) -> list[Trial]
 
 
 def claim(session: Session, batch: str, by: str) -> Trial | None:
-    """Take the next trial nobody has taken, or None when there is none left.
+    """Take the next trial nobody has taken, or None when there is none left or the batch was ended.
 
     Raises:
         Unknown: there is no such batch.
     """
-    one(session, Batch, batch)
+    if one(session, Batch, batch).closed is not None:
+        return None
     free = select(Trial).where(Trial.batch == batch, Trial.claimed_by.is_(None), Trial.episode.is_(None))
     trial = session.scalar(free.order_by(Trial.turn).limit(1))
     if trial is not None:
@@ -75,6 +76,20 @@ def close(session: Session, trial: int, episode: UUID) -> None:
     batch = session.get_one(Batch, stored.batch)
     if not session.scalar(open_ones) and batch.closed is None:
         batch.closed = now()
+
+
+def end(session: Session, batch: str, why: str) -> None:
+    """Close a batch though trials are left. One that is closed stays as it is.
+
+    Raises:
+        Refused: no reason is given.
+        Unknown: there is no such batch.
+    """
+    if not why:
+        raise Refused(f"batch {batch!r} cannot be ended without a reason")
+    stored = one(session, Batch, batch)
+    if stored.closed is None:
+        stored.closed, stored.ended = now(), why
 
 
 def listing(session: Session, batch: str | None, task: str | None) -> list[Trial]:

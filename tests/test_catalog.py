@@ -28,6 +28,7 @@ from storage import (
     Unknown,
     Verdict,
     Wanted,
+    WorkOrder,
     engine,
     freeze,
 )
@@ -379,6 +380,39 @@ def plan(catalog: Catalog, turns: int) -> list[Trial]:
     catalog.add(driver)
     trials = [Trial(batch="b", turn=turn, task="reach", policy=driver.id) for turn in range(turns)]
     return catalog.plan(Batch(id="b", task="reach", station="table", seed=1, planned=turns), trials)
+
+
+def test_a_batch_that_is_ended_early_gives_out_no_more_trials_and_says_why(catalog: Catalog) -> None:
+    row = policy()
+    catalog.add(REACH, row)
+    trials = [Trial(batch="b", turn=turn, task="reach", policy=row.id) for turn in (0, 1)]
+    catalog.plan(Batch(id="b", task="reach", station="table", seed=1, planned=2), trials)
+    running = catalog.claim_trial("b", "somebody")
+    assert running is not None
+    with pytest.raises(Refused, match="cannot be ended without a reason"):
+        catalog.end_batch("b", "")
+    catalog.end_batch("b", "it is decided")
+    catalog.end_batch("b", "somebody else says so, too")
+    assert catalog.claim_trial("b", "somebody") is None
+    assert (catalog.batch("b").ended, catalog.batch("b").closed is None) == ("it is decided", False)
+    done = episode(0)
+    catalog.add(done)
+    catalog.close_trial(running, done.id)
+    assert [one.episode for one in catalog.trials("b")] == [done.id, None]
+
+
+def test_an_order_that_is_fulfilled_says_what_it_brought(catalog: Catalog) -> None:
+    catalog.add(REACH)
+    order = catalog.order(WorkOrder(task="reach", wanted=1, part=[{"feature": "y"}], evidence={"gain": 0.25}))
+    catalog.fulfil(order.id, {"before": 0.1, "after": 0.9})
+    (stored,) = catalog.orders(closed=True)
+    assert (stored.part, stored.evidence, stored.result) == (
+        [{"feature": "y"}],
+        {"gain": 0.25},
+        {"before": 0.1, "after": 0.9},
+    )
+    with pytest.raises(Unknown, match="99"):
+        catalog.fulfil(99, {})
 
 
 def test_trials_are_claimed_in_turn_and_the_batch_closes_with_the_last(catalog: Catalog) -> None:

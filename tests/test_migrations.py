@@ -75,7 +75,12 @@ def live_a_little(catalog: Catalog) -> None:
 def live_on(catalog: Catalog) -> None:
     """Everything that only the newer tables can hold."""
     kept = catalog.calibrate(Calibration(station="table", device="front", values={"fx": 600.5}, by="ada"))
-    order = catalog.order(WorkOrder(task="reach", wanted=12, failure="DROP"))
+    part = [{"feature": "y", "low": 0.0, "high": 0.1, "words": "left"}]
+    order = catalog.order(WorkOrder(task="reach", wanted=12, failure="DROP", part=part, evidence={"gain": 0.1}))
+    catalog.fulfil(order.id, {"after": 0.9})
+    trial = Trial(batch="again", turn=0, task="reach", policy=catalog.policy("bc-1").id)
+    catalog.plan(Batch(id="again", task="reach", station="table", seed=1, planned=1, order=order.id), [trial])
+    catalog.end_batch("again", "enough was seen")
     row = episode(9, order=order.id, gap=0.1, bytes=2**40, station_digest="s")
     catalog.add(StationRow(digest="s", name="table", text="hz = 30"), row, *streams(row, front=kept.id))
     catalog.add(episode(10, follows=row.id))
