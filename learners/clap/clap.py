@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from learners.checkpoint import Stored
 from learners.clap.act_vae import ActVae, ActVaeNet, Chunks
@@ -37,9 +38,10 @@ from learners.clap.sight import Sight
 from learners.clap.stages import Kept, TokenPolicy
 from learners.clap.vd_vae import VdVae, VdVaeNet
 from learners.clap.vocabulary import Vocabulary
-from learners.data import NoData, Windows
+from learners.data import Batch, NoData, Windows
 from learners.footage import Footage
 from learners.policy import CannotGoOn, ChunkPolicy
+from learners.rscl import RsCl, reported
 from learners.senses import Senses
 from learners.stages import Stages, fingerprint, frozen
 from learners.train import Tell, Training, silent, train
@@ -79,6 +81,8 @@ class Clap:
     sight: Sight = field(default_factory=Sight)
     matching: Matching = field(default_factory=Matching)
     insulation: Insulation = "none"
+    rscl: RsCl | None = None
+    """Hold what the head hears to how the robot stands, in the second stage; ``{}`` switches it on as published."""
     backbone_pace: float = 1.0
     """Learning rate of the language model in the second stage, as a share of the head's."""
     per_step: bool = False
@@ -91,6 +95,20 @@ class Clap:
     """Decay of temporal ensembling; none follows the newest plan alone."""
     replan: float = 0.5
     """Seconds of a plan that are followed before the next is asked for."""
+
+    def __post_init__(self) -> None:
+        if self.rscl is None:
+            return
+        published = self.rscl.layout == "published"
+        if published and self.head.condition == "kv":
+            raise ValueError(
+                'head.condition "kv" hears no tokens that rscl.layout "published" could change; use "masked"'
+            )
+        if not published and self.insulation != "none":
+            raise ValueError(
+                f'insulation "{self.insulation}" keeps rscl from the language model; with rscl.layout "published" it '
+                "has layers of its own to teach"
+            )
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -154,7 +172,9 @@ class Clap:
             policy.keep("vd_vae", vd)
         elif before is not None and "vd_vae" in before.artefacts:
             policy.keep("vd_vae", before.artefacts["vd_vae"])
-        measured = self._post(policy, mixture, stages)
+        if policy.rscl is not None:
+            policy.rscl.begin(data)
+        measured = self._post(policy, mixture, stages) | self._reported(policy, data)
         told = {f"tokens_{name}": value for name, value in tokens.measured.items()}
         return ChunkPolicy("clap", self, policy.eval(), policy.facts, told | measured)
 
@@ -251,6 +271,18 @@ class Clap:
         if fingerprint(net.reference) != was:
             raise RuntimeError("the reference changed while the head was trained; its tokens were held to nothing")
         return measured
+
+    def _reported(self, policy: ClapNet, data: Windows) -> dict[str, float]:
+        """What RS-CL has to say of the policy."""
+        if policy.rscl is None:
+            return {}
+
+        def tokens(batch: Batch) -> tuple[Tensor, Tensor]:
+            looked = policy.ntp.look(policy.ntp.ask(batch.images, batch.instructions, policy.arms))
+            return policy.summed_up(looked), looked.mask
+
+        _, held_out = data.split(self.training.held_out, self.training.seed)
+        return reported(policy, policy.rscl, data, held_out, tokens)
 
     def _alike(self, how: Training) -> Training:
         """How a stage is trained, in what all stages share."""

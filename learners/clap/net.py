@@ -18,6 +18,7 @@ from learners.clap.sight import Eyes, Seen
 from learners.clap.vocabulary import Vocabulary
 from learners.data import Batch, Windows
 from learners.policy import Scales
+from learners.rscl import Regulariser
 from learners.transforms import STEP, ToolView, slots
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ class ClapNet(nn.Module):
         self.eyes: Eyes | None = None
         if how.sight.points:
             self.eyes = Eyes(how.sight, len(how.cameras), None if widths else body, felt, how.head.width)
+        self.rscl: Regulariser | None = None
+        if how.rscl is not None:
+            self.rscl = Regulariser(how.rscl, ntp.qwen.width, body, len(how.cameras), how.training.steps)
         # Apart from its own modules, so that they are neither trained nor stored with it.
         self._artefacts: dict[str, Part] = {"act_vae": act.eval().requires_grad_(False)}
         self._act = (act,)
@@ -138,8 +142,14 @@ class ClapNet(nn.Module):
         layers = [looked.cache.layers[block] for block in self.blocks]
         return [(layer.keys.to(kind), layer.values.to(kind)) for layer in layers]
 
+    def summed_up(self, looked: Looked) -> Tensor:
+        """What RS-CL sums up (B, L, h): the last block that the head reads."""
+        return looked.hidden[self.blocks[-1]].to(self.scales.get_buffer("plan_mean").dtype)
+
     def read(self, heard: list[Heard], prompt: Tensor, seen: Seen | None) -> tuple[list[Pair], Tensor]:
         """Keys and values of the head's blocks, and which of them (B, L) are real."""
+        if self.rscl is not None and isinstance(heard[-1], Tensor):
+            heard = [*heard[:-1], self.rscl.shown(heard[-1], prompt)]
         if seen is None:
             return self.head.read(heard), prompt
         more = prompt.new_ones(len(prompt), seen.tokens.shape[1])

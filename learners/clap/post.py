@@ -113,6 +113,16 @@ class PostNet(nn.Module):
         tokens = [p for p in self.policy.ntp.parameters() if p.requires_grad]
         return (Group(head), Group(tokens, self.pace)) if tokens else (Group(head),)
 
+    @property
+    def notes(self) -> dict[str, float]:
+        """What RS-CL notes."""
+        return {} if self.policy.rscl is None else self.policy.rscl.notes
+
+    def after(self, step: int) -> None:
+        """The pull of RS-CL falls with the steps."""
+        if self.policy.rscl is not None:
+            self.policy.rscl.after(step)
+
     def losses(self, batch: Exercise) -> dict[str, Tensor]:
         """Eq. 6 + alpha Eq. 7, or what the ablations have instead."""
         policy, lesson = self.policy, batch.robot
@@ -127,6 +137,10 @@ class PostNet(nn.Module):
                 each.detach() if isinstance(each, Tensor) else (each[0].detach(), each[1].detach()) for each in heard
             ]
         terms = policy.flow(lesson.robot, heard, looked.mask)
+        if policy.rscl is not None and self.training:
+            tokens = policy.summed_up(looked)
+            tokens = tokens if self.insulation == "none" else tokens.detach()
+            terms["rscl"] = policy.rscl(tokens, inputs.picture, lesson.robot.state, real=looked.mask)
         if self.insulation == "insulated":
             terms |= token_losses(looked)
         elif self.insulation == "none" and self.how.alpha:

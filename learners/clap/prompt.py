@@ -87,6 +87,12 @@ class Inputs:
         return self.part == PROMPT
 
     @property
+    def picture(self) -> Tensor:
+        """(B, L): which picture of its prompt a token stands for a piece of, counted from 0; -1 for words."""
+        begins = self.seen.diff(dim=1, prepend=self.seen.new_zeros(len(self.seen), 1)) == 1
+        return torch.where(self.seen == 1, begins.cumsum(1) - 1, -1)
+
+    @property
     def next_place(self) -> Tensor:
         """(B,): the place of the token that comes next."""
         return self.places.amax(dim=(0, 2)) + 1
