@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 
+from ops import axes
 from ops.judging.judgement import Judgement, invalid
 from storage import Batch, Catalog, Episode, EpisodeWriter, Outcome, PolicyRow, Trial, Verdict, rows_of
 
@@ -32,13 +33,22 @@ Attempt = Callable[[Trial], tuple[UUID, Judgement]]
 """Runs one trial to its sealed, catalogued episode and judges it."""
 
 
-def plan(catalog: Catalog, task: str, policies: Sequence[PolicyRow], trials: int, seed: int, station: str) -> Batch:
+def plan(
+    catalog: Catalog,
+    task: str,
+    policies: Sequence[PolicyRow],
+    trials: int,
+    seed: int,
+    station: str,
+    vary: Sequence[str] = (),
+) -> Batch:
     """Write down a batch before any of it runs: every policy from the same ``trials`` starts, shuffled by ``seed``.
 
-    The starts and their order follow from the seed alone, so that another batch with this seed has the same starts.
+    Each axis of ``vary`` is tried as often, from the same starts once more, in the same variants for every policy.
+    The starts and their order follow from the seed and the axes alone, so that another batch has the same ones.
 
     Raises:
-        ValueError: there is no policy, the same policy twice, no trial, or a seed that cannot be one.
+        ValueError: there is no policy, the same policy twice, no trial, no such axis, or a seed that cannot be one.
         Unknown: there is no such task or policy.
     """
     if not policies:
@@ -49,16 +59,22 @@ def plan(catalog: Catalog, task: str, policies: Sequence[PolicyRow], trials: int
         raise ValueError(f"a batch needs at least one trial per policy, not {trials}")
     if not 0 <= seed < LAST:
         raise ValueError(f"a batch seed is between 0 and {LAST - 1}, not {seed}")
+    axes.require(vary, axes.AXES, "a trial")
     chance = np.random.default_rng(seed)
     starts = chance.choice(LAST - UNSEEN, size=trials, replace=False) + UNSEEN
-    turns = [(int(start), policy) for start in starts for policy in policies]
+    turns = [
+        ({"seed": int(start)} | variant, policy)
+        for variants in axes.conditions(vary, seed, trials).values()
+        for start, variant in zip(starts, variants, strict=True)
+        for policy in policies
+    ]
     batch = Batch(id=uuid4().hex[:8], task=task, station=station, seed=seed, planned=len(turns))
     shuffled = [turns[place] for place in chance.permutation(len(turns))]
     catalog.plan(
         batch,
         [
-            Trial(batch=batch.id, turn=turn, task=task, policy=policy.id, condition={"seed": start})
-            for turn, (start, policy) in enumerate(shuffled)
+            Trial(batch=batch.id, turn=turn, task=task, policy=policy.id, condition=condition)
+            for turn, (condition, policy) in enumerate(shuffled)
         ],
     )
     return batch
