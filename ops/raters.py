@@ -19,7 +19,7 @@ class Agreement:
     same: float
     """Share of the episodes that both gave the same tag."""
     kappa: float | None
-    """Beyond what chance would give (Cohen 1960, Eq. 1): 1 is all, 0 is chance. None where only one tag was ever given."""
+    """Beyond what chance would give (Cohen 1960): 1 is all, 0 is chance. None where only one tag was ever given."""
     apart: tuple[tuple[str, str, int], ...]
     """What the one and the other said where they differ, and how often, most frequent first."""
 
