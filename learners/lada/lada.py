@@ -17,15 +17,17 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from learners.checkpoint import BadCheckpoint, Stored, read, write
 from learners.clap.sight import Sight
-from learners.data import Windows
+from learners.data import Batch, Windows
 from learners.lada.clip import Clip, Sizes
 from learners.lada.losses import Contrast
 from learners.lada.net import Finetuning, Lesson, Net, Pretraining
 from learners.lada.primitives import Codes, Primitives
 from learners.policy import ChunkPolicy, go_on
+from learners.rscl import RsCl, reported
 from learners.senses import Senses
 from learners.stages import Stages, fingerprint
 from learners.train import Tell, Training, silent, train
@@ -64,6 +66,8 @@ class LaDA:
     """Whether words are told from what all sentences have in common. Towers made here need it: their sentences lie
     closer together than the temperature tells apart."""
     contrast: Contrast = field(default_factory=Contrast)
+    rscl: RsCl | None = None
+    """Hold what is seen to how the robot stands, in the second stage; ``{}`` switches it on as published."""
     pretrain: Training = field(
         default_factory=lambda: Training(lr=1e-5, weight_decay=0.1, warmup=2000, batch=256, steps=100_000)
     )
@@ -80,6 +84,10 @@ class LaDA:
             raise ValueError("eyes of key points tell the way from the tool, so they feel the state: set feels=true")
         if not self.cameras:
             raise ValueError("LaDA embeds what is seen; give it a camera")
+        if self.rscl is not None and not self.feels:
+            raise ValueError("rscl is for a policy that is told the robot's state: set feels=true, or leave it out")
+        if self.rscl is not None and not self.sight.points and len(self.cameras) == 1:
+            raise ValueError("CLIP gives one token of a picture, and rscl cuts tokens out: give it a second camera")
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -172,8 +180,13 @@ class LaDA:
             net, before = Net(self, parent.facts), {}
             go_on(net, parent, data.body)
             lessons = Lessons.of(data, net.primitives, self.magnitude)
+        if net.rscl is not None:
+            net.rscl.begin(data)
         torch.manual_seed(self.training.seed + 1)
         measured = train(Finetuning(net), lessons, self.training, run and run / "finetune", told(first))
+        if net.rscl is not None:
+            _, held_out = data.split(self.training.held_out, self.training.seed)
+            measured |= reported(net, net.rscl, data, held_out, lambda batch: (_tokens(net, batch), None))
         return ChunkPolicy("lada", self, net.eval(), net.facts, before | measured)
 
     def restore(self, stored: Stored) -> ChunkPolicy:
@@ -186,6 +199,11 @@ class LaDA:
         ours = self.training
         how = replace(self.pretrain, seed=ours.seed, held_out=ours.held_out, workers=ours.workers, tracker=ours.tracker)
         return Embedding(net, train(Pretraining(net), lessons, how, folder, tell))
+
+
+def _tokens(net: Net, batch: Batch) -> Tensor:
+    """What RS-CL sums up."""
+    return net.embed(batch.images, batch.state, batch.instructions).tokens
 
 
 @dataclass

@@ -16,6 +16,7 @@ from learners.lada.losses import Balance, Contrasts
 from learners.lada.primitives import COUNTS, Primitives
 from learners.lada.words import examples
 from learners.policy import Scales
+from learners.rscl import Regulariser, in_turn
 from learners.tensors import Tensors
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Embedded:
     """(B, e): A of the paper."""
     seen: Seen | None
     """What key points saw, where those are the eyes."""
+    tokens: Tensor
+    """(B, N, w): what was seen, as words change it."""
 
 
 class Net(nn.Module):
@@ -71,6 +74,9 @@ class Net(nn.Module):
             nn.Linear(self.towers.width, how.hidden), nn.SiLU(), nn.Linear(how.hidden, how.hidden), nn.SiLU()
         )
         self.to_plan = nn.Linear(how.hidden, how.k * d)
+        self.rscl: Regulariser | None = None
+        if how.rscl is not None:
+            self.rscl = Regulariser(how.rscl, width, self.body, views, how.training.steps)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -86,13 +92,14 @@ class Net(nn.Module):
         said = self.towers.say(instructions)
         seen: Seen | None = None
         if self.eyes is None:
-            noticed = [self.film(self.towers.look(images), said).flatten(1)]
+            tokens, noticed = self.film(self.towers.look(images), said), []
         else:
             seen = self.eyes(images, felt, state[:, -1], self.scales)
-            noticed = [self.film(seen.tokens, said).flatten(1), seen.hint]
+            tokens, noticed = self.film(seen.tokens, said), [seen.hint]
         if how.feels:
             noticed.append(felt)
-        return Embedded(self.adapter(torch.cat(noticed, dim=-1)), seen)
+        shown = tokens if self.rscl is None else self.rscl.shown(tokens)
+        return Embedded(self.adapter(torch.cat([shown.flatten(1), *noticed], dim=-1)), seen, tokens)
 
     def named(self, action: Tensor) -> list[Tensor]:
         """Scores (B, arms, classes) of translation, rotation and hand."""
@@ -105,6 +112,14 @@ class Net(nn.Module):
             for kind, scores in enumerate(self.named(action))
         ]
         return torch.stack(terms).sum()
+
+    @property
+    def moving(self) -> list[nn.Module]:
+        """What is for the second stage alone."""
+        if self.rscl is None:
+            return [self.act, self.to_plan]
+        held = self.rscl.projector if self.rscl.how.layout == "published" else self.rscl
+        return [self.act, self.to_plan, held]
 
     def moved(self, action: Tensor) -> Tensor:
         """Normalised chunks (B, k, d)."""
@@ -166,7 +181,7 @@ class Pretraining(nn.Module):
         super().__init__()
         self.net = net
         # The head that moves learns in the second stage.
-        for part in (net.act, net.to_plan):
+        for part in net.moving:
             part.requires_grad_(False)
         how = net.how.contrast
         self.contrasts, self.balance = Contrasts(how), Balance(how)
@@ -199,15 +214,30 @@ class Finetuning(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
-        for part in (net.act, net.to_plan):
+        for part in net.moving:
             part.requires_grad_(True)
+
+    @property
+    def notes(self) -> dict[str, float]:
+        """What RS-CL notes."""
+        return {} if self.net.rscl is None else self.net.rscl.notes
+
+    def after(self, step: int) -> None:
+        """The pull of RS-CL falls with the steps."""
+        if self.net.rscl is not None:
+            self.net.rscl.after(step)
 
     def losses(self, lesson: Lesson) -> dict[str, Tensor]:
         net, batch = self.net, lesson.windows
         embedded = net.embed(batch.images, batch.state, batch.instructions)
         missed = (net.moved(embedded.action) - net.scales.do("plan", batch.plan)).abs().mean(-1)
         counts = ~batch.past_end
+        held: dict[str, Tensor] = {}
+        if net.rscl is not None and self.training:
+            camera = in_turn(embedded.tokens.shape[1], len(net.how.cameras), embedded.tokens.device)
+            held["rscl"] = net.rscl(embedded.tokens, camera, batch.state)
         return {
+            **held,
             "action": (missed * counts).sum() / counts.sum().clamp_min(1),
             "named": net.imitation(embedded.action.detach(), lesson.classes),
             **net.seeing(embedded, batch),
