@@ -323,11 +323,16 @@ class Net(nn.Module):
         return self.scales.undo("plan", plan)
 
     def _pixels(self, images: Tensor) -> Tensor:
-        pixels = images.float() / 127.5 - 1
+        """Colours as -1..1, in one piece of memory that is worked on in place: nothing in a step is larger.
+
+        A camera's pictures lie together, with the colours of a pixel side by side, as convolutions want them.
+        """
+        by_camera = images.movedim(2, -1).transpose(0, 1)
+        pixels = by_camera.to(torch.float32, memory_format=torch.contiguous_format).sub_(127.5)
+        gain = torch.full((*by_camera.shape[:2], 1, 1, 1), 1 / 127.5, device=images.device)
         if self.training and self.how.brightness:
-            gain = torch.randn(*images.shape[:2], 1, 1, 1, device=images.device)
-            pixels = pixels * (1 + self.how.brightness * gain)
-        return pixels
+            gain = gain * (1 + self.how.brightness * torch.randn_like(gain))
+        return pixels.mul_(gain).transpose(0, 1).movedim(-1, 2)
 
     def _hint(self, key: Tensor, felt: Tensor, state: Tensor) -> Tensor:
         """Where each hand will act, said as such and as the way (decimetres) from where its tool is."""

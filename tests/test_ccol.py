@@ -52,6 +52,20 @@ def test_a_chunk_has_k_steps_of_what_the_view_predicts() -> None:
     assert out(replace(TINY, action="tool", k=7))["plan"].shape == (4, 7, 7)
 
 
+def test_colours_become_minus_one_to_one_and_training_draws_one_gain_for_each_picture() -> None:
+    made = net(replace(TINY, brightness=0.3))
+    images = torch.randint(0, 256, (5, 2, 3, 6, 7), dtype=torch.uint8)
+    given, plain = images.clone(), images.double() / 127.5 - 1
+    torch.testing.assert_close(made.eval()._pixels(images).double(), plain, rtol=0, atol=1e-6)
+    gains = made.train()._pixels(images).double() / plain
+    each = gains.flatten(2).mean(2)
+    torch.testing.assert_close(gains, each[..., None, None, None].expand_as(gains), rtol=1e-4, atol=0)
+    assert len(each.flatten().unique()) == 10
+    assert torch.equal(images, given)
+    blind = torch.zeros(5, 0, 3, 6, 7, dtype=torch.uint8)
+    assert made._pixels(blind).shape == blind.shape
+
+
 def test_at_run_time_the_same_is_planned_twice_and_in_training_the_latent_is_drawn() -> None:
     made, seen = net(), batch()
     with torch.no_grad():
