@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -15,10 +15,22 @@ from drivers.device import Device, Kinematics, Robot, Row, Rows, sensed
 from drivers.twin.simulation import ROBOT, Simulation
 
 
+class World(Protocol):
+    """What several devices take their rows from."""
+
+    @property
+    def layouts(self) -> Mapping[str, np.dtype[np.void]]: ...
+    def enter(self) -> None: ...
+    def leave(self) -> None: ...
+    def read(self, name: str, since: int, /) -> Rows: ...
+    def command(self, target: Row, /) -> None: ...
+    def hold(self) -> None: ...
+
+
 class Part:
     """One device of a world. Entering it builds the world, if no other device has."""
 
-    def __init__(self, world: Simulation[Any], name: str) -> None:
+    def __init__(self, world: World, name: str) -> None:
         self._world = world
         self.name = name
 
@@ -42,7 +54,7 @@ class Part:
 class Mover(Part):
     """What moves, unguarded: one arm or two, with their grippers."""
 
-    def __init__(self, world: Simulation[Any], action: np.dtype[np.void], kinematics: Kinematics) -> None:
+    def __init__(self, world: World, action: np.dtype[np.void], kinematics: Kinematics) -> None:
         super().__init__(world, ROBOT)
         self.action, self.kinematics = action, kinematics
 
@@ -60,6 +72,7 @@ class Camera(Part):
 
     def __init__(self, world: Simulation[Any], name: str, image: tuple[int, int]) -> None:
         super().__init__(world, name)
+        self._simulation = world
         self._layout = sensed(("rgb", "u1", (*image, 3)))
 
     @property
@@ -67,7 +80,7 @@ class Camera(Part):
         return self._layout
 
     def read(self, since: int) -> Rows:
-        exposed, pictures = self._world.see(self.name, since)
+        exposed, pictures = self._simulation.see(self.name, since)
         rows = np.empty(len(exposed), self.dtype)
         for field in ("t", "received", "seq"):
             rows[field] = exposed[field]
@@ -75,9 +88,38 @@ class Camera(Part):
         return rows
 
 
+class Whole(ABC):
+    """A cell of such devices, entered at once or one by one."""
+
+    @property
+    @abstractmethod
+    def robot(self) -> Robot: ...
+
+    @property
+    @abstractmethod
+    def watching(self) -> Sequence[Device]: ...
+
+    @property
+    def axes(self) -> frozenset[str]:
+        """Along what a condition can vary the scene; a kind of table that can be varied says so."""
+        return frozenset()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as entered:
+            for device in (*self.watching, self.robot):  # entered last, the robot is left first, whatever else fails
+                entered.enter_context(device)
+            self._entered = entered.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._entered.__exit__(kind, error, trace)
+
+
 @dataclass(kw_only=True)
-class Table(ABC):
-    """A cell of such devices, entered at once or one by one. A kind of table says what stands on it.
+class Table(Whole):
+    """Such a cell in MuJoCo. A kind of table says what stands on it.
 
     Unless ``realtime``, time is a ``StepClock``: as fast as the machine can, and the same bytes every time.
     """
@@ -96,14 +138,6 @@ class Table(ABC):
     @cached_property
     def clock(self) -> Clock:
         return HostClock() if self.realtime else StepClock()
-
-    @property
-    @abstractmethod
-    def robot(self) -> Robot: ...
-
-    @property
-    @abstractmethod
-    def watching(self) -> Sequence[Device]: ...
 
     @property
     @abstractmethod
@@ -128,15 +162,3 @@ class Table(ABC):
     def mend(self) -> None:
         """Plug every cable in again."""
         self.world.mend()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as entered:
-            for device in (*self.watching, self.robot):  # entered last, the robot is left first, whatever else fails
-                entered.enter_context(device)
-            self._entered = entered.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._entered.__exit__(kind, error, trace)
