@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
@@ -51,7 +52,8 @@ def learner(method: str, preset: str, settings: Mapping[str, str]) -> Any:
 
     Fields of its training loop are named like its own: ``lr`` and ``steps`` need no prefix. A part's field may be
     named with the part, ``head.width``, and has to be where several parts have one of that name. So are those of
-    another program, ``config.dim_model``.
+    another program, ``config.dim_model``. A part that may be left out is switched on by its name alone, ``rscl``, or by
+    any of its fields, ``rscl.beta``.
 
     Raises:
         WrongSetting: there is no such method, preset or field, or the field cannot have that value.
@@ -71,7 +73,9 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
     """
     owners = _owners(value)
     own = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}  # type: ignore[arg-type]  # T is a dataclass
+    optional = _optional(type(value))
     parts = {name for name, each in own.items() if dataclasses.is_dataclass(each) or isinstance(each, dict)}
+    parts |= optional.keys()
     if unknown := sorted(name for name in settings if name not in owners and name.partition(".")[0] not in parts):
         raise WrongSetting(f"{where} has no {', '.join(unknown)}; it takes: {', '.join(sorted(owners))}")
     fields: dict[str, Any] = dict(own)
@@ -86,13 +90,22 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
             raise WrongSetting(
                 f"{where} has {name} in several parts; say which: {', '.join(f'{o}.{name}' for o in owner)}"
             )
-        if owner:
+        if name in optional:
+            switch = _read(text)
+            if switch is True or isinstance(switch, dict):
+                typed = {} if switch is True else {each: json.dumps(value) for each, value in switch.items()}
+                inside[name] = typed | inside.get(name, {})
+            else:
+                fields[name] = None if switch is False else switch
+        elif owner:
             inside.setdefault(owner[0], {})[name] = text
         else:
             fields[name] = _read(text)
     for part, given in inside.items():
         if part not in parts:
             raise WrongSetting(f"{where}.{part} has no parts")
+        if fields[part] is None:
+            fields[part] = optional[part]()
         if isinstance(fields[part], dict):
             # Somebody else's settings, by their names; whoever uses them knows which there are.
             fields[part] = fields[part] | {name: _read(text) for name, text in given.items()}
@@ -303,6 +316,16 @@ def _make_room(folder: Path, snapshot: str, need: int) -> None:
     for cache in there:
         if held + need > most and not cache.path.name.startswith(snapshot) and drop(cache):
             held -= cache.bytes
+
+
+def _optional(kind: Any) -> dict[str, Any]:
+    """The parts of a dataclass that may be left out, and what makes each as it is by itself."""
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        made = [each for each in get_args(hint) if dataclasses.is_dataclass(each)]
+        if len(made) == 1 and NoneType in get_args(hint):
+            found[name] = made[0]
+    return found
 
 
 def _owners(value: Any) -> dict[str, tuple[str, ...]]:
