@@ -3,9 +3,11 @@
 import functools
 import os
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 import learners
@@ -13,19 +15,27 @@ from appliance import station, workers
 from appliance.collect import LIMIT, judged, say
 from appliance.home import Home
 from appliance.refusal import Refusal
+from appliance.serving.door import NoServer, reached
+from appliance.serving.remote import Remote
 from appliance.session import STOPPED, Flag, Nowhere, Session, sitting
-from collectors import PolicyAgent
+from collectors import Policy, PolicyAgent
 from collectors.agents import Warming
+from collectors.ahead import Ahead, InStep, Planner
+from drivers import StepClock
+from learners import Senses
 from learners.body import Body
 from learners.senses import ROBOT
-from ops import failures, rollout
+from ops import cadence, failures, rollout
 from ops.judging.judgement import Judgement
 from ops.rollout import Turn
-from storage import Batch, PolicyRow, Trial
+from storage import Batch, Catalog, Episode, PolicyRow, Trial
 from storage.layout import RGB
 
 WARMING = 5.0
 """Seconds that a policy may wait for the first row of every device, before its take."""
+
+RETURNING = 60.0
+"""Seconds that a policy server which was lost is waited for, before the batch is left as it is."""
 
 
 class CannotEvaluate(Refusal):
@@ -40,31 +50,114 @@ class Trying:
     batch: str
     station: str
     limit: float = LIMIT
+    servers: tuple[str, ...] = ()
+    """Where policies of the batch are served, ``ws://host:port``; the others are loaded here."""
+    delay: float = 0.0
+    """Seconds that each plan comes late, in simulated time."""
+    returning: float = RETURNING
+    """Seconds that a server which was lost is waited for."""
+
+
+class Drives(Policy, Protocol):
+    """A policy that can be tried, wherever it plans."""
+
+    @property
+    def body(self) -> Body: ...
+    @property
+    def senses(self) -> Senses: ...
+    @property
+    def memory(self) -> float: ...
+
+
+@dataclass
+class Drivers:
+    """The policies of a batch, as they come to be needed."""
+
+    root: Path
+    served: Mapping[UUID, Remote] = field(default_factory=dict)
+    returning: float = RETURNING
+    ahead: dict[UUID, bool] = field(default_factory=dict)
+    """Whether each takes longer to plan than a tick lasts, once that was measured."""
+    _loaded: dict[UUID, learners.ChunkPolicy] = field(default_factory=dict)
+
+    def get(self, row: PolicyRow) -> Drives:
+        """A policy, loaded once; one that is served, while its server is there.
+
+        Raises:
+            CannotEvaluate: it cannot be read.
+            NoServer: its server is gone, and does not come back.
+        """
+        if row.id in self.served:
+            self.served[row.id].reach(self.returning)
+            return self.served[row.id]
+        if row.id not in self._loaded:
+            self._loaded[row.id] = load(self.root, row)
+        return self._loaded[row.id]
 
 
 def plan(
-    home: Home, task: str, policies: Sequence[str], trials: int, seed: int, station_name: str
+    home: Home,
+    task: str,
+    policies: Sequence[str],
+    trials: int,
+    seed: int,
+    station_name: str,
+    servers: Sequence[str] = (),
+    delay: float = 0.0,
 ) -> tuple[Batch, list[PolicyRow]]:
     """Write down every trial before the first one runs.
 
     Raises:
         CannotEvaluate: a policy was trained for another task, another robot or other cameras, or cannot be read, or the
             numbers make no sense.
+        NoServer: a server is not there, or serves none of the policies.
         StationError: there is no such station, or its file is wrong.
         Unknown: there is no such task or policy.
     """
-    cell = station.load(station_name)
+    cell = _cell(station_name, delay)
     with home.join() as catalog:
         catalog.task(task)
         rows = [catalog.policy(name) for name in policies]
         if strangers := [f"{row.name} ({row.task})" for row in rows if row.task != task]:
             raise CannotEvaluate(f"not trained for task {task!r}: {', '.join(strangers)}")
-        for row in rows:
-            _fit(row.name, load(home.folder, row), cell)
+        with reached(home.folder, servers, rows) as served:
+            drivers = Drivers(home.folder, served)
+            for row in rows:
+                _fit(row.name, drivers.get(row), cell)
         try:
             return rollout.plan(catalog, task, rows, trials, seed, cell.name), rows
         except ValueError as error:
             raise CannotEvaluate(str(error)) from error
+
+
+def resume(
+    home: Home, task: str, key: str, station_name: str, delay: float = 0.0
+) -> tuple[Batch, list[PolicyRow], int]:
+    """Go on with a batch that was left open: trials that a program of this machine held when it died are given back.
+
+    Returns:
+        The batch, its policies, and how many trials are left.
+
+    Raises:
+        CannotEvaluate: it is closed, or of another task or station.
+        StationError: there is no such station, or its file is wrong.
+        Unknown: there is no such batch.
+    """
+    here = task, _cell(station_name, delay).name
+    with home.join() as catalog:
+        batch = catalog.batch(key)
+        if batch.closed is not None:
+            raise CannotEvaluate(f"batch {batch.id} is closed: none of its trials is left")
+        if (batch.task, batch.station) != here:
+            raise CannotEvaluate(
+                f"batch {batch.id} is of task {batch.task} at {batch.station}, not {' at '.join(here)}"
+            )
+        trials = catalog.trials(batch.id)
+        left = [trial for trial in trials if trial.episode is None]
+        for trial in left:
+            if trial.claimed_by is not None and _dead(trial.claimed_by):
+                catalog.release_trial(trial)
+        return batch, _policies(catalog, trials), len(left)
 
 
 def evaluate(trying: Trying, processes: int, tell: Callable[[Turn], None]) -> bool:
@@ -72,6 +165,9 @@ def evaluate(trying: Trying, processes: int, tell: Callable[[Turn], None]) -> bo
 
     Returns:
         Whether all were run; False when a person stopped them. What is left of the batch stays open.
+
+    Raises:
+        CannotEvaluate: a policy's server was lost and did not come back. What is left of the batch stays open.
     """
     return workers.share(functools.partial(run, trying), processes, tell)
 
@@ -79,56 +175,118 @@ def evaluate(trying: Trying, processes: int, tell: Callable[[Turn], None]) -> bo
 def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn], None]) -> None:
     """Run trials that nobody has taken until there are none, in this process."""
     cell = station.load(trying.station)
-    with (
-        trying.home.join() as catalog,
-        sitting(cell, catalog, trying.home.folder, f"{platform.node()}:{os.getpid()}", stop) as session,
-    ):
-        loaded: dict[UUID, learners.ChunkPolicy] = {}
-        attempt = functools.partial(attempt_trial, session, loaded, trying.limit)
+    with ExitStack() as stack:
+        catalog = stack.enter_context(trying.home.join())
+        batch, folder = catalog.batch(trying.batch), trying.home.folder
+        rows = _policies(catalog, catalog.trials(trying.batch))
+        served = stack.enter_context(reached(folder, trying.servers, rows))
+        session = stack.enter_context(sitting(cell, catalog, folder, f"{platform.node()}:{os.getpid()}", stop))
+        drivers = Drivers(folder, served, trying.returning)
+        attempt = functools.partial(attempt_trial, session, drivers, trying.limit, trying.delay)
         try:
-            rollout.run(catalog, catalog.batch(trying.batch), attempt, session.operator, session.root, tell)
+            rollout.run(catalog, batch, attempt, session.operator, session.root, tell)
         except _Stopped:
             return
+        except _Deserted as gone:
+            raise CannotEvaluate(
+                f"{gone}; batch {batch.id} stays open. Start the server again and type: "
+                f"appliance evaluate --task {batch.task} --resume {batch.id}"
+            ) from gone
 
 
 class _Stopped(BaseException):
     """A person stopped the batch. No ``Exception``, so that the trial is given back and not counted as invalid."""
 
 
+class _Deserted(BaseException):
+    """A policy's server is gone. No ``Exception``, so that the trial is given back: nothing of it was tried."""
+
+
 def attempt_trial(
-    session: Session, loaded: dict[UUID, learners.ChunkPolicy], limit: float, trial: Trial
+    session: Session, drivers: Drivers, limit: float, delay: float, trial: Trial
 ) -> tuple[UUID, Judgement]:
-    """Run one trial from its own start; the policy is loaded once."""
+    """Run one trial from its own start."""
     if session.stop.is_set():
         raise _Stopped
-    if trial.policy not in loaded:
-        loaded[trial.policy] = load(session.root, session.catalog.policy(trial.policy))
-    policy = loaded[trial.policy]
+    try:
+        policy = drivers.get(session.catalog.policy(trial.policy))
+    except NoServer as error:
+        raise _Deserted(str(error)) from error
     task = session.catalog.task(trial.task)
     session.loop = session.loop.remembering(policy.memory)
     robot = session.loop.robot
-    _warm(session, policy, task.instruction)
-    agent = PolicyAgent(policy, robot.kinematics, robot.action, session.loop.hz)
+    stepped = isinstance(session.loop.clock, StepClock)
+    slow = _warm(session, policy, task.instruction, measured=stepped or trial.policy in drivers.ahead)
+    ahead = drivers.ahead.setdefault(trial.policy, slow)
     over = functools.partial(failures.finished, instruction=task.instruction)
-    episode = session.run(agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition)
+    with _planner(policy, ahead, delay) as planner:
+        agent = PolicyAgent(policy, robot.kinematics, robot.action, session.loop.hz, planner)
+        episode = session.run(agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition)
     judgement = judged(session, task, episode)
-    if session.catalog.episode(episode).ended_by == STOPPED:
+    row = session.catalog.episode(episode)
+    if row.ended_by == STOPPED:
         say(session, judgement)
         raise _Stopped
     session.later()
-    return episode, judgement
+    paced = cadence.of(Episode(session.root / row.path))
+    return episode, replace(judgement, evidence=judgement.evidence | {"cadence": paced})
 
 
-def _warm(session: Session, policy: learners.ChunkPolicy, instruction: str) -> None:
-    """Have the policy plan once before its take. A cell where that fails ends the take, which tells why."""
-    warming = Warming(policy)
+def _warm(session: Session, policy: Drives, instruction: str, measured: bool) -> bool:
+    """Have the policy plan before its take, and say whether that takes longer than a tick.
+
+    Its first plan is far slower than the others, so the second is ``measured``, unless that was done or says nothing.
+    A cell where planning fails ends the take, which tells why.
+    """
+    warming = Warming(policy, 1 if measured else 2)
     session.loop.run(
         *(warming, instruction, Nowhere(), WARMING),
         lambda seen: session.stop.is_set() or warming.done(seen),
     )
+    return not measured and warming.took > 1 / session.loop.hz
 
 
-def _fit(name: str, policy: learners.ChunkPolicy, cell: station.Station) -> None:
+@contextmanager
+def _planner(policy: Drives, ahead: bool, delay: float) -> Generator[Planner]:
+    """Who makes the policy's plans: the loop itself, or, where that would keep it waiting, a thread."""
+    if not ahead:
+        yield InStep(policy, delay)
+        return
+    with Ahead(policy) as planner:
+        yield planner
+
+
+def _policies(catalog: Catalog, trials: Iterable[Trial]) -> list[PolicyRow]:
+    return [catalog.policy(policy) for policy in dict.fromkeys(trial.policy for trial in trials)]
+
+
+def _dead(by: str) -> bool:
+    """Whether that is a program of this machine which has ended."""
+    node, _, number = by.rpartition(":")
+    if node != platform.node() or not number.isdecimal():
+        return False
+    with suppress(PermissionError):
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            return True
+    return False
+
+
+def _cell(name: str, delay: float) -> station.Station:
+    """The station of that name.
+
+    Raises:
+        CannotEvaluate: plans are to come late there, and its time is not simulated.
+        StationError: there is none, or its file is wrong.
+    """
+    cell = station.load(name)
+    if delay and not isinstance(cell.clock, StepClock):
+        raise CannotEvaluate(f"plans come late by themselves at {cell.name}; --delay is for simulated time")
+    return cell
+
+
+def _fit(name: str, policy: Drives, cell: station.Station) -> None:
     """Make sure that a policy can drive this robot, and finds the cameras that it looks through.
 
     Raises:
@@ -146,7 +304,7 @@ def _fit(name: str, policy: learners.ChunkPolicy, cell: station.Station) -> None
     if body != policy.body:
         raise CannotEvaluate(f"policy {name} moves {policy.body}, and {cell.name} has {body}")
     there = [device.name for device in cell.watching if RGB in (device.dtype.names or ())]
-    if missing := sorted(set(policy.how.senses.cameras) - set(there)):
+    if missing := sorted(set(policy.senses.cameras) - set(there)):
         raise CannotEvaluate(f"policy {name} looks through {', '.join(missing)}, and {cell.name} has cameras {there}")
 
 

@@ -175,25 +175,45 @@ def train(
 @circle.command()
 def evaluate(
     task: TaskName,
-    policy: Annotated[list[str], typer.Option("--policy", help="A policy's name or ID. May be given several times.")],
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", help="A policy's name or ID. May be given several times.")
+    ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, max=100_000, help="Trials of each policy.")] = 20,
     station: StationName = "franka-sim",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which starts; the same seed, the same starts.")] = 0,
     workers: Workers = 1,
+    server: Annotated[
+        list[str] | None,
+        typer.Option("--server", help="Where `policies serve` serves one of them, as it says. May be given again."),
+    ] = None,
+    delay: Annotated[
+        float, typer.Option("--delay", min=0, max=10, help="Seconds that every plan comes late, in simulated time.")
+    ] = 0.0,
+    left: Annotated[
+        str | None, typer.Option("--resume", help="Go on with this batch, which was left open, instead of another.")
+    ] = None,
 ) -> None:
     """Try policies from the same starts, in shuffled order. Which policy drives is not shown until all are done."""
-    from appliance.evaluate import Trying, plan
+    from appliance.evaluate import Trying, plan, resume
     from appliance.evaluate import evaluate as run
     from ops import report as reports
 
+    if (policy is None) is (left is None):
+        raise typer.BadParameter("either --policy NAME, for trials to be planned, or --resume BATCH")
+    servers = tuple(server or ())
     with opened() as (home, catalog):
-        batch, rows = plan(home, task, policy, trials, seed, station)
+        if left is None:
+            batch, rows = plan(home, task, policy or [], trials, seed, station, servers, delay)
+            remaining = batch.planned
+        else:
+            batch, rows, remaining = resume(home, task, left, station, delay)
         names = ", ".join(row.name for row in rows)
-        typer.echo(f"Batch {batch.id}: {batch.planned} trials of {names}.", err=True)
-        with progress("trials", batch.planned) as advance:
-            whole = run(Trying(home, batch.id, station), workers, lambda turn: advance(f"turn {turn.turn}"))
+        typer.echo(f"Batch {batch.id}: {remaining} trials of {names}.", err=True)
+        trying = Trying(home, batch.id, station, servers=servers, delay=delay)
+        with progress("trials", remaining) as advance:
+            whole = run(trying, workers, lambda turn: advance(f"turn {turn.turn}"))
         if not whole:
-            typer.echo(f"Stopped. Batch {batch.id} stays open and does not count.")
+            typer.echo(f"Stopped. Batch {batch.id} stays open and does not count; --resume {batch.id} goes on with it.")
             raise typer.Exit(1)
         print_wide(reports.tables(reports.summarize(catalog, task)))
 

@@ -54,3 +54,27 @@ def policies_draw(
         pass
     subtask = draw(home, policy, episode, at, out, camera)
     typer.echo(f'"{subtask}": {out}')
+
+
+@policies.command("serve")
+def policies_serve(
+    policy: Annotated[str, typer.Argument(help="A policy's name, its ID or the first characters of it.")],
+    host: Annotated[str, typer.Option("--host", help="The address to listen at. Default: this machine only.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 is any that is free.")] = 8000,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="No TLS, also beyond this machine, as openpi's own client needs it."),
+    ] = False,
+) -> None:
+    """Plan for robots elsewhere, until Ctrl-C: `evaluate --server` there asks here.
+
+    Whoever asks has to know the code, which this machine keeps in serving/code of the data folder; there it goes into
+    the variable APPLIANCE_POLICY_CODE.
+    """
+    from appliance.serving.program import serve
+
+    with opened() as (home, _):
+        pass
+    serve(home, policy, host, port, plain, typer.echo)

@@ -1,7 +1,12 @@
 """A policy that plans on another machine: what is looked at goes there, and a plan comes back."""
 
+import hashlib
+import hmac
 import logging
+import ssl
 import time
+from contextlib import ExitStack
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -9,8 +14,8 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
-from appliance.refusal import Refusal
 from appliance.serving.contract import Contract
+from appliance.serving.door import NoServer
 from appliance.serving.wire import LARGEST, Malformed, pack, unpack
 from collectors.agents import PolicyLost
 from learners.body import Body
@@ -30,10 +35,6 @@ AGAIN = 0.2
 log = logging.getLogger(__name__)
 
 
-class NoServer(Refusal):
-    """There is no policy server at an address, or not the one that is meant. The message says which."""
-
-
 class Remote:
     """Plans as the policy itself would, while the server is there.
 
@@ -41,14 +42,16 @@ class Remote:
     policy is lost is over.
 
     Args:
-        url: ``ws://host:port``.
+        url: ``ws://host:port``, or ``wss://host:port#`` and the fingerprint of the certificate, as the server tells it.
         code: what the server wants to know of whoever asks.
         patience: seconds that a plan may take; the first over a connection may take a minute.
     """
 
     def __init__(self, url: str, code: str, patience: float = 2.0) -> None:
-        self.url, self._code, self._patience = url, code, patience
+        self.url, _, self._mark = url.partition("#")
+        self._code, self._patience = code, patience
         self._socket: ClientConnection | None = None
+        self._leaving = ExitStack()
         self._contract: Contract | None = None
         self._first = True
         if urlsplit(url).scheme not in {"ws", "wss"} or not urlsplit(url).hostname:
@@ -147,9 +150,8 @@ class Remote:
 
     def close(self) -> None:
         """Leave the server."""
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            socket.close()
+        self._socket = None
+        self._leaving.close()
 
     def __enter__(self) -> Self:
         """Connect.
@@ -175,25 +177,39 @@ class Remote:
     def _open(self) -> None:
         """Connect once, and hear what is served."""
         options: dict[str, Any] = {"compression": None, "max_size": LARGEST, "proxy": None, "close_timeout": 1}
-        headers = {"Authorization": f"Bearer {self._code}"}
+        if urlsplit(self.url).scheme == "wss":
+            options["ssl"] = self._trusted()
+        options["additional_headers"] = {"Authorization": f"Bearer {self._code}"}
         try:
-            socket = connect(self.url, additional_headers=headers, open_timeout=OPENING, **options)
+            with ExitStack() as stack:
+                socket = stack.enter_context(connect(self.url, open_timeout=OPENING, **options))
+                said = Contract.said(unpack(socket.recv(OPENING)))
+                if self._contract is not None and said != self._contract:
+                    raise NoServer(f"{self.url} now serves {said.policy} ({said.digest}), not {self._contract.policy}")
+                self._leaving = stack.pop_all()
         except InvalidStatus as error:
-            if error.response.status_code == 401:
+            if error.response.status_code == HTTPStatus.UNAUTHORIZED:
                 raise NoServer(f"{self.url} knows another code; the machine that serves keeps it") from error
             raise NoServer(f"{self.url} is no policy server: {error}") from error
-        except (InvalidHandshake, InvalidURI) as error:
+        except (InvalidHandshake, InvalidURI, Malformed) as error:
             raise NoServer(f"{self.url} is no policy server: {error}") from error
-        try:
-            said = Contract.said(unpack(socket.recv(OPENING)))
-        except Malformed as error:
-            socket.close()
-            raise NoServer(f"{self.url}: {error}") from error
-        except BaseException:
-            socket.close()
-            raise
-        if self._contract is not None and said != self._contract:
-            socket.close()
-            raise NoServer(f"{self.url} now serves {said.policy} ({said.digest}), not {self._contract.policy}")
         self._socket, self._contract, self._first = socket, said, True
         log.info("%s: %s, a policy of task %s", self.url, said.policy, said.task)
+
+    def _trusted(self) -> ssl.SSLContext:
+        """What trusts the server's own certificate, and no other: the code is told to nobody else.
+
+        Raises:
+            NoServer: the certificate there is another.
+        """
+        where = urlsplit(self.url)
+        shown = ssl.get_server_certificate((where.hostname or "", where.port or 443), timeout=OPENING)
+        found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown)).hexdigest()
+        if not hmac.compare_digest(found, self._mark):
+            raise NoServer(
+                f"{self.url} shows a certificate with the fingerprint {found}, not {self._mark or 'a known one'}"
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(cadata=shown)
+        return context

@@ -1,0 +1,394 @@
+"""A policy on another machine: it says what it would have said here, to whoever knows the code, while it is there."""
+
+import http.client
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import torch
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan, resume
+from appliance.home import Home
+from appliance.serving import server as served
+from appliance.serving.contract import Contract
+from appliance.serving.door import NoServer
+from appliance.serving.remote import Remote
+from appliance.serving.wire import pack, unpack
+from collectors.agents import PolicyLost
+from drivers import Rows
+from learners import ChunkPolicy, Senses, windows
+from learners.body import Body
+from learners.nearest import Nearest
+from learners.transforms import VIEWS
+from ops import failures
+from ops.rollout import Turn
+from storage import Episode, Observation, Outcome, PolicyRow, Stale
+from tests.lessons import INSTRUCTION, SECOND, arm_rows, camera_rows, pair_rows, record
+from tests.serving import CODE, CONTRACT, Program, serving
+from tests.test_fitting import show
+from tests.typed import Type
+
+torch.set_num_threads(1)
+
+STAMPS = np.arange(SECOND, 3 * SECOND, SECOND // 100)
+T = 2 * SECOND
+
+
+def seen(robot: Rows | None = None, cameras: tuple[str, ...] = ("front", "wrist"), t: int = T) -> Observation:
+    """A moment in the middle of a record, as a loop that remembers a second shows it."""
+    rows = {"arm": arm_rows(STAMPS) if robot is None else robot}
+    rows |= {name: camera_rows(STAMPS[::3], number) for number, name in enumerate(cameras)}
+    shown = {name: each[(each["t"] <= t) & (each["t"] >= t - SECOND)] for name, each in rows.items()}
+    return Observation(t, shown, t - SECOND)
+
+
+def said(glimpse: Observation, instruction: str) -> Rows:
+    """A plan that tells what was seen: the robot's newest joints, then what each picture adds up to."""
+    rows: Rows = np.zeros(4, [("t", "<i8"), ("q", "<f8", (7,)), ("width", "<f8")])
+    rows["t"] = glimpse.t + np.arange(4) * 50_000_000
+    rows["q"][1] = glimpse.streams["arm"]["q"][-1]
+    rows["q"][2] = [glimpse.streams[name]["rgb"].sum() for name in ("front", "wrist")] + [0.0] * 5
+    rows["width"] = len(instruction)
+    return rows
+
+
+class Weights(torch.nn.Module):
+    """A network whose steps are a linear function of all that it is shown."""
+
+    def __init__(self, width: int, state: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.of_state, self.of_images = torch.nn.Linear(state, 5 * width), torch.nn.Linear(2 * 3 * 16 * 16, 5 * width)
+
+    def steps(self, images: torch.Tensor, state: torch.Tensor, _instructions: list[str]) -> torch.Tensor:
+        said: torch.Tensor = self.of_state(state.flatten(1)) + self.of_images(images.float().flatten(1) / 255)
+        return said.reshape(len(said), 5, -1)
+
+
+def network(view: str, body: Body) -> ChunkPolicy:
+    """A policy that nobody has trained, which looks back 0.2 s."""
+    senses, seen_as = Senses(("front", "wrist"), 16, 2, 0.2), VIEWS[view].of(body)
+    how: Any = SimpleNamespace(senses=senses, view=VIEWS[view], hz=10.0, k=5, replan=0.3, ensemble=0.01)
+    return ChunkPolicy("weights", how, Weights(seen_as.width, 2 * body.width), body.facts)
+
+
+def remembered(root: Path) -> ChunkPolicy:
+    """A policy that repeats the take that it has seen."""
+    pictures = {name: camera_rows(STAMPS[::3], seed) for seed, name in enumerate(("front", "wrist"))}
+    how = Nearest(image=16)
+    return how.fit(windows(how, [Episode(record(root, arm_rows(STAMPS), pictures).path)], [INSTRUCTION]))
+
+
+def row_of(policy: ChunkPolicy) -> PolicyRow:
+    return PolicyRow(name="one-1", method=policy.method, task="reach", path="-", digest="d1")
+
+
+@pytest.mark.parametrize("which", ["nearest", "joint", "tool", "pair"])
+def test_a_served_policy_says_what_it_says_at_the_robot_to_the_bit(tmp_path: Path, which: str) -> None:
+    robot = pair_rows(STAMPS) if which == "pair" else arm_rows(STAMPS)
+    views = {"joint": "joint", "tool": "tool", "pair": "tool"}
+    policy = remembered(tmp_path) if which == "nearest" else network(views[which], Body.of(robot.dtype))
+    moments = [seen(robot, t=t) for t in (T, T + 33_000_000, T + 470_000_000)]
+    with (
+        serving(policy.plan, Contract.of(row_of(policy), policy)) as url,
+        Remote(url, CODE) as remote,
+    ):
+        for moment in moments:
+            there, here = remote.plan(moment, INSTRUCTION), policy.plan(moment, INSTRUCTION)
+            assert there.dtype == here.dtype
+            np.testing.assert_array_equal(there, here)
+    assert (remote.horizon, remote.ensemble, remote.body) == (policy.horizon, policy.ensemble, policy.body)
+    assert (remote.senses, remote.memory) == (policy.senses, policy.memory)
+
+
+def test_what_is_looked_at_is_a_copy_and_stale_as_the_whole_is(tmp_path: Path) -> None:
+    policy = remembered(tmp_path)
+    moment = seen()
+    small = policy.glimpse(moment)
+    before = policy.plan(moment, INSTRUCTION)
+    assert small.streams["front"]["rgb"].shape == (1, 16, 16, 3)
+    assert len(small.streams["arm"]) == 1
+    for rows in moment.streams.values():
+        rows[:] = rows[::-1].copy()
+    np.testing.assert_array_equal(policy.plan(small, INSTRUCTION), before)
+    for shown in (replace(moment, t=T + SECOND), replace(moment, since=T + 1)):
+        with pytest.raises(Stale):
+            replace(policy.senses, history=2, spacing=0.1).glimpse(shown)
+
+
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer no-such-code", f"Basic {CODE}", f"Bearer {CODE}x"])
+def test_only_who_knows_the_code_may_ask(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "WRONG", 0.01)
+    with serving(said) as url:
+        headers = {} if given is None else {"Authorization": given}
+        with pytest.raises(InvalidStatus, match="401"), connect(url, additional_headers=headers, proxy=None):
+            pass
+        page = {"Authorization": f"Bearer {CODE}", "Origin": "http://x"}  # in a browser of this machine
+        with pytest.raises(InvalidStatus, match="401"), connect(url, additional_headers=page, proxy=None):
+            pass
+        with pytest.raises(NoServer, match="knows another code"), Remote(url, "another-code"):
+            pass
+
+
+def test_wrong_codes_are_answered_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "WRONG", 0.1)
+    with serving(said) as url:
+        begun = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(NoServer), Remote(url, "another-code"):
+                pass
+        assert time.monotonic() - begun >= 0.3
+
+
+def test_anybody_may_ask_whether_it_is_well() -> None:
+    with serving(said) as url:
+        line = http.client.HTTPConnection(url.removeprefix("ws://"), timeout=5)
+        line.request("GET", "/healthz")
+        answer = line.getresponse()
+        assert (answer.status, answer.read()) == (200, b"OK\n")
+        line.close()
+
+
+def openpi_packs(value: Any) -> Any:
+    """As openpi's client writes an array."""
+    return {b"__ndarray__": True, b"data": value.tobytes(), b"dtype": value.dtype.str, b"shape": value.shape}
+
+
+def openpi_reads(value: Any) -> Any:
+    """As openpi's client reads an array."""
+    return np.ndarray(value[b"shape"], value[b"dtype"], value[b"data"]) if b"__ndarray__" in value else value
+
+
+def test_a_client_of_openpi_is_told_what_is_served_and_gets_actions() -> None:
+    """It knows pictures, a state and a prompt; the code it says as its API key."""
+    pictures = camera_rows(STAMPS[:2])["rgb"]
+    state = np.concatenate([np.linspace(0, 1, 7), [0.5, 0.1, 0.3], [1, 0, 0, 0, -1, 0], [0.04]]).astype("f4")
+    asked = {
+        "observation/image": pictures[0],
+        "observation/wrist_image": pictures[1],
+        "observation/state": state,
+        "prompt": "four words are these",
+    }
+    heard: list[Observation] = []
+
+    def plan(glimpse: Observation, instruction: str) -> Rows:
+        heard.append(glimpse)
+        return said(glimpse, instruction)
+
+    with serving(plan) as url:
+        key = {"Authorization": f"Api-Key {CODE}"}
+        with connect(url, additional_headers=key, compression=None, proxy=None) as socket:
+            metadata = msgpack.unpackb(socket.recv(), object_hook=openpi_reads)
+            assert metadata["pictures"] == {"front": "observation/image", "wrist": "observation/wrist_image"}
+            assert metadata["fields"] == {"q": [7], "width": []}
+            socket.send(msgpack.packb(asked, default=openpi_packs))
+            answer = msgpack.unpackb(socket.recv(), object_hook=openpi_reads)
+    actions = answer["actions"]
+    assert actions.shape == (3, 8)
+    np.testing.assert_allclose(actions[0, :7], state[:7])
+    assert actions[1, :2].tolist() == pictures[:2].sum((1, 2, 3)).tolist()
+    assert set(actions[:, 7]) == {len("four words are these")}
+    assert answer["server_timing"]["infer_ms"] > 0
+    arm = heard[0].streams["arm"][-1]
+    np.testing.assert_allclose(arm["tool"], [0.5, 0.1, 0.3, 0, 1, 0, 0], atol=1e-6)
+    np.testing.assert_array_equal(arm["tool_target"], arm["tool"])
+    assert arm["width"] == pytest.approx(0.04)
+
+
+def test_a_state_of_two_arms_is_read_arm_by_arm() -> None:
+    pair = replace(CONTRACT, body=CONTRACT.body.__class__(12, 2), senses=replace(CONTRACT.senses, cameras=()))
+    robot = pair_rows(STAMPS[:1])
+    moment = Observation(int(STAMPS[0]), {"arm": robot})
+    question = pair.question(moment, "go")
+    exact, _ = pair.heard(question)
+    read, _ = pair.heard({name: value for name, value in question.items() if name != "observation/robot"})
+    for name in ("q", "tool", "width"):
+        np.testing.assert_array_equal(exact.streams["arm"][name], robot[name])
+        alike = read.streams["arm"][name]
+        if name == "tool":
+            turned = (alike.reshape(2, 7)[:, 3:] * robot[name].reshape(2, 7)[:, 3:]).sum(1)
+            np.testing.assert_allclose(np.abs(turned), 1, atol=1e-5)
+            alike, there = alike.reshape(2, 7)[:, :3], robot[name].reshape(2, 7)[:, :3]
+            np.testing.assert_allclose(alike, there, atol=1e-6)
+        else:
+            np.testing.assert_allclose(alike, robot[name], atol=1e-6)
+
+
+def question() -> dict[str, Any]:
+    """A good one."""
+    return CONTRACT.question(CONTRACT.senses.glimpse(seen()), INSTRUCTION)
+
+
+def robot_of(**changed: Any) -> dict[str, Any]:
+    return question() | {"observation/robot": question()["observation/robot"] | changed}
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        (question() | {"prompt": 3}, "prompt"),
+        (question() | {"observation/image": np.zeros((4, 4), "u1")}, "observation/image"),
+        (question() | {"observation/image": np.zeros((4, 4, 3), "f4")}, "observation/image"),
+        (question() | {"observation/image": np.zeros((0, 4, 3), "u1")}, "observation/image"),
+        ({name: value for name, value in question().items() if name != "observation/wrist_image"}, "nothing"),
+        (robot_of(q=np.zeros((2, 6))), "'q'"),
+        (robot_of(q=np.full((2, 7), np.nan)), "not finite"),
+        (robot_of(t=np.zeros(2)), "whole nanoseconds"),
+        (robot_of(t=np.zeros(0, "i8")), "1 to 1000 rows"),
+        (robot_of(now=1.5), "'now'"),
+        (robot_of(now=1 << 62), "'now'"),
+        (robot_of(now=T + SECOND), "within"),
+        (question() | {"observation/robot": None, "observation/state": np.zeros(16)}, "(17,)"),
+        (question() | {"observation/robot": None, "observation/state": np.zeros(17)}, "no columns of a rotation"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_answered_with_why_and_costs_nobody_else(asked: Any, why: str) -> None:
+    def plan(glimpse: Observation, instruction: str) -> Rows:
+        CONTRACT.senses.live(glimpse)
+        return said(glimpse, instruction)
+
+    with serving(plan) as url, Remote(url, CODE) as other:
+        with connect(url, additional_headers={"Authorization": f"Bearer {CODE}"}, proxy=None) as socket:
+            socket.recv()
+            socket.send(pack(asked))
+            answer = socket.recv()
+            assert isinstance(answer, str)
+            assert why in answer
+            with pytest.raises(ConnectionClosed):
+                socket.recv()
+        assert len(other.plan(seen(), INSTRUCTION)) == 4
+
+
+def test_a_policy_that_breaks_is_told_to_the_robot_without_its_insides(caplog: pytest.LogCaptureFixture) -> None:
+    def plan(glimpse: Observation, _instruction: str) -> Rows:
+        raise ValueError("a secret path")
+
+    with serving(plan) as url, Remote(url, CODE) as remote:
+        with pytest.raises(PolicyLost, match="the server's log says how") as lost:
+            remote.plan(seen(), INSTRUCTION)
+        assert "secret" not in str(lost.value)
+    assert "a secret path" in caplog.text
+
+
+def test_slow_planning_for_one_keeps_nobody_else_from_coming() -> None:
+    def plan(glimpse: Observation, instruction: str) -> Rows:
+        time.sleep(0.6)
+        return said(glimpse, instruction)
+
+    key = {"Authorization": f"Bearer {CODE}"}
+    with serving(plan) as url, connect(url, additional_headers=key, proxy=None) as first:
+        first.recv()
+        first.send(pack(question()))
+        begun = time.monotonic()
+        with Remote(url, CODE) as other:
+            other.reach()
+        assert time.monotonic() - begun < 0.4
+        assert "actions" in unpack(first.recv())
+
+
+def test_a_silent_server_is_lost_after_a_while_and_found_again() -> None:
+    quiet = [0.0, 1.0, 0.0]
+
+    def plan(glimpse: Observation, instruction: str) -> Rows:
+        time.sleep(quiet.pop(0))
+        return said(glimpse, instruction)
+
+    with serving(plan) as url, Remote(url, CODE, patience=0.2) as remote:
+        remote.plan(seen(), INSTRUCTION)
+        with pytest.raises(PolicyLost, match=r"nothing for 0\.2 s"):
+            remote.plan(seen(), INSTRUCTION)
+        with pytest.raises(PolicyLost, match="not connected"):
+            remote.plan(seen(), INSTRUCTION)
+        remote.reach()
+        assert len(remote.plan(seen(), INSTRUCTION)) == 4
+
+
+def test_a_server_that_came_back_with_another_policy_is_refused() -> None:
+    with serving(said) as url, Remote(url, CODE) as remote:
+        pass
+    port = int(url.rpartition(":")[2])
+    with serving(said, replace(CONTRACT, digest="d2"), port), pytest.raises(NoServer, match=r"now serves .*\(d2\)"):
+        remote.reach()
+    with pytest.raises(NoServer, match="no policy server answers"):
+        remote.reach(0.3)
+    with serving(said, CONTRACT, port):
+        remote.reach()
+        remote.close()
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "http://127.0.0.1:1", "ws://"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(NoServer, match="ws://HOST:PORT"):
+        Remote(url, CODE)
+
+
+@pytest.fixture
+def here(home: Path, appliance: Type) -> Home:
+    """A data folder with a policy that was learned from two takes."""
+    found = Home(home, str(home / "catalog.db"))
+    found.open(lambda _said: None).close()
+    show(found, "pick_place", arm_rows(STAMPS), ("front", "wrist"))
+    show(found, "pick_place", arm_rows(STAMPS, 3), ("front", "wrist"))
+    assert appliance("train", "--task", "pick_place", "--method", "nearest").code == 0
+    return found
+
+
+@pytest.fixture
+def program(here: Home) -> Iterator[Program]:
+    started = Program(here.folder, "nearest-1", "--port", "0")
+    yield started
+    started.kill()
+
+
+def test_a_batch_whose_server_is_killed_loses_one_trial_and_goes_on_when_it_is_back(
+    here: Home, program: Program, appliance: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the first of three trials: that one is invalid, nothing of the others was tried, and they are left."""
+    monkeypatch.delenv("APPLIANCE_POLICY_CODE", raising=False)
+    finished, url = failures.finished, program.url
+    batch, _ = plan(here, "pick_place", ["nearest-1"], 3, 0, "franka-sim", [url])
+    turns: list[Turn] = []
+
+    def over(moment: Observation, instruction: str) -> bool:
+        if len(moment.streams["arm"]) and moment.t > 600_000_000 and program.process.poll() is None:
+            program.kill()
+        return finished(moment, instruction)
+
+    trying = Trying(here, batch.id, "franka-sim", limit=2.0, servers=(url,), returning=0.3)
+    with monkeypatch.context() as patched:
+        patched.setattr(failures, "finished", over)
+        with pytest.raises(CannotEvaluate, match=f"--resume {batch.id}"):
+            evaluate(trying, 1, turns.append)
+    assert [turn.outcome for turn in turns] == [Outcome.INVALID]
+    with here.join() as catalog:
+        lost, *left = catalog.trials(batch.id)
+        assert lost.episode is not None
+        assert [(trial.episode, trial.claimed_by) for trial in left] == [(None, None)] * 2
+        row = catalog.episode(lost.episode)
+        (verdict,) = catalog.verdicts(lost.episode)
+    assert (row.ended_by, verdict.failure) == ("fault", "ENV")
+    assert "PolicyLost: nearest-1 at ws://" in verdict.note
+    taken = Episode(here.folder / row.path)
+    assert taken.seconds < 1.2
+    assert taken["ticks", "t"][-1] == taken["action", "t"][-1] + 50_000_000, "no command after the loss"
+
+    again = Program(here.folder, "nearest-1", "--port", program.port)
+    assert again.url == url
+    assert resume(here, "pick_place", batch.id, "franka-sim")[2] == 2
+    assert evaluate(trying, 1, turns.append)
+    assert [turn.outcome for turn in turns] == [Outcome.INVALID, Outcome.FAILURE, Outcome.FAILURE]
+    assert again.close().endswith("questions were answered.\n")
+    with here.join() as catalog:
+        assert catalog.batch(batch.id).closed is not None
+    with pytest.raises(CannotEvaluate, match="is closed"):
+        resume(here, "pick_place", batch.id, "franka-sim")
+    refused = appliance("evaluate", "--task", "pick_place", "--policy", "nearest-1", "--server", url)
+    assert (refused.code, "no policy server answers" in refused.err) == (1, True)
