@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.doctor import views
-from appliance.doctor.drift import Picture, drift
 from appliance.doctor.finding import Level
 from drivers.twin import scene
 from drivers.twin.picture import Painter
+from ops.drift import Picture, drift
 from tests.doctored import STATION, picture
 
 SIZE = (240, 320)

@@ -14,20 +14,14 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from appliance.doctor.drift import Picture, drift
 from appliance.doctor.finding import Finding, bad, fine, warn
 from appliance.doctor.looking import TOLD
 from appliance.doctor.program import python
 from appliance.refusal import Refusal
+from ops.drift import LEAST, MOVED, Picture, drift
 
 LIMIT = 90.0
 """Seconds until every camera has to have seen something."""
-
-MOVED = (0.005, 0.02)
-"""A drift worth a look, and one that spoils what was learned, as shares of the picture's width."""
-
-LEAST = (1.0, 2.0)
-"""The same in pixels, for small pictures: what the comparison can tell for sure."""
 
 DARK, BARE = 8.0, 4.0
 """Mean and spread of brightness (of 255) below which there is nothing to see."""

@@ -26,6 +26,12 @@ AGREE = 0.15
 NOISE = 6.0
 """Grey levels that are taken for noise, and not for contrast."""
 
+MOVED = (0.005, 0.02)
+"""A drift worth a look, and one that spoils what was learned, as shares of the picture's width."""
+
+LEAST = (1.0, 2.0)
+"""The same in pixels, for small pictures: what the comparison can tell for sure."""
+
 
 @dataclass(frozen=True)
 class Drift:
