@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivers.clock import Clock, HostClock, StepClock
 from drivers.device import Device, Kinematics, Robot, Row, Rows, sensed
@@ -154,6 +155,14 @@ class Table(Whole):
             DeviceLost: the cell has not been entered.
         """
         self.world.arrange(condition)
+
+    def places(self, condition: Mapping[str, Any]) -> Mapping[str, NDArray[np.float64]]:
+        """Where a condition puts every object: x, y and, where it matters, yaw. Nothing is moved.
+
+        Raises:
+            WrongCondition: as `arrange`.
+        """
+        return self.world.places(condition)
 
     def fail(self, name: str) -> None:
         """Let one device fall silent, as if its cable were pulled, until ``mend``."""

@@ -1,0 +1,119 @@
+"""Failures become orders for the starts they come from, and an order finds starts that are what it asks for."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance import station
+from appliance.home import STARTER, Home
+from appliance.orders import CannotOrder, begins, place, seeds, suggest
+from ops import rollout
+from ops.slices import Bound, Slice
+from ops.starts import start
+from storage import Catalog, EpisodeRow, Outcome, Task, Verdict, WorkOrder
+from tests import said
+
+LEFT = Slice((Bound("y", 0.0, 0.14, "left half"),))
+CELL = "franka-sim"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path, str(tmp_path / "catalog.db"))
+
+
+def left(condition: dict[str, object]) -> bool:
+    return float(begins(station.load(CELL), condition, STARTER.instruction)["y"]) > 0
+
+
+def took(catalog: Catalog, condition: dict[str, object], outcome: Outcome, agent: str = "scripted") -> EpisodeRow:
+    """An episode that was judged so."""
+    row = said.episode(task=STARTER.name, agent=agent, station=CELL, seconds=8.0, condition=condition)
+    catalog.add(row)
+    code = "LOC" if outcome is Outcome.FAILURE else None
+    catalog.add(Verdict(episode=row.id, by="rules", outcome=outcome, failure=code, labelled_by="auto"))
+    return row
+
+
+@pytest.fixture
+def tried(home: Home) -> Home:
+    """A policy that was shown the right half of the table, and fails on the left."""
+    with home.open(lambda _: None) as catalog:
+        for seed in range(40):
+            if not left({"seed": seed}):
+                took(catalog, {"seed": seed}, Outcome.SUCCESS)
+        row = said.policy("half-1", task=STARTER.name)
+        catalog.add(row)
+        batch = rollout.plan(catalog, STARTER.name, [row], 30, 1, CELL)
+        while (trial := catalog.claim_trial(batch.id, "me")) is not None:
+            failed = left(trial.condition)
+            episode = took(catalog, trial.condition, Outcome.FAILURE if failed else Outcome.SUCCESS, "policy")
+            catalog.close_trial(trial, episode.id)
+    return home
+
+
+def test_a_planted_weakness_becomes_the_first_order(tried: Home) -> None:
+    found = suggest(tried, STARTER.name)
+    best = found.proposals[0]
+    assert (found.policy, best.code, best.where.words, best.shown) == ("half-1", "LOC", "left half", 0)
+    assert best.minutes == pytest.approx(12 * 18 / 60)
+    with tried.join() as catalog:
+        (order,) = place(catalog, STARTER.name, found)
+        assert Slice.said(order.part) == best.where
+        assert order.evidence["episodes"] == list(best.episodes)
+        assert (order.wanted, order.failure, order.evidence["policy"]) == (12, "LOC", "half-1")
+        assert place(catalog, STARTER.name, found) == []
+
+
+def test_an_order_finds_starts_in_its_part(home: Home) -> None:
+    cell = station.load(CELL)
+    with home.open(lambda _: None) as catalog:
+        task = catalog.task(STARTER.name)
+        order = catalog.order(WorkOrder(task=task.name, wanted=3, part=LEFT.facts))
+    found = list(islice(seeds(cell, task, order, 5), 6))
+    assert all(left({"seed": seed}) for seed in found)
+    assert sorted(set(found)) == found
+    assert found[0] >= 5
+    skipped = {*range(5, found[-1])} - {*found}
+    assert skipped
+    assert not any(left({"seed": seed}) for seed in skipped)
+    assert list(islice(seeds(cell, task, WorkOrder(task=task.name, wanted=3), 5), 3)) == [5, 6, 7]
+
+
+def test_a_part_where_nothing_is_put_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.orders.LOOKED", 50)
+    beyond = WorkOrder(task="t", wanted=1, part=Slice((Bound("y", 0.3, 0.4, "far left"),)).facts)
+    task = Task(name=STARTER.name, instruction=STARTER.instruction)
+    with pytest.raises(CannotOrder, match="wants far left, and franka-sim puts nothing there"):
+        next(seeds(station.load(CELL), task, beyond, 0))
+    real = replace(station.load(CELL), cell=None)
+    with pytest.raises(CannotOrder, match=r"a person sets the scene; order .* wants: far left"):
+        next(seeds(real, task, beyond, 0))
+
+
+def test_without_trials_there_is_nothing_to_order(home: Home) -> None:
+    with home.open(lambda _: None) as catalog:
+        row = said.policy("new-1", task=STARTER.name)
+        catalog.add(row)
+    with pytest.raises(CannotOrder, match="no policy has closed trials of task 'pick_place'; try it first"):
+        suggest(home, STARTER.name)
+    with pytest.raises(CannotOrder, match="this policy has no closed trials"):
+        suggest(home, STARTER.name, "new-1")
+
+
+def test_a_start_tells_where_the_named_things_stand_and_what_is_unusual() -> None:
+    there = {"red_cube": np.array([0.5, 0.1, 0.2]), "blue_cube": np.array([0.4, 0.0, 0.0])}
+    condition = {"seed": 3, "red_cube": [0.5, 0.1, 0.2], "lighting": 4}
+    assert start(there, condition, "put the red cube on the pad") == {
+        "x": 0.5,
+        "y": 0.1,
+        "yaw": 0.2,
+        "lighting": "lighting",
+    }
+    both = start(there, {}, "put the red cube on the blue cube")
+    assert (both["red cube y"], both["blue cube x"]) == (0.1, 0.4)
+    assert start({"cube": np.array([0.1, 0.2])}, {}, "do it") == {"x": 0.1, "y": 0.2}
+    assert start({}, {"place": "left"}, "do it") == {"place": "place"}
