@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -11,11 +11,12 @@ from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.session import STOPPED, Flag, Session, sitting
 from appliance.station import Station
-from collectors import Agent, bimanual
+from collectors import Agent, bimanual, kitchen
 from collectors.bimanual import Bimanual
+from collectors.kitchen import KitchenHand
 from collectors.scripted import Scripted, Unclear, asked
 from drivers import Robot
-from ops import failures
+from ops import axes, failures
 from ops.judging.judgement import Judgement, invalid
 from ops.rollout import UNSEEN
 from storage import Catalog, Episode, Observation, Outcome, Task, Wanted, WorkOrder
@@ -55,6 +56,14 @@ SCRIPTS = (
         Script(frozenset({*things, "stage"}), bimanual.asked, lambda robot, _: Bimanual(robot.kinematics, robot.action))
         for things in bimanual.ON.values()
     ),
+    *(
+        Script(
+            frozenset({element, "off"}),
+            kitchen.shown,
+            lambda robot, seed: KitchenHand(robot.kinematics, robot.action, seed),
+        )
+        for element in kitchen.HANDLES
+    ),
 )
 """Who shows what, where nobody's hands are needed."""
 
@@ -89,6 +98,8 @@ class Sitting:
     """The work order that the takes are made for."""
     condition: Mapping[str, Any] = field(default_factory=dict)
     """What the order asks of every start, beside its seed."""
+    vary: tuple[str, ...] = ()
+    """The axes along which takes are varied in turn."""
 
 
 def starts(home: Home, task: str | None, station_name: str, episodes: int, seed: int | None) -> tuple[int, ...]:
@@ -131,12 +142,13 @@ def collect(sitting_: Sitting, processes: int, tell: Callable[[Took], None]) -> 
 
     Raises:
         CannotCollect: the station cannot be driven by a script.
-        StationError: there is no such station, or its file is wrong.
+        StationError: there is no such station, its file is wrong, or its scene cannot be varied so.
         Unknown: there is no such task.
     """
     with sitting_.home.join() as catalog:
         instruction = catalog.task(sitting_.task).instruction
     cell = station.load(sitting_.station)
+    sitting_ = replace(sitting_, vary=cell.vary(sitting_.vary))
     try:
         script(cell).asked(instruction, _truth(cell))
     except Unclear as error:
@@ -177,7 +189,8 @@ def show(sitting_: Sitting, worker: int, of: int, stop: Flag, tell: Callable[[To
         for start in sitting_.starts[worker::of]:
             if stop.is_set():
                 return
-            tell(take(session, make(cell.robot, start), task, start, sitting_.limit, sitting_.condition))
+            condition = {**axes.shown(sitting_.vary, start), **sitting_.condition}
+            tell(take(session, make(cell.robot, start), task, start, sitting_.limit, condition))
 
 
 def take(

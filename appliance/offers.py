@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.collect import CannotCollect, ordered
+from ops import axes
 from storage import Catalog, Task
 
 
@@ -55,4 +56,4 @@ def offers(catalog: Catalog, task: str | None, order: int | None, takes: int | N
 
 def scene(condition: Mapping[str, Any]) -> str:
     """How a scene is to be set, in words."""
-    return ", ".join(f"{name} {value}" for name, value in condition.items()) or "as you like"
+    return axes.to_set(condition) or "as you like"

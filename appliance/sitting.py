@@ -26,6 +26,7 @@ from collectors.events import ENDS, TAGS
 from collectors.ways import WAYS, Place, Pulse, agent, can, report
 from drivers import DeviceError
 from drivers.hosted import Hosted
+from ops import axes
 from storage import Edit, EditKind, Episode, Outcome
 
 LIMIT = 120.0
@@ -102,6 +103,8 @@ class Wish:
     replay: bool = False
     follows: str | None = None
     """The episode to repeat, for ``replay``."""
+    vary: tuple[str, ...] = ()
+    """The axes along which takes are varied in turn."""
 
 
 @contextmanager
@@ -111,7 +114,7 @@ def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generat
     Raises:
         CannotCollect: the station lacks something that this way needs, or nothing like that was ever recorded.
         NoPedal: the station's pedal cannot be heard.
-        StationError: there is no such station, or its file is wrong.
+        StationError: there is no such station, its file is wrong, or its scene cannot be varied so.
         Unknown: there is no such task or episode.
         drivers.DeviceError: a device does not answer.
     """
@@ -140,6 +143,7 @@ def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generat
             None if repeated is None else repeated.episode,
             typing,
             tell=tell,
+            vary=cell.vary(wish.vary),
         )
 
 
@@ -169,6 +173,8 @@ class Attended:
     tell: Callable[[str], None] = lambda _line: None
     """Given a line for every take that is over."""
     view: View = field(default_factory=View)
+    vary: Sequence[str] = ()
+    """The axes along which takes are varied in turn."""
 
     def __post_init__(self) -> None:
         self._asking = Asking(self.session, self.view, self.typing)
@@ -187,9 +193,8 @@ class Attended:
         self.session.order, self.view.offer, driver = offer.order, offer, self.make(self.way, self.place)
         self._before = 0 if offer.order is None else self.session.catalog.order_progress(offer.order)
         while (made := self._done(offer)) < offer.wanted:
-            condition = dict(offer.condition)
-            if self.starts:
-                condition = {"seed": self.starts[made % len(self.starts)]} | condition
+            start = self.starts[made % len(self.starts)] if self.starts else made
+            condition = ({"seed": start} if self.starts else {}) | axes.shown(self.vary, start) | dict(offer.condition)
             shown = self._take(driver, self.way, offer, condition, self.follows)
             if shown is None:
                 return False

@@ -24,6 +24,7 @@ from appliance.label import Noted
 from appliance.refusal import Refusal
 from appliance.version import revision
 from learners.train import Diverged
+from ops import axes
 from ops.purge import CACHES
 from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Wanted, digest
 from storage.layout import RGB
@@ -180,7 +181,7 @@ def train(
             data = learners.windows(
                 how,
                 [Episode(home.folder / one.standing.path, one.keep) for one in shown],
-                [instruction] * len(shown),
+                [axes.told(instruction, one.row.condition) for one in shown],
                 lambda done, of: prepare("reading episodes", done, of),
                 unpacking,
             )

@@ -14,6 +14,9 @@ import numpy as np
 ORIG = "orig"
 """What a condition is called that names no axis."""
 
+ALL = "all"
+"""In place of axes: all that there are."""
+
 WORDS = "instruction_paraphrase"
 """The axis that changes nothing on the table: the policy is told the same in other words."""
 
@@ -39,17 +42,20 @@ class NoSuchAxis(ValueError):
     """A condition cannot be varied so. The message names the axes along which it can."""
 
 
-def require(wanted: Sequence[str], there: Collection[str], where: str) -> None:
-    """Make sure that these axes exist, and that a place can vary them; words can be changed anywhere.
+def chosen(wanted: Sequence[str], there: Collection[str], where: str) -> tuple[str, ...]:
+    """Return these axes, or for ``all`` every one that a place can vary; words can be changed anywhere.
 
     Raises:
-        NoSuchAxis: it cannot.
+        NoSuchAxis: it cannot vary one of them, or one came twice.
     """
     can = [axis for axis in AXES if axis in there or axis == WORDS]
+    if [*wanted] == [ALL]:
+        return tuple(can)
     if missing := [axis for axis in wanted if axis not in can]:
         raise NoSuchAxis(f"{where} cannot vary {', '.join(missing)}; it can vary {', '.join(can)}")
     if twice := sorted({axis for axis in wanted if wanted.count(axis) > 1}):
         raise NoSuchAxis(f"each axis is varied alone, but {', '.join(twice)} came more than once")
+    return tuple(wanted)
 
 
 def varied(condition: Condition) -> tuple[str, ...]:

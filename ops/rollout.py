@@ -59,7 +59,7 @@ def plan(
         raise ValueError(f"a batch needs at least one trial per policy, not {trials}")
     if not 0 <= seed < LAST:
         raise ValueError(f"a batch seed is between 0 and {LAST - 1}, not {seed}")
-    axes.require(vary, axes.AXES, "a trial")
+    vary = axes.chosen(vary, axes.AXES, "a trial")
     chance = np.random.default_rng(seed)
     starts = chance.choice(LAST - UNSEEN, size=trials, replace=False) + UNSEEN
     turns = [

@@ -47,6 +47,10 @@ class AlohaBench:
     robot_hz: float = 100.0
     """Cycles of each bus per second."""
 
+    @property
+    def axes(self) -> frozenset[str]:
+        return frozenset()
+
     @cached_property
     def clock(self) -> Clock:
         return StepClock()
