@@ -7,7 +7,7 @@ Which rules can read a take follows from what its truth holds.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ops.judging import aloha, table
+from ops.judging import aloha, suite, table
 from ops.judging.judgement import Judgement, invalid
 from ops.judging.scene import Rows
 from ops.judging.stops import Stop, blamed, stopped
@@ -42,7 +42,7 @@ class Judge(Protocol):
         ...
 
 
-JUDGES: tuple[Judge, ...] = (table, aloha)
+JUDGES: tuple[Judge, ...] = (table, suite, aloha)
 
 
 def judge(episode: Episode, instruction: str) -> Judgement:
