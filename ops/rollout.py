@@ -18,6 +18,9 @@ UNSEEN = 1_000_000
 LAST = 2**31
 """Seeds stay below this."""
 
+RARE = 100
+"""Of so many starts, one has to fit."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -41,15 +44,19 @@ def plan(
     seed: int,
     station: str,
     vary: Sequence[str] = (),
+    order: int | None = None,
+    fits: Callable[[int], bool] = lambda _start: True,
 ) -> Batch:
     """Write down a batch before any of it runs: every policy from the same ``trials`` starts, shuffled by ``seed``.
 
     Each axis of ``vary`` is tried as often, from the same starts once more, in the same variants for every policy.
-    The starts and their order follow from the seed and the axes alone, so that another batch has the same ones.
+    The starts and their order follow from the seed and the axes alone, so that another batch has the same ones. With
+    ``order``, the batch says what a work order has brought, and ``fits`` tells which starts that is asked of.
 
     Raises:
-        ValueError: there is no policy, the same policy twice, no trial, no such axis, or a seed that cannot be one.
-        Unknown: there is no such task or policy.
+        ValueError: there is no policy, the same policy twice, no trial, no such axis, a seed that cannot be one, or
+            hardly any start fits.
+        Unknown: there is no such task, policy or work order.
     """
     if not policies:
         raise ValueError("a batch needs at least one policy")
@@ -61,14 +68,14 @@ def plan(
         raise ValueError(f"a batch seed is between 0 and {LAST - 1}, not {seed}")
     vary = axes.chosen(vary, axes.AXES, "a trial")
     chance = np.random.default_rng(seed)
-    starts = chance.choice(LAST - UNSEEN, size=trials, replace=False) + UNSEEN
+    starts = _starts(chance, trials, fits)
     turns = [
-        ({"seed": int(start)} | variant, policy)
+        ({"seed": start} | variant, policy)
         for variants in axes.conditions(vary, seed, trials).values()
         for start, variant in zip(starts, variants, strict=True)
         for policy in policies
     ]
-    batch = Batch(id=uuid4().hex[:8], task=task, station=station, seed=seed, planned=len(turns))
+    batch = Batch(id=uuid4().hex[:8], task=task, station=station, seed=seed, planned=len(turns), order=order)
     shuffled = [turns[place] for place in chance.permutation(len(turns))]
     catalog.plan(
         batch,
@@ -78,6 +85,17 @@ def plan(
         ],
     )
     return batch
+
+
+def _starts(chance: np.random.Generator, trials: int, fits: Callable[[int], bool]) -> list[int]:
+    """Draw so many different starts that fit."""
+    found: dict[int, None] = {}
+    for _ in range(RARE):
+        drawn = chance.choice(LAST - UNSEEN, size=trials, replace=False) + UNSEEN
+        found |= dict.fromkeys(start for start in drawn.tolist() if fits(start))
+        if len(found) >= trials:
+            return [*found][:trials]
+    raise ValueError(f"of {trials * RARE} starts only {len(found)} fit, and {trials} are needed")
 
 
 def run(

@@ -11,7 +11,7 @@ import pytest
 from ops import rollout
 from ops.judging.judgement import Judgement
 from ops.rollout import UNSEEN, Turn, plan, run
-from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Unknown, Wanted
+from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Unknown, Wanted, WorkOrder
 
 SUCCESS = Judgement(Outcome.SUCCESS, None, None, ("recovered:LOC",), {"row": 3}, "S5")
 MISSED = Judgement(Outcome.FAILURE, "S1", "LOC", (), {"row": 3}, "S1")
@@ -64,6 +64,19 @@ def test_every_policy_gets_the_same_unseen_starts(catalog: Catalog, batch: Batch
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 3
     assert min(seeds[0]) >= UNSEEN
+
+
+def test_starts_that_fit_are_drawn_and_where_hardly_any_does_nothing_is_planned(
+    catalog: Catalog, policies: list[PolicyRow]
+) -> None:
+    order = catalog.order(WorkOrder(task="sort", wanted=3))
+    even = plan(catalog, "sort", policies, 5, 1, "franka-sim", order=order.id, fits=lambda start: start % 2 == 0)
+    starts = {trial.condition["seed"] for trial in catalog.trials(even.id)}
+    assert (len(starts), {start % 2 for start in starts}, even.order) == (5, {0}, order.id)
+    assert min(starts) >= UNSEEN
+    with pytest.raises(ValueError, match="of 500 starts only 0 fit, and 5 are needed"):
+        plan(catalog, "sort", policies, 5, 1, "franka-sim", fits=lambda _: False)
+    assert len(catalog.batches("sort")) == 1
 
 
 def test_the_order_is_shuffled_and_follows_from_the_seed(catalog: Catalog, policies: list[PolicyRow]) -> None:
