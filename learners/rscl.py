@@ -254,7 +254,7 @@ def nearness(felt: Tensor, beta: float | None, valid: Tensor | None = None) -> T
         scale = (between.median() / 5).clamp_min(1e-6) if len(between) else away.new_ones(())
     else:
         scale = away.new_tensor(beta)
-    return torch.where(own, 1.0, (-away / scale).exp() * pairs)
+    return torch.where(own, 1.0, torch.where(pairs, (-away / scale).exp(), 0.0))
 
 
 def left(camera: Tensor, cameras: int, seed: int) -> Tensor:
