@@ -25,7 +25,7 @@ from drivers import StepClock
 from learners import Senses
 from learners.body import Body
 from learners.senses import ROBOT
-from ops import cadence, failures, rollout
+from ops import axes, cadence, failures, rollout
 from ops.judging.judgement import Judgement
 from ops.rollout import Turn
 from storage import Batch, Catalog, Episode, PolicyRow, Trial
@@ -104,17 +104,19 @@ def plan(
     station_name: str,
     servers: Sequence[str] = (),
     delay: float = 0.0,
+    vary: Sequence[str] = (),
 ) -> tuple[Batch, list[PolicyRow]]:
-    """Write down every trial before the first one runs.
+    """Write down every trial before the first one runs: from each start as usual, and again varied along each axis.
 
     Raises:
         CannotEvaluate: a policy was trained for another task, another robot or other cameras, or cannot be read, or the
             numbers make no sense.
         NoServer: a server is not there, or serves none of the policies.
-        StationError: there is no such station, or its file is wrong.
+        StationError: there is no such station, its file is wrong, or its scene cannot be varied so.
         Unknown: there is no such task or policy.
     """
     cell = _cell(station_name, delay)
+    vary = cell.vary(vary)
     with home.join() as catalog:
         catalog.task(task)
         rows = [catalog.policy(name) for name in policies]
@@ -125,7 +127,7 @@ def plan(
             for row in rows:
                 _fit(row.name, drivers.get(row), cell)
         try:
-            return rollout.plan(catalog, task, rows, trials, seed, cell.name), rows
+            return rollout.plan(catalog, task, rows, trials, seed, cell.name, vary), rows
         except ValueError as error:
             raise CannotEvaluate(str(error)) from error
 
@@ -216,12 +218,16 @@ def attempt_trial(
     session.loop = session.loop.remembering(policy.memory)
     robot = session.loop.robot
     stepped = isinstance(session.loop.clock, StepClock)
-    slow = _warm(session, policy, task.instruction, measured=stepped or trial.policy in drivers.ahead)
+    words = axes.told(task.instruction, trial.condition)
+    slow = _warm(session, policy, words, measured=stepped or trial.policy in drivers.ahead)
     ahead = drivers.ahead.setdefault(trial.policy, slow)
     over = functools.partial(failures.finished, instruction=task.instruction)
     with _planner(policy, ahead, delay) as planner:
         agent = PolicyAgent(policy, robot.kinematics, robot.action, session.loop.hz, planner)
-        episode = session.run(agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition)
+        told = None if words == task.instruction else words
+        episode = session.run(
+            agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition, told=told
+        )
     judgement = judged(session, task, episode)
     row = session.catalog.episode(episode)
     if row.ended_by == STOPPED:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from appliance.cli.opened import opened, user
-from appliance.cli.options import AnyTask, AsJson, StationName, TaskName, Workers
+from appliance.cli.options import AnyTask, AsJson, StationName, TaskName, Vary, Workers
 from appliance.cli.shown import print_wide, progress
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def collect(
         bool, typer.Option("--replay", help="Let the robot repeat every success alone, as an episode of its own.")
     ] = False,
     of: Annotated[str | None, typer.Option("--of", help="The episode that --by replay repeats.")] = None,
+    vary: Vary = "",
 ) -> None:
     """Record demonstrations of a task. Ctrl-C ends the sitting safely; the take in hand is kept.
 
@@ -67,7 +68,7 @@ def collect(
             raise typer.BadParameter("a script has to know what to show: --task NAME")
         if replay or of:
             raise typer.BadParameter("a script repeats nothing; --replay and --of are for --by kinesthetic and replay")
-        _scripted(task, station, number, order, operator or user(), seed, workers, limit)
+        _scripted(task, station, number, order, operator or user(), seed, workers, limit, names(vary))
         return
     if workers > 1:
         raise typer.BadParameter("a person is at one table; only scripts take --workers")
@@ -78,7 +79,8 @@ def collect(
     from appliance.sitting import LIMIT, Wish
 
     with opened() as (home, _):
-        wish = Wish(home, station, by, operator or user(), task, order, number, seed, limit or LIMIT, replay, of)
+        how = (limit or LIMIT, replay, of, names(vary))
+        wish = Wish(home, station, by, operator or user(), task, order, number, seed, *how)
     _attended(wish)
 
 
@@ -91,6 +93,7 @@ def _scripted(
     seed: int | None,
     workers: int,
     limit: float | None,
+    vary: tuple[str, ...],
 ) -> None:
     """Have a script show a task."""
     from appliance import station as stations
@@ -112,7 +115,7 @@ def _scripted(
             advance(tally(took))
 
         scene = {} if wanted is None else wanted.condition
-        sitting = Sitting(home, task, station, operator, chosen, limit or LIMIT, order, scene)
+        sitting = Sitting(home, task, station, operator, chosen, limit or LIMIT, order, scene, vary)
         whole = run(sitting, workers, tell)
     typer.echo(tally(took) + "." if whole else f"Stopped. {tally(took)}.")
 
@@ -192,8 +195,12 @@ def evaluate(
     left: Annotated[
         str | None, typer.Option("--resume", help="Go on with this batch, which was left open, instead of another.")
     ] = None,
+    vary: Vary = "",
 ) -> None:
-    """Try policies from the same starts, in shuffled order. Which policy drives is not shown until all are done."""
+    """Try policies from the same starts, in shuffled order. Which policy drives is not shown until all are done.
+
+    With --axes, from every start again for each axis: ``--trials 10 --axes background,lighting`` is 30 of each policy.
+    """
     from appliance.evaluate import Trying, plan, resume
     from appliance.evaluate import evaluate as run
     from ops import report as reports
@@ -203,12 +210,12 @@ def evaluate(
     servers = tuple(server or ())
     with opened() as (home, catalog):
         if left is None:
-            batch, rows = plan(home, task, policy or [], trials, seed, station, servers, delay)
+            batch, rows = plan(home, task, policy or [], trials, seed, station, servers, delay, names(vary))
             remaining = batch.planned
         else:
             batch, rows, remaining = resume(home, task, left, station, delay)
-        names = ", ".join(row.name for row in rows)
-        typer.echo(f"Batch {batch.id}: {remaining} trials of {names}.", err=True)
+        tried = ", ".join(row.name for row in rows)
+        typer.echo(f"Batch {batch.id}: {remaining} trials of {tried}.", err=True)
         trying = Trying(home, batch.id, station, servers=servers, delay=delay)
         with progress("trials", remaining) as advance:
             whole = run(trying, workers, lambda turn: advance(f"turn {turn.turn}"))
@@ -263,6 +270,11 @@ def demo(
 def _loss(loss: float) -> str:
     """What there is to say of a method's loss; one that only remembers has none."""
     return f"loss {loss:.4f}" if math.isfinite(loss) else ""
+
+
+def names(text: str) -> tuple[str, ...]:
+    """What is named in a list: ``background,lighting``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def fields(arguments: Sequence[str]) -> dict[str, str]:

@@ -22,6 +22,12 @@ StationName = Annotated[str, typer.Option("--station", help="A station's name, o
 Workers = Annotated[
     int, typer.Option("--workers", min=1, max=64, help="Processes, each with a simulated cell of its own.")
 ]
+Vary = Annotated[
+    str,
+    typer.Option(
+        "--axes", help="Vary the scene along these, one at a time, e.g. background,lighting; all: along all it can be."
+    ),
+]
 OneEpisode = Annotated[str, typer.Argument(metavar="ID", help="An episode's ID, or its first characters.")]
 Episodes = Annotated[list[str], typer.Argument(metavar="ID...", help="Episodes' IDs, or their first characters.")]
 Why = Annotated[str, typer.Option("--why", help="The reason; it stays on record.")]
