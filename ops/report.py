@@ -17,8 +17,10 @@ from rich.text import Text
 from collectors.scripted import asked
 from ops.judging.judgement import STAGES, TAXONOMY
 from ops.judging.lines import RULES
+from ops.published import NOTE
 from ops.results import PolicyReport, Report, Taken, summarize
 from storage import Episode, Outcome
+from storage.layout import RGB
 
 if TYPE_CHECKING:
     from ops.plots import Ink, Starts
@@ -32,7 +34,7 @@ STRIPS = 6
 """How many failed trials of a policy the page shows."""
 
 CAMERA = "front"
-"""Whose frames it shows."""
+"""Whose frames it shows, where there is one; else any camera's."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "made": report.made.isoformat(),
         "open_batches": {batch: {"done": n, "planned": of} for batch, (n, of) in report.open_batches.items()},
         "policies": [_policy_json(one) for one in report.policies],
+        "published": [asdict(one) for one in report.published],
     }
 
 
@@ -71,7 +74,8 @@ def tables(report: Report) -> RenderableType:
         left_out = f"{one.invalid}" + (f" + {one.unjudged} unjudged" if one.unjudged else "")
         steps.add_row(name, *(str(n) for n in one.funnel.values()), str(one.successes), left_out)
         ways.add_row(name, ", ".join(f"{code} {n}" for code, n in one.failures.items()) or "none")
-    return Group(rates, Text("how many trials came how far"), steps, ways, *_running(report))
+    funnel = Text("how many trials came how far"), steps
+    return Group(rates, *_lasting(report), *funnel, ways, *_published(report), *_running(report))
 
 
 def text(report: Report, width: int | None = None) -> str:
@@ -106,6 +110,7 @@ def write_page(report: Report, folder: Path, store_root: Path) -> Path:
         report=report,
         title=f"Trials of {report.task}" if report.task else "Trials",
         label=lambda one: _label(report, one),
+        note=NOTE,
         names=NAMES,
         rules=TAXONOMY,
         plots=list(_plots(report, folder, store_root)) if report.policies else [],
@@ -125,6 +130,22 @@ def _policy_json(one: PolicyReport) -> dict[str, Any]:
     ]
     interval = list(one.interval) if one.interval else None
     return {"id": str(one.id), **plain, "interval": interval, "says": one.says, "results": results}
+
+
+def _lasting(report: Report) -> Iterator[Text]:
+    """Say which successes by a suite's own count lasted."""
+    for one in report.policies:
+        if one.lasted is not None:
+            yield Text(f"{_label(report, one)}: {one.lasted} of its {one.successes} successes lasted by our own rules")
+
+
+def _published(report: Report) -> Iterator[RenderableType]:
+    """The papers' rows, labelled."""
+    if report.published:
+        rows = Table("paper", "method", "success", "of", "demonstrations", box=SIMPLE_HEAD)
+        for one in report.published:
+            rows.add_row(one.source, one.method, f"{one.success:g}%", one.of, one.trained)
+        yield from (Text(NOTE), rows)
 
 
 def _running(report: Report) -> list[Text]:
@@ -196,6 +217,8 @@ def _starts(one: PolicyReport, instruction: str, store_root: Path) -> "Starts":
         if taken.outcome not in places or episode is None or "truth" not in episode.streams:
             continue
         names = [name for name in episode.dtype("truth").names or () if name.endswith(("_cube", "_pad"))]
+        if not names:
+            continue
         cube, pad = (episode["truth", name] for name in asked(instruction, names))
         if len(cube):
             places[taken.outcome].append((float(cube[0, 0]), float(cube[0, 1])))
@@ -210,9 +233,10 @@ def _strips(one: PolicyReport, place: int, folder: Path, store_root: Path) -> It
     failed = [taken for taken in one.taken if taken.outcome is Outcome.FAILURE]
     for number, taken in enumerate(failed[:STRIPS], start=1):
         episode = _episode(taken, store_root)
-        if episode is None or CAMERA not in episode.streams or not len(episode.frames(CAMERA)):
+        camera = None if episode is None else _camera(episode)
+        if episode is None or camera is None or not len(episode.frames(camera)):
             continue
-        t = episode[CAMERA, "t"]
+        t = episode[camera, "t"]
         seconds = (t - t[0]) / 1e9
         if taken.closing is None:
             middle, words = len(t) // 2, "half-way"
@@ -222,11 +246,16 @@ def _strips(one: PolicyReport, place: int, folder: Path, store_root: Path) -> It
         under = [f"{word}, {seconds[row]:.1f} s" for word, row in zip(("start", words, "end"), rows, strict=True)]
         title = f"{taken.code or 'unnamed'} {taken.stage or ''}".strip()
         file = folder / f"failed-{place}-{number}.png"
-        plots.filmstrip([episode.frames(CAMERA)[row] for row in rows], under, title, file)
+        plots.filmstrip([episode.frames(camera)[row] for row in rows], under, title, file)
         condition = ", ".join(f"{key} {value}" for key, value in taken.condition.items())
         also = f"; also {', '.join(taken.secondary)}" if taken.secondary else ""
         says = f"{title}{also}; {condition}; episode {str(taken.episode)[:8]}"
         yield Picture(_inside(file), _inside(file), says)
+
+
+def _camera(episode: Episode) -> str | None:
+    cameras = sorted(name for name in episode.streams if RGB in (episode.dtype(name).names or ()))
+    return CAMERA if CAMERA in cameras else next(iter(cameras), None)
 
 
 def _episode(taken: Taken, store_root: Path) -> Episode | None:

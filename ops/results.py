@@ -14,6 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from ops.judging.judgement import STAGES, ccol6, clap3, clap10
+from ops.published import Published, published
+from ops.sequential import Decision, decide
 from storage import Catalog, Listed, Outcome, PolicyRow, Trial, Verdict
 
 CONFIDENCE = 0.95
@@ -40,6 +42,8 @@ class Taken:
     """The furthest stage it entered."""
     closing: float | None
     """When the fingers first closed, in seconds; None if they never did, or nobody measured it."""
+    lasted: bool | None = None
+    """Whether a success by a suite's own count was one by our rules too; None where only one of them counts."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Comparison:
     """Exact McNemar test, two-sided; None without a common start."""
     distinguishable: bool
     """The intervals do not overlap, and the pairs agree."""
+    decided: Decision
+    """What may be said however often one has looked before: see `ops.sequential`."""
     says: str
 
 
@@ -94,6 +100,12 @@ class PolicyReport:
         """The result in one line."""
         return tell_rate(self.successes, self.trials)
 
+    @property
+    def lasted(self) -> int | None:
+        """How many successes by a suite's own count were such by our rules, too; None where only one of them counts."""
+        told = [one.lasted for one in self.taken if one.outcome is Outcome.SUCCESS and one.lasted is not None]
+        return sum(told) if told else None
+
 
 @dataclass(frozen=True)
 class Report:
@@ -107,6 +119,8 @@ class Report:
     """What each task asks for."""
     open_batches: dict[str, tuple[int, int]]
     """Batches that still run: trials done, trials planned."""
+    published: tuple[Published, ...] = ()
+    """What papers report where these policies were tried: other data."""
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -149,16 +163,18 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
     policies = {row.id: row for row in catalog.policies()}
     counted: dict[tuple[str, UUID], list[Trial]] = {}
     running: dict[str, tuple[int, int]] = {}
+    places: dict[tuple[str, UUID], str] = {}
     for batch in catalog.batches(task):
         trials = catalog.trials(batch.id)
+        if batch.order is not None:
+            continue
         if batch.closed is None:
             running[batch.id] = sum(trial.episode is not None for trial in trials), batch.planned
             continue
         for policy in {trial.policy for trial in trials}:
             counted[batch.task, policy] = [trial for trial in trials if trial.policy == policy]
-    ran = [trial.episode for trials in counted.values() for trial in trials if trial.episode]
-    episodes, verdicts = catalog.among(ran), catalog.last_verdicts(ran)
-    alone = [_of_policy(policies[policy], trials, episodes, verdicts) for (_, policy), trials in counted.items()]
+            places[batch.task, policy] = batch.station
+    alone = _of_policies(catalog, [(policies[policy], trials) for (_, policy), trials in counted.items()])
     alone.sort(key=lambda one: (one.task, policies[one.id].created, one.name))
     return Report(
         task=task,
@@ -166,7 +182,33 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
         policies=tuple(replace(one, against_best=_against_best(one, alone)) for one in alone),
         instructions={row.name: row.instruction for row in tasks},
         open_batches=running,
+        published=_published(catalog, sorted({*places.values()})),
     )
+
+
+def _published(catalog: Catalog, stations: Sequence[str]) -> tuple[Published, ...]:
+    """What papers report of the suites that these stations were when they were last used."""
+    files = [catalog.stations(name) for name in stations]
+    found = [one for rows in files if rows for one in published(max(rows, key=lambda row: row.since).text)]
+    return tuple(dict.fromkeys(found))
+
+
+def of_batch(catalog: Catalog, batch: str) -> list[PolicyReport]:
+    """What one batch has shown so far of each of its policies, in the order they were first tried.
+
+    Raises:
+        Unknown: there is no such batch.
+    """
+    by_policy: dict[UUID, list[Trial]] = {}
+    for trial in catalog.trials(batch):
+        by_policy.setdefault(trial.policy, []).append(trial)
+    return _of_policies(catalog, [(catalog.policy(policy), trials) for policy, trials in by_policy.items()])
+
+
+def _of_policies(catalog: Catalog, tried: Sequence[tuple[PolicyRow, Sequence[Trial]]]) -> list[PolicyReport]:
+    ran = [trial.episode for _, trials in tried for trial in trials if trial.episode]
+    episodes, verdicts = catalog.among(ran), catalog.last_verdicts(ran)
+    return [_of_policy(policy, trials, episodes, verdicts) for policy, trials in tried]
 
 
 def _of_policy(
@@ -219,6 +261,7 @@ def _taken(trial: Trial, episode: Listed, verdict: Verdict | None) -> Taken:
         secondary=tuple(verdict.secondary) if verdict else (),
         reached=str(evidence.get("reached", furthest)),
         closing=evidence.get("first_closing"),
+        lasted=evidence.get("lasted"),
     )
 
 
@@ -227,22 +270,26 @@ def _count(labels: Iterable[str]) -> dict[str, int]:
 
 
 def _against_best(this: PolicyReport, everyone: Sequence[PolicyReport]) -> Comparison | None:
-    """Compare with the best other policy of the same task, pair by pair."""
+    """Compare with the best other policy of the same task."""
     others = [one for one in everyone if one.task == this.task and one.id != this.id and one.success_rate is not None]
     if not others or this.interval is None:
         return None
-    best = max(others, key=lambda one: (one.success_rate or 0.0, one.trials))
-    mine, theirs = _by_start(this), _by_start(best)
+    return compare(this, max(others, key=lambda one: (one.success_rate or 0.0, one.trials)))
+
+
+def compare(this: PolicyReport, other: PolicyReport) -> Comparison:
+    """Compare two policies pair by pair, over the starts that both were validly tried from."""
+    mine, theirs = _by_start(this), _by_start(other)
     common = mine.keys() & theirs.keys()
     only_this = sum(mine[start] and not theirs[start] for start in common)
     only_other = sum(theirs[start] and not mine[start] for start in common)
     p = mcnemar(only_this, only_other) if common else None
-    low, high = best.interval or (0.0, 1.0)
-    apart = this.interval[0] > high or this.interval[1] < low
-    distinguishable = apart and (p is None or p < SIGNIFICANT)
-    word = "better than" if this.interval[0] > high else "worse than"
-    says = f"{word if distinguishable else 'not distinguishable from'} {best.name} ({_tell_p(p, len(common))})"
-    return Comparison(best.name, len(common), only_this, only_other, p, distinguishable, says)
+    (low, high), (least, most) = this.interval or (0.0, 1.0), other.interval or (0.0, 1.0)
+    distinguishable = (low > most or high < least) and (p is None or p < SIGNIFICANT)
+    word = "better than" if low > most else "worse than"
+    says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({_tell_p(p, len(common))})"
+    decided = decide(only_this, only_other)
+    return Comparison(other.name, len(common), only_this, only_other, p, distinguishable, decided, says)
 
 
 def _by_start(policy: PolicyReport) -> dict[str, bool]:
