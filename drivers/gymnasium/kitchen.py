@@ -3,8 +3,10 @@
 import importlib.util
 import math
 from collections.abc import Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
+from io import StringIO
 from typing import Any, Literal
 
 import numpy as np
@@ -67,8 +69,8 @@ class Kitchen:
         """
         if importlib.util.find_spec("gymnasium_robotics") is None:
             raise DeviceError("Franka Kitchen comes with gymnasium-robotics: install the extra [twin]")
-        from drivers.gymnasium.kitchen_env import LightKitchen
-
+        with redirect_stderr(StringIO()):  # while it is imported, it tells of other environments of its own
+            from drivers.gymnasium.kitchen_env import LightKitchen
         made: Environment = LightKitchen(self.element, HANDLES[self.element], image, self.spread)
         return made
 
