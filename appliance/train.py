@@ -86,19 +86,20 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
         if dot:
             inside.setdefault(part, {})[rest] = text
             continue
-        owner = owners[name]
-        if len(owner) > 1:
-            raise WrongSetting(
-                f"{where} has {name} in several parts; say which: {', '.join(f'{o}.{name}' for o in owner)}"
-            )
-        if name in optional:
+        if name in optional or name not in owners:
             switch = _read(text)
             if switch is True or isinstance(switch, dict):
                 typed = {} if switch is True else {each: json.dumps(value) for each, value in switch.items()}
                 inside[name] = typed | inside.get(name, {})
             else:
                 fields[name] = None if switch is False else switch
-        elif owner:
+            continue
+        owner = owners[name]
+        if len(owner) > 1:
+            raise WrongSetting(
+                f"{where} has {name} in several parts; say which: {', '.join(f'{o}.{name}' for o in owner)}"
+            )
+        if owner:
             inside.setdefault(owner[0], {})[name] = text
         else:
             fields[name] = _read(text)
