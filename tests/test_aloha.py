@@ -1,6 +1,5 @@
 """An ALOHA pair in the twin, and the same pair behind the vendor's SDK on emulated buses."""
 
-import importlib.util
 from typing import Self
 
 import numpy as np
@@ -16,8 +15,9 @@ from drivers.twin.parts import Part
 from drivers.twin.scene import WrongCondition
 from storage import Observation
 from tests.dynamixel import MS, torque
+from tests.needs import needs_gym_aloha
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
+pytestmark = needs_gym_aloha
 
 type Kind = type[AlohaTable | AlohaBench]
 KINDS: list[Kind] = [AlohaTable, AlohaBench]

@@ -1,7 +1,5 @@
 """The operator with two hands: what it understands, when it is done, and the inverse that its hands rely on."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -10,9 +8,9 @@ from collectors.bimanual import asked, lasted
 from drivers.dynamixel.kinematics import Chain
 from drivers.dynamixel.layout import Calibration
 from drivers.twin.aloha import AlohaTable
+from tests.needs import needs_gym_aloha
 from tests.test_aloha import solve
 
-needs_scenes = pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
 MS = 1_000_000
 
 
@@ -63,7 +61,7 @@ def test_a_joint_at_its_limit_does_not_stop_the_others() -> None:
         assert np.linalg.norm(chain.tool(q)[:3] - pose[:3]) < min(nearest, before)
 
 
-@needs_scenes
+@needs_gym_aloha
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["transfer", "insertion"])
 def test_it_succeeds_19_times_in_20(task: str) -> None:

@@ -1,15 +1,15 @@
 """Whole takes through the command line, on every station that can run here: shown, recorded, graded, judged."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from appliance import station
 from appliance.collect import CannotCollect, script
+from tests.needs import needs_gym_aloha
 from tests.typed import Type
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
+pytestmark = needs_gym_aloha
 
 HANDOVER, INSERT = "hand the cube to the other arm", "put the peg into the socket"
 

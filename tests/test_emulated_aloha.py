@@ -1,6 +1,5 @@
 """ALOHA's arms in real time: an emulator, a serial line for each arm, and a program for each line."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -20,8 +19,9 @@ from drivers.dynamixel import Follower
 from drivers.emulators.dynamixel.cell import EmulatedAloha
 from drivers.hosted import Hosted
 from drivers.twin.scene import WrongCondition
+from tests.needs import needs_gym_aloha
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
+pytestmark = needs_gym_aloha
 pytest.importorskip("dynamixel_sdk", reason="the extra [hardware] is not installed")
 
 ROOT = Path(__file__).parent.parent

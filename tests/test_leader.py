@@ -24,6 +24,7 @@ from drivers.dynamixel import BY_HAND, Leader
 from drivers.settings import Unfit
 from storage import Catalog, Episode, Observation, Task, Wanted
 from tests.dynamixel import arm, in_hand
+from tests.needs import needs_gym_aloha
 from tests.test_aloha import Kept
 
 pytest.importorskip("dynamixel_sdk", reason="the extra [hardware] is not installed")
@@ -237,8 +238,8 @@ def test_closing_both_grippers_begins_a_take(tmp_path: Path) -> None:
     assert heard[0] == pytest.approx(1_450_000_000, abs=60_000_000), "the later of both, at 0.3 of its way"
 
 
+@needs_gym_aloha
 def test_stations_with_leaders_can_be_led_and_others_say_what_they_lack(tmp_path: Path) -> None:
-    pytest.importorskip("gym_aloha", reason="gym-aloha is not installed")
     (tmp_path / "led.toml").write_text(station.text("aloha-emulated").replace("# leaders = true", "leaders = true"))
     for name in ("aloha", tmp_path / "led.toml"):
         cell = station.load(name)

@@ -1,6 +1,5 @@
 """Two leader arms in hands hand a cube over: real drivers, emulated buses, the twin's table, and a graded episode."""
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,9 +24,10 @@ from drivers.dynamixel import BY_HAND
 from drivers.emulators.dynamixel.table import AlohaBench
 from storage import Episode, Observation, Outcome, Task
 from tests.dynamixel import in_hand
+from tests.needs import needs_gym_aloha
 from tests.test_leader import COUNT, LIMITS
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
+pytestmark = needs_gym_aloha
 pytest.importorskip("dynamixel_sdk", reason="the extra [hardware] is not installed")
 
 TASK = Task(name="transfer", instruction="hand the cube to the other arm")

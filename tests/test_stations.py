@@ -1,6 +1,5 @@
 """The stations that come along: they load, their limits suit their robots, and losing a device ends a take safely."""
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +15,10 @@ from appliance.session import sitting
 from appliance.station import Station, StationError
 from drivers import StepClock
 from storage import Catalog, Episode, Observation, Task
+from tests.needs import needs_gym_aloha
 from tests.typed import Type
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
+pytestmark = needs_gym_aloha
 
 SIMULATED = ("franka-sim", "aloha-sim")
 EMULATED = ("franka-emulated", "aloha-emulated")

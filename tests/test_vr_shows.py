@@ -1,6 +1,5 @@
 """Tasks shown by hands: from a headset's rows to a graded episode."""
 
-import importlib.util
 import math
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from drivers.openxr.rows import HANDS
 from drivers.twin import FrankaTable
 from drivers.twin.aloha import AlohaTable
 from storage import Catalog, Episode, Outcome, Task
+from tests.needs import needs_gym_aloha
 from tests.test_scripted import LIMITS, Kept
 from tests.wearer import Hands, Wearer
 
@@ -67,7 +67,7 @@ def test_how_far_commands_are_behind_the_hand_is_told_from_what_was_recorded() -
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
+@needs_gym_aloha
 def test_two_hands_hand_a_cube_over() -> None:
     pytest.importorskip("mink", reason="the extra [hardware] is not installed")
     with AlohaTable(image=(24, 32), camera_hz=1) as cell:
