@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from ops.axes import varied
+from ops.by_axis import OnAxis, by_axis, learned
 from ops.judging.judgement import STAGES, ccol6, clap3, clap10
 from ops.published import Published, published
+from ops.rates import mcnemar, tell_p, tell_rate, wilson
 from ops.sequential import Decision, decide
 from storage import Catalog, Listed, Outcome, PolicyRow, Trial, Verdict
-
-CONFIDENCE = 0.95
-"""Of every interval."""
 
 SIGNIFICANT = 0.05
 """A paired difference with a larger p is no difference."""
@@ -94,6 +94,8 @@ class PolicyReport:
     """In the order they were planned."""
     against_best: Comparison | None = None
     """Against the other policy of this task with the highest rate; None when it is alone."""
+    axes: tuple[OnAxis, ...] = ()
+    """The same trials by what of the scene was varied, as usual first."""
 
     @property
     def says(self) -> str:
@@ -123,36 +125,6 @@ class Report:
     """What papers report where these policies were tried: other data."""
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % Wilson interval of a success rate.
-
-    Raises:
-        ValueError: there is no trial.
-    """
-    from scipy.stats import binomtest  # type: ignore[import-untyped]  # SciPy has no types, and takes 2 s to import
-
-    if trials < 1:
-        raise ValueError("without a trial there is no interval")
-    found = binomtest(successes, trials).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
-
-
-def mcnemar(only_one: int, only_other: int) -> float:
-    """Return how likely so uneven a split of the differing pairs is between equals: exact, two-sided."""
-    from scipy.stats import binomtest
-
-    differ = only_one + only_other
-    return float(binomtest(only_one, differ, 0.5).pvalue) if differ else 1.0
-
-
-def tell_rate(successes: int, trials: int) -> str:
-    """Say a rate with its interval, e.g. "n=20: 70% [48, 85]"."""
-    if not trials:
-        return "n=0: no valid trial"
-    low, high = wilson(successes, trials)
-    return f"n={trials}: {successes / trials:.0%} [{low * 100:.0f}, {high * 100:.0f}]"
-
-
 def summarize(catalog: Catalog, task: str | None = None) -> Report:
     """Read what the trials of a task, or of every task, have shown.
 
@@ -175,6 +147,7 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
             counted[batch.task, policy] = [trial for trial in trials if trial.policy == policy]
             places[batch.task, policy] = batch.station
     alone = _of_policies(catalog, [(policies[policy], trials) for (_, policy), trials in counted.items()])
+    alone = _with_axes(catalog, alone)
     alone.sort(key=lambda one: (one.task, policies[one.id].created, one.name))
     return Report(
         task=task,
@@ -209,6 +182,15 @@ def _of_policies(catalog: Catalog, tried: Sequence[tuple[PolicyRow, Sequence[Tri
     ran = [trial.episode for _, trials in tried for trial in trials if trial.episode]
     episodes, verdicts = catalog.among(ran), catalog.last_verdicts(ran)
     return [_of_policy(policy, trials, episodes, verdicts) for policy, trials in tried]
+
+
+def _with_axes(catalog: Catalog, alone: Sequence[PolicyReport]) -> list[PolicyReport]:
+    """The same reports, with the trials of each counted by what was varied."""
+    tried: dict[str, set[str]] = {}
+    for one in alone:
+        tried.setdefault(one.task, set()).update(axis for each in one.taken for axis in varied(each.condition))
+    known = learned(catalog, tried)
+    return [replace(one, axes=by_axis(one.taken, known.get(one.id, ()))) for one in alone]
 
 
 def _of_policy(
@@ -287,7 +269,7 @@ def compare(this: PolicyReport, other: PolicyReport) -> Comparison:
     (low, high), (least, most) = this.interval or (0.0, 1.0), other.interval or (0.0, 1.0)
     distinguishable = (low > most or high < least) and (p is None or p < SIGNIFICANT)
     word = "better than" if low > most else "worse than"
-    says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({_tell_p(p, len(common))})"
+    says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({tell_p(p, len(common))})"
     decided = decide(only_this, only_other)
     return Comparison(other.name, len(common), only_this, only_other, p, distinguishable, decided, says)
 
@@ -299,10 +281,3 @@ def _by_start(policy: PolicyReport) -> dict[str, bool]:
         for one in policy.taken
         if one.outcome in {Outcome.SUCCESS, Outcome.FAILURE}
     }
-
-
-def _tell_p(p: float | None, pairs: int) -> str:
-    if p is None:
-        return "no common start"
-    value = "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
-    return f"paired {value}, {pairs} pairs"

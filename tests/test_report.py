@@ -13,8 +13,8 @@ from PIL import Image
 
 from ops.failures import judge
 from ops.judging.judgement import Judgement
+from ops.rates import mcnemar, tell_rate, wilson
 from ops.report import as_json, summarize, text, write_page
-from ops.results import mcnemar, tell_rate, wilson
 from ops.rollout import plan, run
 from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Verdict
 from tests.takes import TASK, Take

@@ -30,7 +30,7 @@ def test_of_2000_batches_of_equals_at_most_one_in_20_promotes_however_often_one_
 
 def test_looking_at_the_exact_test_after_every_pair_would_promote_far_more() -> None:
     """What the e-value is for: the fixed-size test, looked at as often, is wrong several times as often."""
-    from ops.results import mcnemar
+    from ops.rates import mcnemar
 
     chance, p = np.random.default_rng(3), cache(mcnemar)
     wrong = 0

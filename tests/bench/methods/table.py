@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.results import mcnemar, tell_rate, wilson
+from ops.rates import mcnemar, tell_rate, wilson
 from tests.bench.methods.measures import Pace
 from tests.bench.methods.recipes import PAPERS, Recipe
 from tests.bench.methods.rows import Done
