@@ -3,7 +3,6 @@
 import json
 import shutil
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -14,22 +13,14 @@ from appliance.home import Home
 from appliance.train import CannotTrain, demonstrations, learner, train
 from storage import Catalog, Edit, EditKind, EpisodeRow, Outcome, PolicyRow, Verdict
 from storage.pictures import SPARE, caches
+from tests.homes import joined, opened
 from tests.takes import Take
 from tests.typed import Type
 
 TASK = "pick_place"
 
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path, str(tmp_path / "catalog.db"))
-    home.open(lambda _said: None).close()
-    return home
-
-
-@pytest.fixture
-def catalog(home: Home) -> Catalog:
-    return home.join()
+home = pytest.fixture(opened)
+catalog = pytest.fixture(joined)
 
 
 def show(home: Home, catalog: Catalog, agent: str = "person", follows: UUID | None = None) -> UUID:

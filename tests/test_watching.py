@@ -15,6 +15,7 @@ from collectors.human_video.episodes import head
 from learners.clap.vd_vae import VdVaeNet
 from storage import Catalog, Edit, EditKind, EpisodeRow, EpisodeWriter, Lossless, Outcome, PolicyRow, Sealed, Verdict
 from storage.reading import NOTES, BeingRead, unread
+from tests.homes import joined, opened
 from tests.lessons import SECOND, arm_rows, camera_rows, record
 
 TASK = "pick_place"
@@ -33,17 +34,8 @@ QUICK = {
     "tracker": "none",
 }
 
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path, str(tmp_path / "catalog.db"))
-    home.open(lambda _said: None).close()
-    return home
-
-
-@pytest.fixture
-def catalog(home: Home) -> Catalog:
-    return home.join()
+home = pytest.fixture(opened)
+catalog = pytest.fixture(joined)
 
 
 def bring(home: Home, catalog: Catalog, agent: str, outcome: Outcome | None = None) -> UUID:
