@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ops.results import Taken
 
 VALID = {Outcome.SUCCESS, Outcome.FAILURE}
+"""What counts."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ops.by_axis import OnAxis
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,29 @@ def starts(policies: Sequence[Starts], pad: float, ink: Ink, file: Path) -> None
     figure.legend(*marks, loc="outside lower center", ncols=2, frameon=False, labelcolor=ink.text)
     for axes in panels[len(policies) :]:
         axes.set_visible(False)
+    _save(figure, file)
+
+
+def axes(policies: Mapping[str, Sequence["OnAxis"]], ink: Ink, file: Path) -> None:
+    """Draw each policy's rate and interval for every axis, one colour each; a dot is full where it learned from such."""
+    lines = list(dict.fromkeys(on.axis for tried in policies.values() for on in tried))
+    figure, panel = _figure(7.2, 1.0 + (0.3 + 0.22 * len(policies)) * len(lines), ink)
+    for number, (name, tried) in enumerate(policies.items()):
+        colour = SERIES[number % len(SERIES)]
+        panel.plot([], [], "o-", color=colour, linewidth=3, label=name)
+        for on in tried:
+            if on.success_rate is None or on.interval is None:
+                continue
+            place = -lines.index(on.axis) + 0.6 * (0.5 - (number + 0.5) / len(policies))
+            panel.plot([100 * end for end in on.interval], [place] * 2, color=colour, linewidth=4, alpha=0.35)
+            face = colour if on.split == "seen" else "none"
+            panel.plot([100 * on.success_rate], [place], "o", color=colour, markersize=7, markerfacecolor=face)
+    panel.set_yticks([-place for place in range(len(lines))], lines)
+    panel.set_ylim(-len(lines) + 0.5, 0.5)
+    panel.set_xlim(-2, 102)
+    panel.set_xticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
+    panel.grid(axis="x", color=ink.line, linewidth=0.8)
+    figure.legend(loc="outside lower center", ncols=min(4, len(policies)), frameon=False, labelcolor=ink.text)
     _save(figure, file)
 
 
