@@ -406,6 +406,9 @@ def test_an_order_that_is_fulfilled_says_what_it_brought(catalog: Catalog) -> No
     order = catalog.order(WorkOrder(task="reach", wanted=1, part=[{"feature": "y"}], evidence={"gain": 0.25}))
     catalog.fulfil(order.id, {"before": 0.1, "after": 0.9})
     (stored,) = catalog.orders(closed=True)
+    assert catalog.work_order(order.id).result == stored.result
+    with pytest.raises(Unknown, match="there is no work order '99'"):
+        catalog.work_order(99)
     assert (stored.part, stored.evidence, stored.result) == (
         [{"feature": "y"}],
         {"gain": 0.25},
