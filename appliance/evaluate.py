@@ -184,7 +184,7 @@ def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn
         served = stack.enter_context(reached(folder, trying.servers, rows))
         session = stack.enter_context(sitting(cell, catalog, folder, f"{platform.node()}:{os.getpid()}", stop))
         drivers = Drivers(folder, served, trying.returning)
-        attempt = functools.partial(attempt_trial, session, drivers, trying.limit, trying.delay)
+        attempt = functools.partial(attempt_trial, session, drivers, max(trying.limit, cell.lasts), trying.delay)
         try:
             rollout.run(catalog, batch, attempt, session.operator, session.root, tell)
         except _Stopped:

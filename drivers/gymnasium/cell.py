@@ -49,6 +49,11 @@ class Gym(Whole):
     def suite(self) -> Suite:
         """What is said and taken here."""
 
+    @property
+    def lasts(self) -> float:
+        """Seconds until it is over."""
+        return (self.steps + 2) / self.suite.hz
+
     @cached_property
     def clock(self) -> StepClock:
         return StepClock()
