@@ -7,14 +7,15 @@ conditions that both were tried from; invalid trials count for nobody.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ops.axes import varied
-from ops.by_axis import OnAxis, by_axis, learned
+from ops.axes import name, varied
+from ops.by_axis import VALID, OnAxis, by_axis, learned
+from ops.cadence import Cadence, together
 from ops.judging.judgement import STAGES, ccol6, clap3, clap10
 from ops.published import Published, published
 from ops.rates import mcnemar, tell_p, tell_rate, wilson
@@ -44,6 +45,8 @@ class Taken:
     """When the fingers first closed, in seconds; None if they never did, or nobody measured it."""
     lasted: bool | None = None
     """Whether a success by a suite's own count was one by our rules too; None where only one of them counts."""
+    cadence: dict[str, Any] | None = None
+    """How its plans kept up, as `ops.cadence.of` tells it; None where nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,11 @@ class PolicyReport:
     """Against the other policy of this task with the highest rate; None when it is alone."""
     axes: tuple[OnAxis, ...] = ()
     """The same trials by what of the scene was varied, as usual first."""
+
+    @property
+    def cadence(self) -> Cadence | None:
+        """How its plans kept up in all trials that ran; None where nothing tells."""
+        return together(one.cadence for one in self.taken)
 
     @property
     def says(self) -> str:
@@ -199,7 +207,7 @@ def _of_policy(
     taken = tuple(
         _taken(trial, episodes[trial.episode], verdicts.get(trial.episode)) for trial in trials if trial.episode
     )
-    valid = [one for one in taken if one.outcome in {Outcome.SUCCESS, Outcome.FAILURE}]
+    valid = [one for one in taken if one.outcome in VALID]
     failed = [one for one in valid if one.outcome is Outcome.FAILURE]
     n, successes = len(valid), len(valid) - len(failed)
     return PolicyReport(
@@ -244,6 +252,7 @@ def _taken(trial: Trial, episode: Listed, verdict: Verdict | None) -> Taken:
         reached=str(evidence.get("reached", furthest)),
         closing=evidence.get("first_closing"),
         lasted=evidence.get("lasted"),
+        cadence=evidence.get("cadence"),
     )
 
 
@@ -260,13 +269,17 @@ def _against_best(this: PolicyReport, everyone: Sequence[PolicyReport]) -> Compa
 
 
 def compare(this: PolicyReport, other: PolicyReport) -> Comparison:
-    """Compare two policies pair by pair, over the starts that both were validly tried from."""
+    """Compare two policies pair by pair, over the starts that both were validly tried from.
+
+    Intervals are of trials along the axes that both were tried along: a table that varies is harder.
+    """
+    shared = {name(one.condition) for one in this.taken} & {name(one.condition) for one in other.taken}
     mine, theirs = _by_start(this), _by_start(other)
     common = mine.keys() & theirs.keys()
     only_this = sum(mine[start] and not theirs[start] for start in common)
     only_other = sum(theirs[start] and not mine[start] for start in common)
     p = mcnemar(only_this, only_other) if common else None
-    (low, high), (least, most) = this.interval or (0.0, 1.0), other.interval or (0.0, 1.0)
+    (low, high), (least, most) = _interval(this, shared), _interval(other, shared)
     distinguishable = (low > most or high < least) and (p is None or p < SIGNIFICANT)
     word = "better than" if low > most else "worse than"
     says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({tell_p(p, len(common))})"
@@ -274,10 +287,16 @@ def compare(this: PolicyReport, other: PolicyReport) -> Comparison:
     return Comparison(other.name, len(common), only_this, only_other, p, distinguishable, decided, says)
 
 
+def _interval(policy: PolicyReport, shared: Collection[str]) -> tuple[float, float]:
+    """The interval of the rate along some axes; without a valid trial there it may be any."""
+    valid = [one.outcome for one in policy.taken if one.outcome in VALID and name(one.condition) in shared]
+    return wilson(valid.count(Outcome.SUCCESS), len(valid)) if valid else (0.0, 1.0)
+
+
 def _by_start(policy: PolicyReport) -> dict[str, bool]:
     """Return, for each starting condition of a valid trial, whether it succeeded."""
     return {
         json.dumps(one.condition, sort_keys=True): one.outcome is Outcome.SUCCESS
         for one in policy.taken
-        if one.outcome in {Outcome.SUCCESS, Outcome.FAILURE}
+        if one.outcome in VALID
     }
