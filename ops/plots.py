@@ -161,7 +161,7 @@ def starts(policies: Sequence[Starts], pad: float, ink: Ink, file: Path) -> None
 
 
 def axes(policies: Mapping[str, Sequence["OnAxis"]], ink: Ink, file: Path) -> None:
-    """Draw each policy's rate and interval for every axis, one colour each; a dot is full where it learned from such."""
+    """Draw each policy's rate and interval for every axis, a colour each; a dot is full where it learned from such."""
     lines = list(dict.fromkeys(on.axis for tried in policies.values() for on in tried))
     figure, panel = _figure(7.2, 1.0 + (0.3 + 0.22 * len(policies)) * len(lines), ink)
     for number, (name, tried) in enumerate(policies.items()):
