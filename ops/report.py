@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collectors.scripted import asked
+from ops.axes import ORIG
 from ops.judging.judgement import STAGES, TAXONOMY
 from ops.judging.lines import RULES
 from ops.published import NOTE
@@ -29,6 +30,9 @@ __all__ = ["Report", "as_json", "summarize", "tables", "text", "write_page"]
 
 NAMES = {"S1": "approach", "S2": "acquire", "S3": "transport", "S4": "deliver", "S5": "finish"}
 """What happens in each stage."""
+
+PACED = ("late plans", "a plan takes", "delay")
+"""What is told of how plans kept up."""
 
 STRIPS = 6
 """How many failed trials of a policy the page shows."""
@@ -75,7 +79,9 @@ def tables(report: Report) -> RenderableType:
         steps.add_row(name, *(str(n) for n in one.funnel.values()), str(one.successes), left_out)
         ways.add_row(name, ", ".join(f"{code} {n}" for code, n in one.failures.items()) or "none")
     funnel = Text("how many trials came how far"), steps
-    return Group(rates, *_lasting(report), *funnel, ways, *_published(report), *_running(report))
+    return Group(
+        rates, *_lasting(report), *_axes(report), *funnel, ways, *_paced(report), *_published(report), *_running(report)
+    )
 
 
 def text(report: Report, width: int | None = None) -> str:
@@ -112,6 +118,8 @@ def write_page(report: Report, folder: Path, store_root: Path) -> Path:
         label=lambda one: _label(report, one),
         note=NOTE,
         names=NAMES,
+        varied=_varied(report),
+        paced=PACED,
         rules=TAXONOMY,
         plots=list(_plots(report, folder, store_root)) if report.policies else [],
         strips={
@@ -129,7 +137,25 @@ def _policy_json(one: PolicyReport) -> dict[str, Any]:
         asdict(taken) | {"episode": str(taken.episode), "secondary": list(taken.secondary)} for taken in one.taken
     ]
     interval = list(one.interval) if one.interval else None
-    return {"id": str(one.id), **plain, "interval": interval, "says": one.says, "results": results}
+    axes = [asdict(on) | {"says": on.says} for on in one.axes]
+    cadence = asdict(one.cadence) if one.cadence else None
+    whole = {"id": str(one.id), **plain, "interval": interval, "cadence": cadence, "axes": axes, "says": one.says}
+    return whole | {"results": results}
+
+
+def _axes(report: Report) -> Iterator[RenderableType]:
+    """The same trials by what was varied, where anything was."""
+    if tried := _varied(report):
+        rows = Table("policy", "axis", "split", "success", box=SIMPLE_HEAD)
+        for one in tried:
+            for on in one.axes:
+                rows.add_row(_label(report, one), on.axis, on.split, on.says)
+        yield from (Text("the same trials by what of the scene was varied"), rows)
+
+
+def _varied(report: Report) -> list[PolicyReport]:
+    """Those policies that were tried with the scene varied."""
+    return [one for one in report.policies if any(on.axis != ORIG for on in one.axes)]
 
 
 def _lasting(report: Report) -> Iterator[Text]:
@@ -137,6 +163,16 @@ def _lasting(report: Report) -> Iterator[Text]:
     for one in report.policies:
         if one.lasted is not None:
             yield Text(f"{_label(report, one)}: {one.lasted} of its {one.successes} successes lasted by our own rules")
+
+
+def _paced(report: Report) -> Iterator[RenderableType]:
+    """Say how plans kept up, where that is known."""
+    rows = Table("policy", *PACED, box=SIMPLE_HEAD)
+    for one in report.policies:
+        if one.cadence is not None:
+            rows.add_row(_label(report, one), *one.cadence.says)
+    if rows.row_count:
+        yield from (Text("how plans kept up: usual / worst"), rows)
 
 
 def _published(report: Report) -> Iterator[RenderableType]:
@@ -184,6 +220,13 @@ def _plots(report: Report, folder: Path, store_root: Path) -> Iterator[Picture]:
     yield _picture(
         lambda ink, file: plots.funnel(names, reached, ink, file), folder, "funnel", "How far the trials came"
     )
+    if tried := _varied(report):
+        yield _picture(
+            lambda ink, file: plots.axes({_label(report, one): one.axes for one in tried}, ink, file),
+            folder,
+            "axes",
+            "Success by what of the scene was varied, with 95% Wilson intervals; full dots: it learned from such",
+        )
     if any(place.succeeded or place.failed for place in places):
         yield _picture(
             lambda ink, file: plots.starts(places, RULES.tolerance, ink, file),
