@@ -81,6 +81,7 @@ def live_on(catalog: Catalog) -> None:
     trial = Trial(batch="again", turn=0, task="reach", policy=catalog.policy("bc-1").id)
     catalog.plan(Batch(id="again", task="reach", station="table", seed=1, planned=1, order=order.id), [trial])
     catalog.end_batch("again", "enough was seen")
+    catalog.promote(catalog.policy("bc-1"), "ada", "the first", {"batch": "again"})
     row = episode(9, order=order.id, gap=0.1, bytes=2**40, station_digest="s")
     catalog.add(StationRow(digest="s", name="table", text="hz = 30"), row, *streams(row, front=kept.id))
     catalog.add(episode(10, follows=row.id))
