@@ -35,13 +35,15 @@ CONTRACT = Contract(
 
 
 @contextmanager
-def serving(plan: Callable[[Observation, str], Rows], contract: Contract = CONTRACT, port: int = 0) -> Generator[str]:
+def serving(
+    plan: Callable[[Observation, str], Rows], contract: Contract = CONTRACT, port: int = 0, code: str = CODE
+) -> Generator[str]:
     """Serve a function of what is seen, in a thread; yields the address."""
     ready, ended = threading.Event(), threading.Event()
     address: list[str] = []
 
     async def run() -> None:
-        async with await Served(contract, plan, CODE).open("127.0.0.1", port) as server:
+        async with await Served(contract, plan, code).open("127.0.0.1", port) as server:
             address.append(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
             ready.set()
             await asyncio.to_thread(ended.wait)

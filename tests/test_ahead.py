@@ -270,3 +270,15 @@ class Still:
 
     def act(self, _seen: Observation) -> Row | None:
         return None
+
+
+def test_trials_are_told_together_by_the_usual_and_the_worst() -> None:
+    one = {"plans": 30, "late": 0, "unused": 0, "took_ms": [10.0, 12.0], "delay_ms": [20.0, 40.0]}
+    other = {"plans": 10, "late": 4, "unused": 1, "took_ms": [30.0, 90.0], "delay_ms": [40.0, 100.0]}
+    found = cadence.together([one, None, other, one])
+    assert found is not None
+    assert (found.plans, found.late) == (70, 4 / 70)
+    assert found.took == (0.01, 0.09)
+    assert found.delay == (0.02, 0.1)
+    assert found.says == ("5.7% of 70", "10 / 90 ms", "20 / 100 ms")
+    assert cadence.together([None]) is None

@@ -1,6 +1,10 @@
 """A policy on another machine: it says what it would have said here, to whoever knows the code, while it is there."""
 
 import http.client
+import os
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,11 +19,12 @@ import torch
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan, resume
+from appliance import station
+from appliance.evaluate import CannotEvaluate, Trying, evaluate, load, plan, resume
 from appliance.home import Home
 from appliance.serving import server as served
 from appliance.serving.contract import Contract
-from appliance.serving.door import NoServer
+from appliance.serving.door import NoServer, code
 from appliance.serving.remote import Remote
 from appliance.serving.wire import pack, unpack
 from collectors.agents import PolicyLost
@@ -348,10 +353,25 @@ def program(here: Home) -> Iterator[Program]:
     started.kill()
 
 
+def trust(url: str, known: str) -> str:
+    """Make sure that a server beyond this machine is told the code only where its own certificate is shown."""
+    address, _, mark = url.partition("#")
+    assert address.startswith("wss://")
+    for wrong in ("", "#" + "0" * 64):
+        with pytest.raises(NoServer, match=f"fingerprint {mark}"), Remote(address + wrong, known):
+            pass
+    with pytest.raises(NoServer), Remote(address.replace("wss", "ws"), known):
+        pass
+    return url
+
+
 def test_a_batch_whose_server_is_killed_loses_one_trial_and_goes_on_when_it_is_back(
     here: Home, program: Program, appliance: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the first of three trials: that one is invalid, nothing of the others was tried, and they are left."""
+    """Killed in the first of three trials: that one is invalid, nothing of the others was tried, and they are left.
+
+    It comes back as a server for the whole network, which is known by its certificate.
+    """
     monkeypatch.delenv("APPLIANCE_POLICY_CODE", raising=False)
     finished, url = failures.finished, program.url
     batch, _ = plan(here, "pick_place", ["nearest-1"], 3, 0, "franka-sim", [url])
@@ -380,15 +400,118 @@ def test_a_batch_whose_server_is_killed_loses_one_trial_and_goes_on_when_it_is_b
     assert taken.seconds < 1.2
     assert taken["ticks", "t"][-1] == taken["action", "t"][-1] + 50_000_000, "no command after the loss"
 
-    again = Program(here.folder, "nearest-1", "--port", program.port)
-    assert again.url == url
-    assert resume(here, "pick_place", batch.id, "franka-sim")[2] == 2
-    assert evaluate(trying, 1, turns.append)
+    again = Program(here.folder, "nearest-1", "--host", "0.0.0.0", "--port", "0")
+    try:
+        address = trust(again.url.replace("0.0.0.0", "127.0.0.1"), code(here.folder))
+        assert resume(here, "pick_place", batch.id, "franka-sim")[2] == 2
+        assert evaluate(replace(trying, servers=(address,)), 1, turns.append)
+        assert again.close().endswith("questions were answered.\n")
+    finally:
+        again.kill()
     assert [turn.outcome for turn in turns] == [Outcome.INVALID, Outcome.FAILURE, Outcome.FAILURE]
-    assert again.close().endswith("questions were answered.\n")
     with here.join() as catalog:
         assert catalog.batch(batch.id).closed is not None
     with pytest.raises(CannotEvaluate, match="is closed"):
         resume(here, "pick_place", batch.id, "franka-sim")
     refused = appliance("evaluate", "--task", "pick_place", "--policy", "nearest-1", "--server", url)
     assert (refused.code, "no policy server answers" in refused.err) == (1, True)
+
+
+def test_the_code_is_drawn_once_and_a_variable_goes_before_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("APPLIANCE_POLICY_CODE", raising=False)
+    drawn = code(home)
+    assert code(home) == drawn
+    assert (home / "serving/code").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("APPLIANCE_POLICY_CODE", CODE)
+    assert code(home) == CODE
+    monkeypatch.setenv("APPLIANCE_POLICY_CODE", "short")
+    with pytest.raises(NoServer, match="APPLIANCE_POLICY_CODE"):
+        code(home)
+
+
+def test_only_the_policy_that_the_catalog_knows_is_served_and_asked(here: Home, appliance: Type) -> None:
+    assert appliance("train", "--task", "pick_place", "--method", "nearest", "--k", "9").code == 0
+    words = "evaluate", "--task", "pick_place", "--trials", "1"
+    with here.join() as catalog:
+        one, other = catalog.policy("nearest-1"), catalog.policy("nearest-2")
+        policy = load(here.folder, one)
+        with serving_as(here, policy, one) as url:
+            said = appliance(*words, "--policy", "nearest-2", "--server", url)
+            assert said.code == 1
+            assert f"serves nearest-1 ({one.digest})" in said.err
+            assert f"nearest-2 ({other.digest})" in said.err
+        assert catalog.batches() == []
+    settings = here.folder / one.path / "policy.json"
+    settings.write_text(settings.read_text() + " ")
+    refused = appliance("policies", "serve", "nearest-1", "--port", "0")
+    assert refused.code == 1
+    assert f"the catalog's nearest-1 is {one.digest}" in refused.err
+
+
+def serving_as(here: Home, policy: ChunkPolicy, row: PolicyRow) -> Any:
+    return serving(policy.plan, Contract.of(row, policy), code=code(here.folder))
+
+
+def test_a_trial_held_by_a_program_that_died_is_given_back_and_nobody_else_s(here: Home, appliance: Type) -> None:
+    batch, _ = plan(here, "pick_place", ["nearest-1"], 4, 0, "franka-sim")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    node = platform.node()
+    holders = [f"{node}:{gone.pid}", f"{node}:{os.getpid()}", f"elsewhere:{gone.pid}"]
+    with here.join() as catalog:
+        for by in holders:
+            catalog.claim_trial(batch.id, by)
+        _, rows, left = resume(here, "pick_place", batch.id, "franka-sim")
+        assert left == 4
+        assert [row.name for row in rows] == ["nearest-1"]
+        assert [trial.claimed_by for trial in catalog.trials(batch.id)] == [None, *holders[1:], None]
+    with pytest.raises(CannotEvaluate, match="is of task pick_place at franka-sim, not reach at franka-sim"):
+        resume(here, "reach", batch.id, "franka-sim")
+    both = appliance("evaluate", "--task", "pick_place", "--policy", "nearest-1", "--resume", batch.id)
+    neither = appliance("evaluate", "--task", "pick_place")
+    assert (both.code, neither.code) == (2, 2)
+    assert "either --policy NAME" in both.err
+
+
+def test_in_simulated_time_plans_come_as_late_as_asked_and_the_report_tells(here: Home, appliance: Type) -> None:
+    words = "evaluate", "--task", "pick_place", "--policy", "nearest-1", "--trials", "1", "--delay", "0.12"
+    said = appliance(*words)
+    assert said.code == 0, said.err
+    assert "how plans kept up" in said.out
+    (found,) = appliance("report", "--json").json["policies"]
+    assert found["cadence"]["plans"] > 10
+    assert found["cadence"]["delay"] == [0.15, 0.15], "the loop looks every 50 ms"
+    assert found["cadence"]["late"] == 0
+    (one,) = found["results"]
+    assert one["cadence"]["plans"] == found["cadence"]["plans"]
+
+
+REAL = ("# realtime = true", "realtime = true")
+
+
+def test_on_a_real_clock_a_slow_policy_plans_ahead_and_a_quick_one_in_step(
+    here: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planning takes 20 ms or 120 ms; a tick lasts 50. What is decided is decided once, and not by the first plan."""
+    where = str(tmp_path / "real.toml")
+    Path(where).write_text(station.text("franka-sim").replace(*REAL))
+    planned = ChunkPolicy.plan
+    told: dict[float, Rows] = {}
+    for slow in (0.005, 0.12):
+        pauses = iter([0.3])
+
+        def plan_slowly(policy: ChunkPolicy, moment: Observation, instruction: str, usual: float = slow) -> Rows:
+            time.sleep(next(pauses, usual))  # ruff: ignore[function-uses-loop-variable] - called within the round
+            return planned(policy, moment, instruction)
+
+        monkeypatch.setattr(ChunkPolicy, "plan", plan_slowly)
+        batch, _ = plan(here, "pick_place", ["nearest-1"], 1, 0, where)
+        assert evaluate(Trying(here, batch.id, where, limit=1.5), 1, lambda _turn: None)
+        with here.join() as catalog:
+            (trial,) = catalog.trials(batch.id)
+            assert trial.episode is not None
+            told[slow] = Episode(here.folder / catalog.episode(trial.episode).path).rows("following")
+    assert (told[0.005]["t"] == told[0.005]["asked"]).all()
+    assert (told[0.12]["t"] - told[0.12]["asked"] >= 120_000_000).all()
+    with pytest.raises(CannotEvaluate, match="--delay is for simulated time"):
+        plan(here, "pick_place", ["nearest-1"], 1, 0, where, delay=0.1)

@@ -72,7 +72,7 @@ def _array(value: dict[Any, Any]) -> Any:
     if ARRAY not in value and NUMBER not in value:
         return value
     kind, data = value.get(KIND), value.get(DATA)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise Malformed(f"an array of {kind!r}; it can be of {sorted(KINDS)}")
     if NUMBER in value:
         if not isinstance(data, bool | int | float):
