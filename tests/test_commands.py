@@ -259,6 +259,28 @@ def test_a_newer_calibration_takes_over_and_the_older_stays_on_record(appliance:
     assert appliance("calibrations", "add", str(tmp_path / "none.json"), *words).code == 2
 
 
+def test_a_policy_is_promoted_and_taken_back_and_both_stay_on_record(appliance: Type, catalog: Catalog) -> None:
+    rows = [policy(f"ccol-{number}", minute=number, task="pick_place") for number in (2, 3)]
+    catalog.add(*rows)
+    told = ("--why", "better by 30 points", "--operator", "ada")
+    assert "ccol-2 is the champion of pick_place." in appliance("policies", "promote", "ccol-2", *told).out
+    assert "instead of ccol-2" in appliance("policies", "promote", "ccol-3", *told).out
+    assert "ccol-3 is the champion of 'pick_place' already" in appliance("policies", "promote", "ccol-3", *told).err
+    reigning = {one["name"]: one["champion"] for one in appliance("policies", "list", "--json").json}
+    assert reigning == {"ccol-2": False, "ccol-3": True}
+    back = appliance("policies", "rollback", "--task", "pick_place", "--why", "it drops things", "--operator", "bob")
+    assert "ccol-2 is the champion of pick_place again, instead of ccol-3." in back.out
+    again = appliance("policies", "rollback", "--task", "pick_place", "--why", "once more")
+    assert "there is none to go back to" in again.err
+    found = appliance("policies", "history", "--task", "pick_place", "--json").json
+    assert [(one["policy"], one["kind"], one["by"]) for one in found] == [
+        ("ccol-2", "promoted", "ada"),
+        ("ccol-3", "promoted", "ada"),
+        ("ccol-2", "rolled back", "bob"),
+    ]
+    assert found[-1]["why"] == "it drops things"
+
+
 def test_work_orders_are_asked_for_counted_and_closed(
     appliance: Type, catalog: Catalog, rows: list[EpisodeRow]
 ) -> None:

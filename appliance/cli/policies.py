@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.opened import opened
-from appliance.cli.options import AnyTask, AsJson
+from appliance.cli.opened import opened, user
+from appliance.cli.options import AnyTask, AsJson, Operator, TaskName, Why
 from appliance.cli.shown import show, show_one
 
 policies = typer.Typer(help="What was learned.", no_args_is_help=True)
@@ -18,12 +18,14 @@ def policies_list(task: AnyTask = None, as_json: AsJson = False) -> None:
     from appliance.cli.rows import of_policy
 
     with opened() as (_, catalog):
-        found = [of_policy(row) for row in catalog.policies(task)]
-    show(found, ("name", "method", "preset", "task", "episodes", "created"), as_json)
+        rows = catalog.policies(task)
+        reigning = {champion.id for name in {row.task for row in rows} if (champion := catalog.champion(name))}
+        found = [of_policy(row) | {"champion": row.id in reigning} for row in rows]
+    show(found, ("name", "method", "preset", "task", "champion", "episodes", "created"), as_json)
 
 
 @policies.command("show")
-def policiesshow(
+def policies_show(
     policy: Annotated[str, typer.Argument(help="A policy's name, its ID or the first characters of it.")],
     as_json: AsJson = False,
 ) -> None:
@@ -34,6 +36,50 @@ def policiesshow(
         row = catalog.policy(policy)
         found = of_policy(row) | {"settings": row.settings, "metrics": row.metrics}
     show_one(found, as_json)
+
+
+@policies.command("promote")
+def policies_promote(
+    policy: Annotated[str, typer.Argument(help="A policy's name, its ID or the first characters of it.")],
+    why: Why,
+    operator: Operator = "",
+) -> None:
+    """Do its task with this policy from now on: it becomes the champion."""
+    with opened() as (_, catalog):
+        row = catalog.policy(policy)
+        before = catalog.champion(row.task)
+        catalog.promote(row, operator or user(), why)
+    instead = f", instead of {before.name}" if before else ""
+    typer.echo(f"{row.name} is the champion of {row.task}{instead}.")
+
+
+@policies.command("rollback")
+def policies_rollback(task: TaskName, why: Why, operator: Operator = "") -> None:
+    """Go back to the champion before. That stays on record, and can be undone by promoting again."""
+    with opened() as (_, catalog):
+        before = catalog.champion(task)
+        catalog.roll_back(task, operator or user(), why)
+        now = catalog.champion(task)
+    typer.echo(f"{now and now.name} is the champion of {task} again, instead of {before and before.name}.")
+
+
+@policies.command("history")
+def policies_history(task: TaskName, as_json: AsJson = False) -> None:
+    """List every change of a task's champion, oldest first, who made it, and why."""
+    with opened() as (_, catalog):
+        names = {row.id: row.name for row in catalog.policies(task)}
+        found = [
+            {
+                "policy": names[row.policy],
+                "kind": row.kind,
+                "by": row.by,
+                "why": row.why,
+                "made": row.made.isoformat(),
+                "evidence": row.evidence,
+            }
+            for row in catalog.promotions(task)
+        ]
+    show(found, ("policy", "kind", "by", "why", "made"), as_json)
 
 
 @policies.command("draw")
