@@ -149,6 +149,7 @@ def train(
     What was led by hand is left out once the robot has repeated it with success: no hand is in view then.
 
     Any field of the method may be given as an option, e.g. --lr 0.0003; a wrong name is answered with the right ones.
+    A part that may be left out is switched on by its name or by one of its fields, e.g. --rscl, --rscl.beta 0.5.
     """
     from appliance.train import WrongSetting, learner, seeing
     from appliance.train import train as run
