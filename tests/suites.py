@@ -10,7 +10,8 @@ from collectors.agents import Agent
 from collectors.loop import Ended, Loop
 from drivers import Rows
 from drivers.gymnasium.cell import Gym
-from drivers.gymnasium.libero import REACH, Upright
+from drivers.gymnasium.environment import Environment
+from drivers.gymnasium.libero import REACH, Libero, Upright
 from drivers.kinematics import Chain
 from storage import Observation
 
@@ -63,9 +64,19 @@ class StandIn:
         }
 
 
-def stand_in(_image: tuple[int, int] = (24, 32)) -> Upright:
+def stand_in(image: tuple[int, int] = (24, 32)) -> Upright:
     """The stand-in, as our adapter of LIBERO makes it."""
-    return Upright(StandIn())
+    return Upright(StandIn(image))
+
+
+class Standing(Libero):
+    """LIBERO, with a stand-in where the suite would be."""
+
+    def __init__(self) -> None:
+        super().__init__("libero_spatial", 0)
+
+    def make(self, image: tuple[int, int]) -> Environment:
+        return stand_in(image)
 
 
 class Kept:

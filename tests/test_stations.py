@@ -22,6 +22,7 @@ pytestmark = needs_gym_aloha
 
 SIMULATED = ("franka-sim", "aloha-sim")
 EMULATED = ("franka-emulated", "aloha-emulated")
+SUITES = ("gym-aloha-transfer", "gym-aloha-insertion", "gym-kitchen", "gym-libero")
 TASKS = {
     "franka": Task(name="pick_place", instruction="put the red cube on the yellow pad"),
     "aloha": Task(name="transfer", instruction="hand the cube to the other arm"),
@@ -33,11 +34,11 @@ def test_every_station_loads_and_its_limits_suit_its_robot(name: str) -> None:
     cell = station.load(name)
     assert cell.name == name
     row = cell.robot.action
-    assert row["q"].shape == ((12,) if name.startswith("aloha") else (7,))
-    assert len(cell.robot.limits.low) * (2 if name.startswith("aloha") else 1) == row["q"].shape[0]
+    assert row["q"].shape == ((12,) if "aloha" in name else (7,))
+    assert len(cell.robot.limits.low) * (2 if "aloha" in name else 1) == row["q"].shape[0]
     assert {"gap", "lost", "skew", "late"} <= cell.demands.keys()
     assert cell.images, "it has no cameras"
-    assert cell.simulated == (name in SIMULATED + EMULATED)
+    assert cell.simulated == (name in SIMULATED + EMULATED + SUITES)
 
 
 @pytest.mark.parametrize("kind", ["franka", "aloha"])
@@ -74,7 +75,7 @@ def test_stations_are_listed_shown_and_copied_to_be_edited(appliance: Type, tmp_
     assert "there is no station 'franca'" in appliance("stations", "show", "franca").err
 
 
-@pytest.mark.parametrize("name", [*SIMULATED, *EMULATED])
+@pytest.mark.parametrize("name", [*SIMULATED, *EMULATED, *SUITES[:-1]])
 def test_somebody_can_show_a_task_without_a_person_wherever_things_are_known(name: str) -> None:
     cell = station.load(name)
     assert script(cell) in SCRIPTS

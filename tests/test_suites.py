@@ -20,7 +20,7 @@ from drivers.gymnasium.kitchen import GymKitchen
 from drivers.gymnasium.libero import REACH, GymLibero, Libero, Upright
 from drivers.twin.scene import WrongCondition
 from tests.needs import needs_gym_aloha
-from tests.suites import HOME, StandIn, drive, stand_in
+from tests.suites import HOME, StandIn, Standing, drive, stand_in
 
 IMAGE = (24, 32)
 MS = 1_000_000
@@ -29,7 +29,7 @@ MS = 1_000_000
 @pytest.fixture
 def standing(monkeypatch: pytest.MonkeyPatch) -> Iterator[GymLibero]:
     """LIBERO's cell, with a stand-in for LIBERO."""
-    monkeypatch.setattr(Libero, "make", lambda _self, image: stand_in(image))
+    monkeypatch.setattr(Libero, "make", Standing.make)
     with GymLibero(image=IMAGE, camera_hz=20, steps=60) as cell:
         yield cell
 
@@ -246,6 +246,7 @@ def test_a_target_that_is_no_number_is_refused_and_a_hold_stays(standing: GymLib
         standing.robot.command(target(standing, np.nan, 0.0))
     standing.robot.command(target(standing, start["q"][0] + 0.5, 0.0))
     standing.robot.hold()
+    standing.robot.hold()
     first, later = (newest(standing, 10)["arm"] for _ in range(2))
     assert np.abs(later["tool"] - first["tool"]).max() < 0.01, "it stands"
     assert np.abs(later["q"] - start["q"]).max() < 0.2, "it was on its way to 0.5"
@@ -253,6 +254,7 @@ def test_a_target_that_is_no_number_is_refused_and_a_hold_stays(standing: GymLib
 
 
 def test_a_suite_that_was_not_entered_or_fell_silent_says_so(standing: GymLibero) -> None:
+    GymLibero().robot.hold()
     with pytest.raises(DeviceLost, match="has not been entered"):
         GymLibero().robot.read(0)
     standing.fail("front")
