@@ -153,7 +153,8 @@ def _start_shift(usual: Scenery, draw: Draw) -> Scenery:
     tool[3:] = 0.0, np.cos(half), np.sin(half), 0.0
     moved = replace(usual, start=tuple(chain.joints(home, tool).tolist())) if "arm" in shifted else usual
     (near, far), (right, left) = usual.area
-    band = ((near - 0.05, far + 0.05), (right - 0.07, left + 0.07))
+    wide = draw.uniform((0.03, 0.03, 0.04, 0.04), (0.06, 0.06, 0.08, 0.08)).tolist()
+    band = ((near - wide[0], far + wide[1]), (right - wide[2], left + wide[3]))
     return replace(moved, area=band, spared=usual.area) if "cubes" in shifted else moved
 
 
