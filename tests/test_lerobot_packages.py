@@ -4,7 +4,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from learners.clap.clap import Clap
 from learners.train import Training, schedule
 
 torch.set_num_threads(1)
@@ -81,7 +82,7 @@ def config(theirs: Any, kind: str, ours: dict[str, Any] | None = None, action: i
             "observation.images.top": theirs.picture,
         },
         "output_features": {"action": theirs.action(action)},
-        kind: put(found.SMALL, LITTLE[kind] | (ours or {})),
+        kind: put(found.Small(), LITTLE[kind] | (ours or {})),
     }
     return made(**given | USUAL[kind] | more)
 
@@ -216,10 +217,13 @@ def test_what_is_saved_says_the_same(theirs: Any, kind: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_others_decide_cannot_be_set(theirs: Any, kind: str) -> None:
-    with pytest.raises(ValueError, match=f"(?i){kind}.k is decided elsewhere: chunk_size"):
-        config(theirs, kind, ours={"k": 3})
+    """Once a policy is saved, what was usual then may have changed."""
+    told, ours = SimpleNamespace(tasks=SimpleNamespace(index=TASKS)), {"replan": 3.0}
+    with pytest.raises(ValueError, match=f"(?i){kind}.replan is decided elsewhere: n_action_steps"):
+        theirs.policy(kind)(config(theirs, kind, ours=ours, tasks=[]), dataset_meta=told)
+    policy(theirs, kind, ours=ours)
     found = module(kind, "configuration")
-    assert all(attrgetter(name)(found.SMALL) is not ... for name in found.DECIDED)
+    assert all(attrgetter(name)(found.Small()) is not ... for name in found.DECIDED)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -233,6 +237,15 @@ def test_a_policy_says_what_it_lacks(theirs: Any, kind: str) -> None:
     told = SimpleNamespace(tasks=SimpleNamespace(index=["b", "a"]))
     empty = config(theirs, kind, tasks=[])
     assert theirs.policy(kind)(empty, dataset_meta=told).config.tasks == ["a", "b"]
+
+
+def test_a_setting_that_lerobot_reads_leaves_the_others_as_they_were(theirs: Any) -> None:
+    import draccus
+
+    found = module("clap", "configuration")
+    read = draccus.decode(found.ClapConfig, {"clap": {"ntp": {"vlm": {"sizes": {"width": 64}}}}})
+    assert read.clap == put(found.Small(), {"ntp.vlm.sizes.width": 64})
+    assert asdict(read.clap) == asdict(put(Clap.preset("small"), {"ntp.vlm.sizes.width": 64}))
 
 
 def test_past_states_are_remembered_a_stride_apart(theirs: Any) -> None:

@@ -10,9 +10,9 @@ from abc import abstractmethod
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,14 @@ class ChunkedConfig(PreTrainedConfig):  # type: ignore[misc]  # LeRobot's own ba
         """Height and width that pictures are brought to."""
         raise NotImplementedError
 
+    def demand_untouched(self) -> None:
+        """See to it that nobody set what LeRobot decides.
+
+        Raises:
+            ValueError: somebody did.
+        """
+        raise NotImplementedError
+
     @property
     def cameras(self) -> list[str]:
         """Features that are pictures, in the order in which they are shown."""
@@ -120,11 +128,29 @@ class ChunkedConfig(PreTrainedConfig):  # type: ignore[misc]  # LeRobot's own ba
             )
 
 
-def demand_untouched(ours: Any, ordinary: Any, decided: Mapping[str, str]) -> None:
-    """See to it that nobody sets what somebody else decides.
+def usually[S](preset: S) -> type[S]:
+    """A class of the same settings whose defaults are the preset's, in what lies within as well.
+
+    LeRobot reads a setting by itself, and takes what is not said from its class.
+    """
+    kind: Any = type(preset)
+    hints, usual = get_type_hints(kind), []
+    for each in fields(kind):
+        value = getattr(preset, each.name)
+        if is_dataclass(value):
+            within = usually(value)
+            usual.append((each.name, within, field(default_factory=within)))
+        else:
+            usual.append((each.name, hints[each.name], field(default=value)))
+    made: type[S] = make_dataclass(kind.__name__, usual, bases=(kind,), frozen=True, module=kind.__module__)
+    return made
+
+
+def demand_alike(ours: Any, ordinary: Any, decided: Mapping[str, str]) -> None:
+    """See to it that settings are as usual where somebody else decides.
 
     Raises:
-        ValueError: somebody did.
+        ValueError: one is not.
     """
     for name, where in decided.items():
         if attrgetter(name)(ours) != attrgetter(name)(ordinary):
@@ -177,13 +203,15 @@ class ChunkedPolicy(PreTrainedPolicy):  # type: ignore[misc]  # LeRobot's own ba
         """Prepare to build from the config; a dataset's description says what is said, unless the config does.
 
         Raises:
-            ValueError: nobody says what the tasks are called, or the features are too few.
+            ValueError: nobody says what the tasks are called, the features are too few, or a setting is not ours.
         """
         super().__init__(config)
         config.validate_features()
         if not config.tasks:
             if dataset_meta is None:
                 raise ValueError(f"a {self.name} policy knows what its dataset's tasks are called; give config.tasks")
+            # Only when training begins: a policy that was saved has what was usual then.
+            config.demand_untouched()
             config.tasks = sorted(str(task) for task in dataset_meta.tasks.index)
         self.reset()
 

@@ -1,13 +1,18 @@
 """CCoL's settings in LeRobot's words."""
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from lerobot.configs import PreTrainedConfig
 
 from learners.ccol import CCoL
-from learners.lerobot.plugin import LEROBOTS, ChunkedConfig, demand_untouched
+from learners.lerobot.plugin import LEROBOTS, ChunkedConfig, demand_alike, usually
 
-SMALL = CCoL.preset("small")
+if TYPE_CHECKING:
+    Small = CCoL
+else:
+    Small = usually(CCoL.preset("small"))
+
 DECIDED = LEROBOTS | {
     "action": "the dataset's actions",
     "keyframe": "a dataset of LeRobot does not say which number opens a hand",
@@ -25,13 +30,15 @@ class CCoLConfig(ChunkedConfig):
 
     n_obs_steps: int = 5
     """Past states, the newest last; the latent is encoded from all but the first."""
-    ccol: CCoL = field(default_factory=lambda: SMALL)
+    ccol: Small = field(default_factory=Small)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_obs_steps < 2:
             raise ValueError("n_obs_steps is at least 2: a latent is encoded from past states, and one comes before")
-        demand_untouched(self.ccol, SMALL, DECIDED)
+
+    def demand_untouched(self) -> None:
+        demand_alike(self.ccol, Small(), DECIDED)
 
     @property
     def image(self) -> int:

@@ -1,13 +1,18 @@
 """CLAP's settings in LeRobot's words."""
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from lerobot.configs import PreTrainedConfig
 
 from learners.clap.clap import Clap
-from learners.lerobot.plugin import LEROBOTS, ChunkedConfig, demand_untouched
+from learners.lerobot.plugin import LEROBOTS, ChunkedConfig, demand_alike, usually
 
-SMALL = Clap.preset("small")
+if TYPE_CHECKING:
+    Small = Clap
+else:
+    Small = usually(Clap.preset("small"))
+
 NO_FILM = "film of people is no part of this"
 DECIDED = LEROBOTS | {
     "spacing": "stride",
@@ -46,11 +51,10 @@ class ClapConfig(ChunkedConfig):
     """Steps of the first stage: words for actions."""
     token_steps: int = 1000
     """Steps of the second: a model that says them."""
-    clap: Clap = field(default_factory=lambda: SMALL)
+    clap: Small = field(default_factory=Small)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        demand_untouched(self.clap, SMALL, DECIDED)
+    def demand_untouched(self) -> None:
+        demand_alike(self.clap, Small(), DECIDED)
 
     @property
     def image(self) -> int:

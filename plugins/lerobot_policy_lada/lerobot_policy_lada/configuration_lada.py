@@ -1,15 +1,19 @@
 """LaDA's settings in LeRobot's words."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lerobot.configs import PreTrainedConfig
 
 from learners.lada.lada import LaDA
-from learners.lerobot.plugin import LEROBOTS, ChunkedConfig, demand_untouched
+from learners.lerobot.plugin import LEROBOTS, ChunkedConfig, demand_alike, usually
 from learners.transforms import STEP
 
-SMALL = LaDA.preset("small")
+if TYPE_CHECKING:
+    Small = LaDA
+else:
+    Small = usually(LaDA.preset("small"))
+
 DECIDED = LEROBOTS | {
     "spacing": "stride",
     "pretrain": "pretrain_steps",
@@ -37,11 +41,10 @@ class LaDAConfig(ChunkedConfig):
     """In one unit of an action's turn."""
     pretrain_steps: int = 300
     """Steps of the first stage, in which motions are named; 0 when a policy is only fine-tuned."""
-    lada: LaDA = field(default_factory=lambda: SMALL)
+    lada: Small = field(default_factory=Small)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        demand_untouched(self.lada, SMALL, DECIDED)
+    def demand_untouched(self) -> None:
+        demand_alike(self.lada, Small(), DECIDED)
 
     @property
     def image(self) -> int:
