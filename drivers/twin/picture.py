@@ -80,7 +80,7 @@ class _Brush:
         self._data = mujoco.MjData(model)
         self._context = _context(image)
         self._context.make_current()
-        self._scene = mujoco.MjvScene(model, maxgeom=max(200, model.ngeom + 10))
+        self._scene = mujoco.MjvScene(model, maxgeom=200)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [1, 1, 1, 0, 0, 0]
         self._rect = mujoco.MjrRect(0, 0, image[1], image[0])
