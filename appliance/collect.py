@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from collectors.scripted import Scripted, Unclear, asked
 from drivers import Robot
 from ops import axes, failures
 from ops.judging.judgement import Judgement, invalid
-from ops.rollout import UNSEEN
+from ops.rollout import RARE, UNSEEN
 from storage import Catalog, Episode, Observation, Outcome, Task, Wanted, WorkOrder
 
 LIMIT = 20.0
@@ -102,10 +103,28 @@ class Sitting:
     """The axes along which takes are varied in turn."""
 
 
-def starts(home: Home, task: str | None, station_name: str, episodes: int, seed: int | None) -> tuple[int, ...]:
+def starts(
+    home: Home,
+    task: str | None,
+    station_name: str,
+    episodes: int,
+    seed: int | None,
+    fits: Callable[[int], bool] = lambda _start: True,
+) -> tuple[int, ...]:
     """Choose how the scene is set for each take; without a seed, go on after the last start that was collected.
 
     The evaluation starts elsewhere: no demonstration begins as a trial does.
+
+    Args:
+        home: where earlier takes are.
+        task: of which task; None for any.
+        station_name: at which station.
+        episodes: how many starts.
+        seed: of the sitting.
+        fits: which starts will do.
+
+    Raises:
+        CannotCollect: hardly any start will do.
     """
     if seed is None:
         with home.join() as catalog:
@@ -114,19 +133,21 @@ def starts(home: Home, task: str | None, station_name: str, episodes: int, seed:
         first = 1 + max((start for start in used if start < UNSEEN), default=-1)
     else:
         first = seed * APART
-    return tuple((first + k) % UNSEEN for k in range(episodes))
+    among = ((first + k) % UNSEEN for k in range(episodes * RARE))
+    found = tuple(islice((start for start in among if fits(start)), episodes))
+    if len(found) < episodes:
+        raise CannotCollect(f"{station_name} hardly ever puts things where they are wanted: {len(found)} of {episodes}")
+    return found
 
 
 def ordered(catalog: Catalog, task: str, number: int) -> tuple[WorkOrder, int]:
     """The work order of that number, and how many good episodes it still asks for.
 
     Raises:
-        CannotCollect: it is of another task, closed, or there is none.
+        CannotCollect: it is of another task, or closed.
+        Unknown: there is none.
     """
-    orders = {order.id: order for order in catalog.orders(closed=None)}
-    order = orders.get(number)
-    if order is None:
-        raise CannotCollect(f"there is no work order {number}; there are: {', '.join(map(str, orders)) or 'none yet'}")
+    order = catalog.work_order(number)
     if order.task != task:
         raise CannotCollect(f"work order {number} is of task {order.task!r}, not {task!r}")
     if order.closed is not None:

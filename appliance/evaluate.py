@@ -7,18 +7,18 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import learners
 from appliance import station, workers
+from appliance.begins import fits
 from appliance.collect import LIMIT, judged, say
 from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.serving.door import NoServer, reached
-from appliance.serving.remote import Remote
 from appliance.session import STOPPED, Flag, Nowhere, Session, sitting
-from collectors import Policy, PolicyAgent
+from collectors import Ended, Policy, PolicyAgent
 from collectors.agents import Warming
 from collectors.ahead import Ahead, InStep, Planner
 from drivers import StepClock
@@ -28,8 +28,11 @@ from learners.senses import ROBOT
 from ops import axes, cadence, failures, rollout
 from ops.judging.judgement import Judgement
 from ops.rollout import Turn
-from storage import Batch, Catalog, Episode, PolicyRow, Trial
+from storage import Batch, Catalog, Episode, PolicyRow, Trial, WorkOrder
 from storage.layout import RGB
+
+if TYPE_CHECKING:
+    from appliance.serving.remote import Remote
 
 WARMING = 5.0
 """Seconds that a policy may wait for the first row of every device, before its take."""
@@ -74,10 +77,10 @@ class Drivers:
     """The policies of a batch, as they come to be needed."""
 
     root: Path
-    served: Mapping[UUID, Remote] = field(default_factory=dict)
+    served: Mapping[UUID, "Remote"] = field(default_factory=dict)
     returning: float = RETURNING
     ahead: dict[UUID, bool] = field(default_factory=dict)
-    """Whether each takes longer to plan than a tick lasts, once that was measured."""
+    """Whether each is to plan while the robot moves, once that is known."""
     _loaded: dict[UUID, learners.ChunkPolicy] = field(default_factory=dict)
 
     def get(self, row: PolicyRow) -> Drives:
@@ -105,12 +108,16 @@ def plan(
     servers: Sequence[str] = (),
     delay: float = 0.0,
     vary: Sequence[str] = (),
+    order: WorkOrder | None = None,
 ) -> tuple[Batch, list[PolicyRow]]:
     """Write down every trial before the first one runs: from each start as usual, and again varied along each axis.
+
+    With ``order``, only from starts that it asked for.
 
     Raises:
         CannotEvaluate: a policy was trained for another task, another robot or other cameras, or cannot be read, or the
             numbers make no sense.
+        CannotOrder: a person sets the scene, and there is an order.
         NoServer: a server is not there, or serves none of the policies.
         StationError: there is no such station, its file is wrong, or its scene cannot be varied so.
         Unknown: there is no such task or policy.
@@ -118,7 +125,7 @@ def plan(
     cell = _cell(station_name, delay)
     vary = cell.vary(vary)
     with home.join() as catalog:
-        catalog.task(task)
+        instruction = catalog.task(task).instruction
         rows = [catalog.policy(name) for name in policies]
         if strangers := [f"{row.name} ({row.task})" for row in rows if row.task != task]:
             raise CannotEvaluate(f"not trained for task {task!r}: {', '.join(strangers)}")
@@ -127,7 +134,8 @@ def plan(
             for row in rows:
                 _fit(row.name, drivers.get(row), cell)
         try:
-            return rollout.plan(catalog, task, rows, trials, seed, cell.name, vary), rows
+            number, meant = None if order is None else order.id, fits(cell, instruction, order)
+            return rollout.plan(catalog, task, rows, trials, seed, cell.name, vary, number, meant), rows
         except ValueError as error:
             raise CannotEvaluate(str(error)) from error
 
@@ -138,7 +146,7 @@ def resume(
     """Go on with a batch that was left open: trials that a program of this machine held when it died are given back.
 
     Returns:
-        The batch, its policies, and how many trials are left.
+        The batch, its policies, and how many of its trials nobody has taken.
 
     Raises:
         CannotEvaluate: it is closed, or of another task or station.
@@ -155,11 +163,11 @@ def resume(
                 f"batch {batch.id} is of task {batch.task} at {batch.station}, not {' at '.join(here)}"
             )
         trials = catalog.trials(batch.id)
-        left = [trial for trial in trials if trial.episode is None]
-        for trial in left:
-            if trial.claimed_by is not None and _dead(trial.claimed_by):
+        for trial in trials:
+            if trial.episode is None and trial.claimed_by is not None and _dead(trial.claimed_by):
                 catalog.release_trial(trial)
-        return batch, _policies(catalog, trials), len(left)
+        free = [one for one in catalog.trials(batch.id) if one.episode is None and one.claimed_by is None]
+        return batch, _policies(catalog, trials), len(free)
 
 
 def evaluate(trying: Trying, processes: int, tell: Callable[[Turn], None]) -> bool:
@@ -217,12 +225,14 @@ def attempt_trial(
     task = session.catalog.task(trial.task)
     session.loop = session.loop.remembering(policy.memory)
     robot = session.loop.robot
-    stepped = isinstance(session.loop.clock, StepClock)
     words = axes.told(task.instruction, trial.condition)
-    slow = _warm(session, policy, words, measured=stepped or trial.policy in drivers.ahead)
-    ahead = drivers.ahead.setdefault(trial.policy, slow)
+    if isinstance(session.loop.clock, StepClock) or trial.policy in drivers.ahead:
+        _warm(session, policy, words, 1)
+    elif (took := _warm(session, policy, words, 2)) is not None:
+        # A network may be slow at any moment, however quick it was this time.
+        drivers.ahead[trial.policy] = trial.policy in drivers.served or took > 1 / session.loop.hz
     over = functools.partial(failures.finished, instruction=task.instruction)
-    with _planner(policy, ahead, delay) as planner:
+    with _planner(policy, drivers.ahead.get(trial.policy, False), delay) as planner:
         agent = PolicyAgent(policy, robot.kinematics, robot.action, session.loop.hz, planner)
         told = None if words == task.instruction else words
         episode = session.run(
@@ -238,18 +248,17 @@ def attempt_trial(
     return episode, replace(judgement, evidence=judgement.evidence | {"cadence": paced})
 
 
-def _warm(session: Session, policy: Drives, instruction: str, measured: bool) -> bool:
-    """Have the policy plan before its take, and say whether that takes longer than a tick.
+def _warm(session: Session, policy: Drives, instruction: str, plans: int) -> float | None:
+    """Have the policy plan before its take, and say how many seconds the last plan took; the first is far slower.
 
-    Its first plan is far slower than the others, so the second is ``measured``, unless that was done or says nothing.
-    A cell where planning fails ends the take, which tells why.
+    A cell where that fails ends the take, which tells why; here it is None.
     """
-    warming = Warming(policy, 1 if measured else 2)
-    session.loop.run(
+    warming = Warming(policy, plans)
+    ended = session.loop.run(
         *(warming, instruction, Nowhere(), WARMING),
         lambda seen: session.stop.is_set() or warming.done(seen),
     )
-    return not measured and warming.took > 1 / session.loop.hz
+    return warming.took if ended is Ended.DONE else None
 
 
 @contextmanager

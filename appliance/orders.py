@@ -1,32 +1,22 @@
 """Work orders from failures: what to ask for, from which starts, and what it has brought."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 from uuid import UUID
 
 from appliance import station
+from appliance.begins import CannotOrder, begins
+from appliance.evaluate import plan, resume
 from appliance.home import Home
-from appliance.refusal import Refusal
-from appliance.station import Station
 from appliance.train import demonstrations
-from drivers.device import Foreseeing
-from ops.results import PolicyReport, summarize
-from ops.slices import Slice, Start
-from ops.starts import start
+from ops.results import Comparison, PolicyReport, compare, of_batch, summarize
 from ops.work_orders import WANTED, Proposal, Tried, propose
-from storage import Catalog, Outcome, Task, WorkOrder
+from storage import Batch, Catalog, Episode, Outcome, WorkOrder
+from storage.images import Image
 
 RESET = 10.0
 """Seconds that an operator needs to set the scene for one demonstration, unless it is known better."""
-
-LOOKED = 100_000
-"""Starts that are looked at for those that an order asks for."""
-
-
-class CannotOrder(Refusal):
-    """There is nothing to order. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +27,6 @@ class Suggested:
     batch: str
     """The trials that it follows from."""
     proposals: tuple[Proposal, ...]
-
-
-def begins(cell: Station, condition: Mapping[str, Any], instruction: str) -> Start:
-    """What a take with this condition begins from. Where people set the scene, what they were asked for is all."""
-    table = cell.cell
-    return start(table.places(condition) if isinstance(table, Foreseeing) else {}, condition, instruction)
 
 
 def suggest(home: Home, task_name: str, policy: str | None = None, wanted: int = WANTED) -> Suggested:
@@ -114,19 +98,78 @@ def place(catalog: Catalog, task: str, suggested: Suggested) -> list[WorkOrder]:
     ]
 
 
-def seeds(cell: Station, task: Task, order: WorkOrder, first: int) -> Iterator[int]:
-    """Seeds from ``first`` on whose starts are what the order asks for.
+@dataclass(frozen=True)
+class Brought:
+    """What an order has brought, on the starts that it asked for."""
+
+    before: PolicyReport
+    after: PolicyReport
+    compared: Comparison
+
+    @property
+    def says(self) -> str:
+        """E.g. ``half-1 n=10: 10% [2, 40]; half-2 n=10: 90% [60, 98]: better than half-1 (paired p = 0.008, ...)``."""
+        both = "; ".join(f"{one.name} {one.says}" for one in (self.before, self.after))
+        return f"{both}: {self.compared.says}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As the order keeps it."""
+        rates = {
+            when: {"policy": one.name, "trials": one.trials, "successes": one.successes, "interval": one.interval}
+            for when, one in (("before", self.before), ("after", self.after))
+        }
+        return {**rates, "batch": self.after.batch, "says": self.says}
+
+
+def again(home: Home, number: int, policy: str, trials: int, seed: int) -> Batch:
+    """Plan to try an order's policy and a newer one again, from just the starts that it asked for, or go on with that.
 
     Raises:
-        CannotOrder: among very many there is none: the part lies where this station puts nothing.
+        CannotOrder: it names no policy that it follows from, or its station's scene is set by hand.
+        CannotEvaluate: a policy cannot be tried there.
+        Unknown: there is no such order or policy.
     """
-    part = Slice.said(order.part)
-    if order.part and not isinstance(cell.cell, Foreseeing):
-        raise CannotOrder(f"at {cell.name} a person sets the scene; order {order.id} wants: {part.words}")
-    looked = 0
-    for seed in count(first):
-        if part.holds(begins(cell, {"seed": seed, **order.condition}, task.instruction)):
-            yield seed
-            looked = 0
-        elif (looked := looked + 1) == LOOKED:
-            raise CannotOrder(f"order {order.id} wants {part.words}, and {cell.name} puts nothing there")
+    with home.join() as catalog:
+        order = catalog.work_order(number)
+        if not order.evidence.get("policy"):
+            raise CannotOrder(f"order {number} was not made from trials; there is nothing to compare with")
+        where = catalog.batch(order.evidence["batch"]).station
+        begun = [one for one in catalog.batches(order.task) if one.order == number and one.closed is None]
+    if begun:
+        return resume(home, order.task, begun[-1].id, where)[0]
+    policies = list(dict.fromkeys((order.evidence["policy"], policy)))
+    return plan(home, order.task, policies, trials, seed, where, order=order)[0]
+
+
+def brought(catalog: Catalog, batch: Batch) -> Brought:
+    """Close an order with what its batch has shown.
+
+    Raises:
+        CannotOrder: the batch is of no order, or not closed, or of one policy.
+    """
+    reports = of_batch(catalog, batch.id)
+    if batch.order is None or catalog.batch(batch.id).closed is None or len(reports) != 2:
+        raise CannotOrder(f"batch {batch.id} does not say what an order has brought: it is no order's, or not over")
+    was = catalog.work_order(batch.order).evidence["policy"]
+    before, after = sorted(reports, key=lambda one: one.name != was)
+    found = Brought(before, after, compare(after, before))
+    catalog.fulfil(batch.order, found.facts)
+    return found
+
+
+def ghost(home: Home, number: int, camera: str) -> Image:
+    """What a camera saw as a failed trial began that an order follows from: to be laid over what it sees now.
+
+    Raises:
+        CannotOrder: the order follows from no trial, or none of them is on this disk with a picture of this camera.
+        Unknown: there is no such order.
+    """
+    with home.join() as catalog:
+        rows = [catalog.standing(key) for key in catalog.work_order(number).evidence.get("episodes", [])]
+    for row in rows:
+        if (home.folder / row.path).is_dir():
+            episode = Episode(home.folder / row.path)
+            if camera in episode.cameras and len(frames := episode.frames(camera)):
+                return frames[0]
+    raise CannotOrder(f"order {number} follows from {len(rows)} trials, and none has a picture of {camera!r} here")

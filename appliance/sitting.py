@@ -13,6 +13,7 @@ from uuid import UUID
 
 from appliance import station
 from appliance.asking import DISCARDED, UNSAID, Asking, Shown, Typing, View
+from appliance.begins import fits
 from appliance.collect import CannotCollect, starts
 from appliance.home import Home
 from appliance.keys import Keyboard
@@ -137,7 +138,7 @@ def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generat
             here,
             wish.way,
             found,
-            () if cell.cell is None else _seeds(wish, found, cell),
+            functools.partial(_seeds, wish, cell),
             wish.limit,
             wish.replay,
             None if repeated is None else repeated.episode,
@@ -147,9 +148,14 @@ def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generat
         )
 
 
-def _seeds(wish: Wish, found: Sequence[Offer], cell: Station) -> tuple[int, ...]:
-    """Starts for as many takes as there may be; those of a task that is chosen later go on where any task's ended."""
-    return starts(wish.home, wish.task, cell.name, max(offer.wanted for offer in found), wish.seed)
+def _seeds(wish: Wish, cell: Station, offer: Offer) -> tuple[int, ...]:
+    """Starts for the takes of an offer, where a program sets the scene."""
+    if cell.cell is None:
+        return ()
+    with wish.home.join() as catalog:
+        order = None if offer.order is None else catalog.work_order(offer.order)
+    meant = fits(cell, offer.task.instruction, order)
+    return starts(wish.home, wish.task, cell.name, offer.wanted, wish.seed, meant)
 
 
 @dataclass
@@ -160,8 +166,8 @@ class Attended:
     place: Place
     way: str
     offers: Sequence[Offer]
-    starts: Sequence[int] = ()
-    """Seeds of the scenes, one after the other, where a program sets them."""
+    starts: Callable[[Offer], Sequence[int]] = lambda _offer: ()
+    """Seeds of an offer's scenes, one after the other, where a program sets them."""
     limit: float = LIMIT
     replay: bool = False
     """Whether every success is repeated by the robot alone."""
@@ -192,9 +198,10 @@ class Attended:
             return False
         self.session.order, self.view.offer, driver = offer.order, offer, self.make(self.way, self.place)
         self._before = 0 if offer.order is None else self.session.catalog.order_progress(offer.order)
+        starts = self.starts(offer)
         while (made := self._done(offer)) < offer.wanted:
-            start = self.starts[made % len(self.starts)] if self.starts else made
-            condition = ({"seed": start} if self.starts else {}) | axes.shown(self.vary, start) | dict(offer.condition)
+            start = starts[made % len(starts)] if starts else made
+            condition = ({"seed": start} if starts else {}) | axes.shown(self.vary, start) | dict(offer.condition)
             shown = self._take(driver, self.way, offer, condition, self.follows)
             if shown is None:
                 return False

@@ -62,7 +62,9 @@ def test_takes_for_a_work_order_are_set_as_it_asks_and_counted(appliance: Type) 
     assert [row["condition"] for row in listed] == [{"seed": k, "red_cube": [0.5, 0.1, 0.3]} for k in (1000, 1001)]
     (order,) = appliance("orders", "list", "--json").json
     assert (order["done"], order["wanted"]) == (2, 2)
-    assert "there is no work order 7" in appliance("collect", "--task", "pick_place", "--order", "7").err
+    assert (
+        "there is no work order '7'; there are: 1" in appliance("collect", "--task", "pick_place", "--order", "7").err
+    )
     appliance("tasks", "add", "stack", "--instruction", "stack the cubes")
     assert "is of task 'pick_place'" in appliance("collect", "--task", "stack", "--order", "1").err
     appliance("orders", "close", "1")

@@ -1,19 +1,21 @@
 """Failures become orders for the starts they come from, and an order finds starts that are what it asks for."""
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from appliance import station
+from appliance.begins import CannotOrder, begins, fits
+from appliance.collect import CannotCollect, starts
 from appliance.home import STARTER, Home
-from appliance.orders import CannotOrder, begins, place, seeds, suggest
+from appliance.orders import again, brought, place, suggest
 from ops import rollout
+from ops.results import summarize
 from ops.slices import Bound, Slice
 from ops.starts import start
-from storage import Catalog, EpisodeRow, Outcome, Task, Verdict, WorkOrder
+from storage import Catalog, EpisodeRow, Outcome, Verdict, WorkOrder
 from tests import said
 
 LEFT = Slice((Bound("y", 0.0, 0.14, "left half"),))
@@ -68,30 +70,62 @@ def test_a_planted_weakness_becomes_the_first_order(tried: Home) -> None:
         assert place(catalog, STARTER.name, found) == []
 
 
-def test_an_order_finds_starts_in_its_part(home: Home) -> None:
+def test_takes_for_an_order_begin_in_its_part(home: Home) -> None:
     cell = station.load(CELL)
     with home.open(lambda _: None) as catalog:
-        task = catalog.task(STARTER.name)
-        order = catalog.order(WorkOrder(task=task.name, wanted=3, part=LEFT.facts))
-    found = list(islice(seeds(cell, task, order, 5), 6))
+        order = catalog.order(WorkOrder(task=STARTER.name, wanted=3, part=LEFT.facts))
+    meant = fits(cell, STARTER.instruction, order)
+    found = starts(home, STARTER.name, CELL, 6, 0, meant)
     assert all(left({"seed": seed}) for seed in found)
-    assert sorted(set(found)) == found
-    assert found[0] >= 5
-    skipped = {*range(5, found[-1])} - {*found}
+    assert sorted(set(found)) == [*found]
+    skipped = {*range(found[-1])} - {*found}
     assert skipped
     assert not any(left({"seed": seed}) for seed in skipped)
-    assert list(islice(seeds(cell, task, WorkOrder(task=task.name, wanted=3), 5), 3)) == [5, 6, 7]
+    assert starts(home, STARTER.name, CELL, 3, 0, fits(cell, STARTER.instruction, None)) == (0, 1, 2)
 
 
-def test_a_part_where_nothing_is_put_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.orders.LOOKED", 50)
+def test_a_part_where_nothing_is_put_is_refused(home: Home) -> None:
     beyond = WorkOrder(task="t", wanted=1, part=Slice((Bound("y", 0.3, 0.4, "far left"),)).facts)
-    task = Task(name=STARTER.name, instruction=STARTER.instruction)
-    with pytest.raises(CannotOrder, match="wants far left, and franka-sim puts nothing there"):
-        next(seeds(station.load(CELL), task, beyond, 0))
-    real = replace(station.load(CELL), cell=None)
+    cell = station.load(CELL)
+    with pytest.raises(CannotCollect, match="franka-sim hardly ever puts things where they are wanted: 0 of 1"):
+        starts(home, STARTER.name, CELL, 1, 0, fits(cell, STARTER.instruction, beyond))
     with pytest.raises(CannotOrder, match=r"a person sets the scene; order .* wants: far left"):
-        next(seeds(real, task, beyond, 0))
+        fits(replace(cell, cell=None), STARTER.instruction, beyond)
+
+
+def test_what_an_order_has_brought_is_measured_on_its_starts_alone_and_closes_it(tried: Home) -> None:
+    found = suggest(tried, STARTER.name)
+    with tried.join() as catalog:
+        (order,) = place(catalog, STARTER.name, found)
+        before = summarize(catalog, STARTER.name)
+        better = said.policy("whole-1", minute=1, task=STARTER.name)
+        catalog.add(better)
+        cell = station.load(CELL)
+        meant = fits(cell, STARTER.instruction, order)
+        rows = [catalog.policy("half-1"), better]
+        batch = rollout.plan(catalog, STARTER.name, rows, 8, 2, CELL, order=order.id, fits=meant)
+        with pytest.raises(CannotOrder, match="does not say what an order has brought"):
+            brought(catalog, batch)
+        while (trial := catalog.claim_trial(batch.id, "me")) is not None:
+            assert left(trial.condition)
+            outcome = Outcome.SUCCESS if trial.policy == better.id else Outcome.FAILURE
+            catalog.close_trial(trial, took(catalog, trial.condition, outcome, "policy").id)
+        measured = brought(catalog, batch)
+        assert (measured.before.successes, measured.after.successes, measured.compared.pairs) == (0, 8, 8)
+        assert measured.compared.decided == "better"
+        kept = catalog.work_order(order.id)
+        assert kept.closed is not None
+        assert (kept.result["before"]["policy"], kept.result["after"]["successes"]) == ("half-1", 8)
+        assert "whole-1 n=8: 100%" in kept.result["says"]
+        again_ = summarize(catalog, STARTER.name)
+        assert [one.batch for one in again_.policies] == [one.batch for one in before.policies]
+
+
+def test_an_order_of_a_person_has_nothing_to_be_compared_with(home: Home) -> None:
+    with home.open(lambda _: None) as catalog:
+        order = catalog.order(WorkOrder(task=STARTER.name, wanted=1))
+    with pytest.raises(CannotOrder, match="was not made from trials"):
+        again(home, order.id, "ccol-1", 3, 0)
 
 
 def test_without_trials_there_is_nothing_to_order(home: Home) -> None:

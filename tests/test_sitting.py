@@ -192,7 +192,7 @@ def test_a_verdict_that_was_begun_can_be_taken_back(session: Session) -> None:
 
 @pytest.mark.parametrize("event", [D, A])
 def test_what_is_discarded_is_retired_and_the_same_scene_comes_again(session: Session, event: Event) -> None:
-    attended = sit(session, [[event], [S]], [(READY, X)] * 2, starts=(7, 8))
+    attended = sit(session, [[event], [S]], [(READY, X)] * 2, starts=lambda _offer: (7, 8))
     found = session.catalog.find(Wanted(retired=None))
     assert [one.row.condition for one in found] == [{"seed": 7}, {"seed": 7}]
     assert [one.standing.retired for one in found] == [True, False]
@@ -202,7 +202,7 @@ def test_what_is_discarded_is_retired_and_the_same_scene_comes_again(session: Se
 
 def test_the_last_take_can_be_discarded_after_its_verdict(session: Session) -> None:
     script = [(READY, X), (READY, D), (READY, X), (READY, X)]
-    sit(session, [[S], [S], [S]], script, [Offer(REACH, 2)], starts=(7, 8))
+    sit(session, [[S], [S], [S]], script, [Offer(REACH, 2)], starts=lambda _offer: (7, 8))
     found = session.catalog.find(Wanted(retired=None))
     assert [(one.row.condition["seed"], one.standing.retired) for one in found] == [(7, True), (7, False), (8, False)]
 

@@ -97,15 +97,16 @@ def _scripted(
 ) -> None:
     """Have a script show a task."""
     from appliance import station as stations
+    from appliance.begins import fits
     from appliance.collect import LIMIT, Sitting, Took, ordered, starts, tally
     from appliance.collect import collect as run
 
     with opened() as (home, catalog):
-        catalog.task(task)
+        instruction = catalog.task(task).instruction
         wanted, lacking = (None, 1) if order is None else ordered(catalog, task, order)
-    name = stations.load(station).name
-    takes = max(1, lacking) if number is None else number
-    chosen = starts(home, task, name, takes, seed)
+    cell = stations.load(station)
+    name, takes = cell.name, max(1, lacking) if number is None else number
+    chosen = starts(home, task, name, takes, seed, fits(cell, instruction, wanted))
     typer.echo(f"Collecting {takes} takes of {task} at {name}, starts {chosen[0]} to {chosen[-1]}.", err=True)
     took: list[Took] = []
     with progress(task, takes) as advance:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from appliance.cli.cell import calibrations, orders
+from appliance.cli.cell import calibrations
 from appliance.cli.circle import circle
 from appliance.cli.doctor import clinic
 from appliance.cli.editing import editing
@@ -13,6 +13,7 @@ from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
 from appliance.cli.label import labelling
+from appliance.cli.orders import orders
 from appliance.cli.policies import policies
 from appliance.cli.primitives import naming
 from appliance.cli.room import caches, room
