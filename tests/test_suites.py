@@ -1,10 +1,12 @@
 """The papers' suites as cells: what an environment says and takes, told as a robot's rows."""
 
+import os
 import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, cast
 
+import mujoco  # type: ignore[import-untyped]  # MuJoCo ships no type information
 import numpy as np
 import pytest
 
@@ -95,6 +97,18 @@ def test_the_same_seed_and_commands_give_the_same_rows_and_pictures() -> None:
             found.append(newest(cell, 30))
     for name, rows in once[0].items():
         np.testing.assert_array_equal(rows, again[0][name])
+
+
+@needs_gym_aloha
+@pytest.mark.parametrize("said", [None, "egl"])
+def test_what_the_machine_is_told_to_draw_with_stays_as_it_was(
+    said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    if said is not None:
+        monkeypatch.setenv("MUJOCO_GL", said)
+    with GymAloha(image=IMAGE):
+        assert os.environ.get("MUJOCO_GL") == said
 
 
 @needs_gym_aloha
@@ -292,6 +306,9 @@ def test_the_kitchens_arm_is_told_in_frankas_own_angles_and_goes_where_it_is_tol
         site, foot = environment._kitchen.data.site("end_effector"), environment._foot
         at = foot.xmat.reshape(3, 3).T @ (site.xpos - foot.xpos)
         assert rows["tool"][0, :3] == pytest.approx(at, abs=2e-3)
+        turn = np.empty(4)
+        mujoco.mju_mat2Quat(turn, (foot.xmat.reshape(3, 3).T @ site.xmat.reshape(3, 3)).ravel())
+        assert abs(rows["tool"][0, 3:] @ turn) == pytest.approx(1, abs=1e-5)
         wanted = rows["q"][0] + np.array([0.0, 0.0, -0.2, 0.3, 0.2, 0.2, -0.3])
         for _ in range(25):
             cell.robot.command(target(cell, wanted, 0.02))

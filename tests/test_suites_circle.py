@@ -1,7 +1,10 @@
 """The papers' suites go round the same circle as any cell: shown, recorded, judged, learned, tried, reported."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +16,7 @@ from appliance.collect import judged, say
 from appliance.home import Home
 from appliance.session import sitting
 from drivers import Kinematics, Row, newest
+from drivers.gymnasium.aloha import Aloha
 from drivers.gymnasium.libero import Libero
 from storage import Observation, Task
 from tests.needs import needs_gym_aloha
@@ -149,3 +153,58 @@ def test_the_kitchen_says_which_of_its_things_a_script_can_do(appliance: Type, t
     assert "it has to say microwave" in said.err
     retell(tmp_path, 'element = "microwave"', 'element = "kettle"', "gym-kitchen")
     assert "no script knows" in appliance("collect", "--task", "kettle", "--station", where).err
+
+
+THEIRS = """
+import sys
+import numpy as np
+from lerobot.envs.configs import AlohaEnv
+from lerobot.envs.factory import make_env
+
+[[made]] = [[*tasks.values()] for tasks in make_env(AlohaEnv(task="AlohaTransferCube-v0")).values()]
+said, _ = made.reset(seed=[5])
+found = [said["agent_pos"][0]]
+for step in range(3):
+    said, *_ = made.step(found[0][None] + 0.02 * (step + 1))
+    found.append(said["agent_pos"][0])
+assert said["pixels"]["top"].shape == (1, 480, 640, 3)
+made.close()
+np.save(sys.argv[1], found)
+"""
+"""What LeRobot's own environment says to three steps."""
+
+
+@needs_gym_aloha
+@pytest.mark.slow
+def test_lerobots_own_environment_says_the_same_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "said.npy"
+    subprocess.run([sys.executable, "-c", THEIRS, str(file)], check=True, env=os.environ | {"MUJOCO_GL": "egl"})
+    theirs = np.load(file)
+    ours = Aloha("transfer").make((24, 32))
+    found = [ours.reset(seed=5)[0]["agent_pos"]]
+    for step in range(3):
+        found.append(ours.step(found[0] + 0.02 * (step + 1))[0]["agent_pos"])
+    ours.close()
+    np.testing.assert_allclose(found, theirs, atol=1e-6)
+
+
+@needs_gym_aloha
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_kind_of_policy_is_tried_in_a_suite(appliance: Type, tmp_path: Path) -> None:
+    """Ours and LeRobot's, of joints and of tools. Nothing is learned in three steps; but every trial counts."""
+    where = small(tmp_path, "gym-aloha-transfer", steps=310)
+    appliance("tasks", "add", "transfer", "--instruction", HANDOVER)
+    assert appliance("collect", "--task", "transfer", "--station", where, "--seed", "0", "--episodes", "2").code == 0
+    ways = (["ccol", "--action", "joint"], ["ccol", "--action", "tool"], ["lerobot.act"], ["lada"])
+    for way in ways:
+        said = appliance("train", "--task", "transfer", "--preset", "tiny", "--steps", "3", "--method", *way)
+        assert said.code == 0, said.err
+    names = [one["name"] for one in appliance("policies", "list", "--json").json]
+    assert len(names) == len(ways)
+    retell(tmp_path, "steps = 310", "steps = 30", "gym-aloha-transfer")
+    words = [word for name in names for word in ("--policy", name)]
+    tried = appliance("evaluate", "--task", "transfer", *words, "--trials", "1", "--station", where)
+    assert tried.code == 0, tried.err
+    for policy in json.loads(appliance("report", "--task", "transfer", "--json").out)["policies"]:
+        assert (policy["trials"], policy["invalid"], policy["unjudged"]) == (1, 0, 0), policy["name"]
