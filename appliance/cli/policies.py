@@ -105,9 +105,12 @@ def policies_draw(
 @policies.command("serve")
 def policies_serve(
     policy: Annotated[str, typer.Argument(help="A policy's name, its ID or the first characters of it.")],
-    host: Annotated[str, typer.Option("--host", help="The address to listen at. Default: this machine only.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", help="The address to listen at; 0.0.0.0 is all that this machine has. Default: this machine only."
+        ),
+    ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 is any that is free.")] = 8000,
     plain: Annotated[
         bool,

@@ -107,22 +107,10 @@ class Remote:
         patience = FIRST if self._first else self._patience
         try:
             self._socket.send(question)
-            said = self._socket.recv(patience)
-            if isinstance(said, str):
-                raise PolicyLost(f"{self.name}: {said[:500]}")
-            plan = self.contract.plan(unpack(said), seen)
-        except TimeoutError as error:
+            plan = self.contract.plan(unpack(self._socket.recv(patience)), seen)
+        except (OSError, ConnectionClosed, Malformed) as error:
             self.close()
-            raise PolicyLost(f"{self.name} has said nothing for {patience:g} s") from error
-        except (ConnectionClosed, OSError) as error:
-            self.close()
-            raise PolicyLost(f"{self.name} is gone: {error}") from error
-        except Malformed as error:
-            self.close()
-            raise PolicyLost(f"{self.name} does not answer as it should: {error}") from error
-        except PolicyLost:
-            self.close()
-            raise
+            raise PolicyLost(f"{self.name}: {error}") from error
         self._first = False
         return plan
 
@@ -139,7 +127,7 @@ class Remote:
         while True:
             try:
                 self._open()
-            except (OSError, TimeoutError, ConnectionClosed) as error:
+            except (OSError, ConnectionClosed) as error:
                 if time.monotonic() >= until:
                     raise NoServer(
                         f"no policy server answers at {self.url}: {error or type(error).__name__}"

@@ -113,7 +113,7 @@ class Served:
 async def _close(socket: ServerConnection, code: int, why: str) -> None:
     try:
         await socket.send(why)
-        await socket.close(code, why[:100].encode()[:120].decode(errors="ignore"))
+        await socket.close(code, why.encode()[:120].decode(errors="ignore"))
     except ConnectionClosed:
         log.info("%s did not wait to be told", _who(socket))
 

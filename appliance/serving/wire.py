@@ -46,7 +46,7 @@ def unpack(content: bytes | str) -> dict[str, Any]:
         Malformed: it is none.
     """
     if isinstance(content, str):
-        raise Malformed(f"text: {content[:200]!r}")
+        raise Malformed(f"it says {content[:300]!r}")
     try:
         message = msgpack.unpackb(content, object_hook=_array)
     except Malformed:
