@@ -147,6 +147,27 @@ def test_in_the_first_steps_latents_are_not_quantised_and_then_the_codes_are_whe
         replace(TINY, warm=1.0)
 
 
+def test_a_straight_way_leads_past_the_transformers_and_the_published_sizes_have_none() -> None:
+    """Where the transformers say nothing, latents and chunks add up; without a straight way nothing is left."""
+    one, other = rows(), rows().flip(0)
+    for straight in (True, False):
+        made = net(replace(TINY, straight=straight))
+        with torch.no_grad():
+            for last in (made.to_code[-1], made.to_steps):
+                for numbers in last.parameters():
+                    numbers.zero_()
+            nothing = made.encode(0 * one)
+            told = made.encode(one) - nothing
+            torch.testing.assert_close(told + made.encode(other), made.encode(one + other))
+            z = torch.randn(5, 3, 6)
+            way = made.act(z) - made.act(0 * z)
+            torch.testing.assert_close(2 * way, made.act(2 * z) - made.act(0 * z))
+            assert bool(told.abs().sum() > 0) is straight
+            assert bool(way.abs().sum() > 0) is straight
+    assert not ActVae.preset("paper").straight
+    assert not ActVae.preset("release").straight
+
+
 def test_without_first_steps_the_codes_are_where_the_paper_puts_them() -> None:
     made = net(replace(TINY, warm=ActVae.preset("paper").warm)).train()
     before = made.codes.vectors.detach().clone()
