@@ -1,18 +1,22 @@
 """Axes: what trials vary beside their starts, how it is planned, told to the policy, and counted."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+import learners
 from appliance import station
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import Home
 from appliance.offers import scene
 from appliance.station import StationError
+from collectors import PolicyAgent
 from drivers.twin import FrankaTable
 from drivers.twin.scene import places
 from ops import axes, rollout
@@ -231,17 +235,38 @@ def test_who_was_tried_on_harder_tables_is_not_called_worse(catalog: Catalog, tm
     assert compare(failed, elsewhere).distinguishable, "on the usual table, too"
 
 
+def test_a_batch_along_what_does_not_exist_is_not_written_down(catalog: Catalog) -> None:
+    with pytest.raises(ValueError, match="a trial cannot vary wind; it can vary background"):
+        rollout.plan(catalog, "sort", [policy(catalog, "ccol-1")], 2, 1, "franka-sim", ("lighting", "wind"))
+    assert catalog.batches() == []
+
+
 def report_of(catalog: Catalog) -> PolicyReport:
     (one,) = summarize(catalog, "pick_place").policies
     return one
 
 
-def test_from_demonstrations_to_the_report(appliance: Type, home: Path) -> None:
-    """The policy hears other words; the record tells both, and which axes the policy was shown."""
+def test_from_demonstrations_to_the_report(appliance: Type, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The policy learns from and hears other words; the record tells both, and which axes the policy was shown."""
+    heard: list[str] = []
+    windows, reset = learners.windows, PolicyAgent.reset
+
+    def reading(how: Any, episodes: Any, instructions: Sequence[str], *more: Any) -> Any:
+        heard.extend(instructions)
+        return windows(how, episodes, instructions, *more)
+
+    def listening(agent: PolicyAgent, instruction: str) -> None:
+        heard.extend([instruction] if instruction else [])
+        reset(agent, instruction)
+
+    monkeypatch.setattr(learners, "windows", reading)
+    monkeypatch.setattr(PolicyAgent, "reset", listening)
     task = ("--task", "pick_place")
     said = appliance("collect", *task, "--episodes", "2", "--seed", "0", "--axes", f"{WORDS},size_shift")
     assert (said.code, said.out) == (0, "2 of 2 succeeded.\n"), said.err
     assert appliance("train", *task, "--method", "nearest").code == 0
+    assert heard == [paraphrase(TASK, 101), TASK]
+    heard.clear()
     said = appliance("evaluate", *task, "--policy", "nearest-1", "--axes", "wind")
     assert said.code == 1
     assert "franka-sim cannot vary wind; it can vary background, lighting" in said.err
@@ -253,13 +278,13 @@ def test_from_demonstrations_to_the_report(appliance: Type, home: Path) -> None:
     batch, _ = plan(here, "pick_place", ["nearest-1"], 1, 0, "franka-sim", vary=(WORDS, "camera"))
     assert evaluate(Trying(here, batch.id, "franka-sim", limit=0.5), 1, lambda _turn: None)
     with here.join() as catalog:
-        instruction = catalog.task("pick_place").instruction
         assert {on.axis: on.split for on in report_of(catalog).axes} == {ORIG: "seen", "camera": "ood", WORDS: "seen"}
         for trial in catalog.trials(batch.id):
             assert trial.episode is not None
             record = Episode(home / catalog.episode(trial.episode).path).attributes
             assert record["condition"] == trial.condition
-            assert record["instruction"] == instruction
-            heard = paraphrase(instruction, trial.condition[WORDS]) if WORDS in trial.condition else None
-            assert record["told"] == heard
+            assert record["instruction"] == TASK
+            words = paraphrase(TASK, trial.condition[WORDS]) if WORDS in trial.condition else None
+            assert record["told"] == words
+            assert heard.pop(0) == (words or TASK)
             assert catalog.verdicts(trial.episode)[0].outcome is Outcome.FAILURE, "judged by the task's own words"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from drivers.kinematics import Chain
 from drivers.twin import FrankaTable
 from drivers.twin.scene import AREA, ASIDE, CUBES, HOME, PLACES, USUAL, WrongCondition, places, scenery
 from drivers.twin.scenery import AXES
+from ops.failures import judge
 from ops.judging.judgement import Judgement
 from ops.judging.table import judge_rows
-from storage import Outcome
+from storage import Episode, EpisodeWriter, Outcome
 from tests.test_scripted import LIMITS, Kept
 from tests.test_twin import MS, digest, take, target
 
@@ -211,20 +213,27 @@ def test_the_operator_grasps_what_is_larger_smaller_or_round(table: FrankaTable,
     judgement = judge_rows(truth, arm, WORDS, sizes=sizes)
     assert judgement.outcome is Outcome.SUCCESS, judgement
     assert not truth["collided"].any()
+    tool = arm["tool"][np.searchsorted(arm["t"], truth["t"][truth["held"][:, 0].argmax()]), 2]
+    assert tool == pytest.approx(sizes["red_cube"][2] / 2, abs=0.004), "it grasps the middle"
 
 
-def test_a_small_cube_in_the_air_is_acquired_only_for_who_knows_its_size(table: FrankaTable) -> None:
-    """Fingers 3 cm apart hold a cube of 3 cm, and push one of 4."""
+def test_a_small_cube_in_the_air_is_acquired_only_for_who_knows_its_size(table: FrankaTable, tmp_path: Path) -> None:
+    """Fingers 3 cm apart hold a cube of 3 cm, and push one of 4. A record says how large its cubes were."""
     number = next(n for n in range(1, 50) if scenery({"size_shift": n}).cubes[0][1].size[0] < 0.033)
     truth, arm, sizes = perform(table, {"seed": 3, "size_shift": number})
     aloft = np.flatnonzero(truth["red_cube"][:, 2] > 0.08)
     middle = truth["t"][aloft[len(aloft) // 2]]
 
-    def judged(sizes: dict[str, list[float]] | None) -> Judgement:
-        return judge_rows(truth[truth["t"] <= middle], arm[arm["t"] <= middle], WORDS, sizes=sizes)
+    def judged(sizes: dict[str, list[float]]) -> Judgement:
+        things = {name: {"shape": "box", "size": size} for name, size in sizes.items()}
+        said = {"devices": {"truth": {"things": things}}, "ended_by": "timeout"}
+        with EpisodeWriter(tmp_path, {"truth": truth.dtype, "arm": arm.dtype}, said) as writer:
+            writer.append("truth", truth[truth["t"] <= middle])
+            writer.append("arm", arm[arm["t"] <= middle])
+            return judge(Episode(writer.seal().path), WORDS)
 
     assert judged(sizes).stage == "S3"
-    assert judged(None).stage in {"S1", "S2"}
+    assert judged({}).stage in {"S1", "S2"}
     assert judged(sizes | {"blue_cube": [0.05, 0.05, 0.05]}) == judged(sizes)
 
 
