@@ -134,7 +134,7 @@ class CCoL:
             latent=16,
             flow_width=64,
             ode_solver="rk4",
-            disc_weight=0.01,
+            disc_mode="action",
             kl_weight=1e-3,
             residual=True,
             keyframe=True,
@@ -304,7 +304,7 @@ class Net(nn.Module):
                     flow, before = self.latent.flow, out["mu_before"]
                     terms["disc"] = how.disc_weight * encoder_discrepancy(flow, before, out["mu"], how.spacing)
                 case "action":
-                    terms["disc"] = how.disc_weight * curvature(out["plan"])
+                    terms["disc"] = how.disc_weight * self._bends(out["plan"])
                 case "none":
                     pass
         if how.keyframe:
@@ -321,6 +321,14 @@ class Net(nn.Module):
         """The chunk (B, k, d) in the view's units."""
         plan: Tensor = self(images, state, instructions)["plan"]
         return self.scales.undo("plan", plan)
+
+    def _bends(self, plan: Tensor) -> Tensor:
+        """Curvature of where the arms are sent: a straight line in the view's own units has none.
+
+        Each number counts in its mean spread over a chunk. Hands are left out: they open and close at once.
+        """
+        moved = self.scales.undo("plan", plan) / self.scales.get_buffer("plan_scale").mean(0)
+        return curvature(moved.unflatten(-1, (self.body.arms, -1))[..., :-1])
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Colours as -1..1, in one piece of memory that is worked on in place: nothing in a step is larger.

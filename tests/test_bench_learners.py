@@ -39,6 +39,7 @@ def done(entry: str, seed: int, won: str, rough: Mapping[str, float] | None = No
         failures={"CON": won.count("0")} if "0" in won else {},
         starts=starts,
         rough=dict(rough or dict.fromkeys(starts, 1.0)),
+        lasted=dict.fromkeys(starts, 2.0 + seed),
         parameters=7,
         seconds=1.0,
     )
@@ -178,7 +179,7 @@ def test_two_methods_are_compared_start_by_start_and_seed_by_seed() -> None:
     assert one is not None
     # Seed 1 and seed 2 have no counterpart; start 2 was won by one alone.
     assert (one.pairs, one.only_one, one.only_other, one.p) == (4, 1, 0, 1.0)
-    assert (one.both, one.rougher, one.smoother, one.of) == (2, 0.75, 1, 2)
+    assert (one.both, one.rougher, one.smoother, one.of, one.slower) == (2, 0.75, 1, 2, 1.0)
     assert table.beside(found, "pick_place", "ccol", "lada") is None
 
 
@@ -186,7 +187,8 @@ def test_lines_join_the_seeds_of_a_method() -> None:
     (line,) = table.lines([done("ccol", 0, "1110"), done("ccol", 1, "10")], {"ccol": Pace((2.0, 4.0, 3.0), (1.0,), 5)})
     assert (line.trials, line.successes, line.by_seed, line.failures) == (6, 4, ("3/4", "1/2"), {"CON": 2})
     assert line.interval == pytest.approx((0.3000, 0.9032), abs=1e-4)
-    assert (line.rough, line.rough_succeeded, line.steps_a_second, line.plan) == (1000.0, 1000.0, 3.0, 5)
+    assert (line.rough, line.rough_succeeded, line.took) == (1000.0, 1000.0, 2.25)
+    assert (line.steps_a_second, line.plan) == (3.0, 5)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,12 @@ def smoothness(episode: Episode) -> float:
     return float(np.abs(np.diff(targets, 2, axis=0)).mean()) if len(targets) > LEAST else 0.0
 
 
+def seconds(episode: Episode) -> float:
+    """How long a trial took."""
+    ticks = episode["ticks", "t"]
+    return float(ticks[-1] - ticks[0]) / 1e9 if len(ticks) else 0.0
+
+
 def in_force(episode: Episode) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Targets of the joints (ticks, joints) that the robot reports half a tick after each: what the guard let pass."""
     ticks = episode["ticks", "t"]

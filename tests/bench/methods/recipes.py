@@ -70,6 +70,7 @@ ENTRIES = (
         {
             "no-mcc": {"mcc": "false"},
             "no-csa": {"csa": "false"},
+            "no-disc": {"disc_mode": "none"},
             "no-keyframe": {"keyframe": "false"},
             "rscl": {"rscl": "true"},
         },
@@ -118,6 +119,9 @@ class Recipe:
     """Height and width of pictures; None for the preset's."""
     limit: float | None = None
     """Seconds until a trial ends anyway; None for the task's."""
+    every_tick: bool = True
+    """Whether methods that average overlapping plans are asked for one at every tick, as ACT's paper has it. Else, and
+    for the others, as the preset says."""
     workers: int = 2
     """Processes that collect and try."""
     needs_gpu: bool = False

@@ -5,18 +5,19 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import learners
+from appliance import station
 from appliance.collect import Sitting, collect, starts, tally
 from appliance.evaluate import Trying, evaluate, load, plan
 from appliance.home import Home
 from appliance.train import CannotTrain, demonstrations, seeing, train
 from ops import results
 from storage import Batch, Catalog, Episode, Outcome, Task, Unknown
-from tests.bench.methods.measures import smoothness
+from tests.bench.methods.measures import seconds, smoothness
 from tests.bench.methods.recipes import CELLS, CannotCompare, Entry, Recipe, settings, steps
 
 TRIALS = 7
@@ -45,7 +46,9 @@ class Row:
     def key(self) -> str:
         """Two rows of one key are the same work."""
         made = asdict(self.made)
-        budget = {name: made[name] for name in ("demos", "steps", "batch", "trials", "preset", "image", "limit")}
+        budget = {
+            name: made[name] for name in ("demos", "steps", "batch", "trials", "preset", "image", "limit", "every_tick")
+        }
         what = [self.task, self.entry.name, dict(self.entry.settings), self.seed, budget]
         return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -75,6 +78,8 @@ class Done:
     """By the seed of the start of every valid trial, whether it succeeded."""
     rough: dict[str, float]
     """By the same, mean |second difference| of the joints' targets, in rad a tick squared."""
+    lasted: dict[str, float]
+    """By the same, seconds until it ended."""
     parameters: int
     seconds: float
     """Of training, beside whatever else ran."""
@@ -199,6 +204,8 @@ def _learn(home: Home, row: Row, task: str, progress: Progress) -> dict[str, Any
     how = settings(row.entry, row.made, row.seed)
     if hasattr(how, "image"):
         how = seeing(home, task, how)
+    if row.made.every_tick and how.ensemble is not None:
+        how = replace(how, replan=1 / station.load(CELLS[row.task].station).hz)
     began = time.monotonic()
     with progress(f"{row.name}: learning", None) as advance:
         found = train(
@@ -238,6 +245,7 @@ def _tell(home: Home, shelf: Shelf, row: Row, batch: str, noted: Mapping[str, An
     if found.batch != batch:
         raise CannotCompare(f"{row.name}: {found.batch} is counted, and {batch} was tried")
     valid = [one for one in found.taken if one.outcome in {Outcome.SUCCESS, Outcome.FAILURE}]
+    episodes = {str(one.condition["seed"]): Episode(home.folder / one.path) for one in valid}
     done = Done(
         task=row.task,
         entry=row.entry.name,
@@ -252,7 +260,8 @@ def _tell(home: Home, shelf: Shelf, row: Row, batch: str, noted: Mapping[str, An
         successes=found.successes,
         failures=found.failures,
         starts={str(one.condition["seed"]): one.outcome is Outcome.SUCCESS for one in valid},
-        rough={str(one.condition["seed"]): smoothness(Episode(home.folder / one.path)) for one in valid},
+        rough={start: smoothness(episode) for start, episode in episodes.items()},
+        lasted={start: seconds(episode) for start, episode in episodes.items()},
         parameters=sum(each.numel() for each in load(home.folder, policy).net.parameters()),
         seconds=noted["seconds"],
         measured=noted["measured"],

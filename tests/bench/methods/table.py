@@ -5,6 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Line:
     """Mean |second difference| of the joints' targets in force, mrad a tick squared: the mean over all trials."""
     rough_succeeded: float | None
     """The same over trials that succeeded; None without any."""
+    took: float | None
+    """Mean seconds of trials that succeeded; who is slower has it easier to be smooth."""
     parameters: int
     steps_a_second: float | None
     """Training, in turns with the others; None without training."""
@@ -66,6 +69,8 @@ class Beside:
     """Pairs in which both succeeded; how smooth they were is compared there, and at all pairs if there is none."""
     rougher: float
     """Mean |second difference| of the one over the other's."""
+    slower: float
+    """How long the one took, over the other, there."""
     smoother: int
     """Pairs of those in which the one was smoother."""
     of: int
@@ -86,6 +91,7 @@ def _line(task: str, entry: str, some: Sequence[Done], pace: Pace | None) -> Lin
     trials, successes = sum(one.trials for one in some), sum(one.successes for one in some)
     rough = [value for one in some for value in one.rough.values()]
     succeeded = [one.rough[start] for one in some for start, won in one.starts.items() if won]
+    took = [one.lasted[start] for one in some for start, won in one.starts.items() if won]
     first = some[0]
     return Line(
         task=task,
@@ -102,6 +108,7 @@ def _line(task: str, entry: str, some: Sequence[Done], pace: Pace | None) -> Lin
         failures=dict(sum((Counter(one.failures) for one in some), Counter[str]()).most_common()),
         rough=MILLI * statistics.mean(rough) if rough else math.nan,
         rough_succeeded=MILLI * statistics.mean(succeeded) if succeeded else None,
+        took=statistics.mean(took) if took else None,
         parameters=first.parameters,
         steps_a_second=statistics.median(pace.steps) if pace and pace.steps else None,
         steps_a_processor_second=statistics.median(pace.worked) if pace and pace.worked else None,
@@ -124,7 +131,9 @@ def beside(done: Sequence[Done], task: str, one: str, other: str) -> Beside | No
         return None
     won = [(mine.starts[start], its.starts[start]) for mine, its, start in pairs]
     rough = [(mine.rough[start], its.rough[start]) for mine, its, start in pairs]
-    both = [values for values, (mine, its) in zip(rough, won, strict=True) if mine and its]
+    lasted = [(mine.lasted[start], its.lasted[start]) for mine, its, start in pairs]
+    succeeded = [mine and its for mine, its in won]
+    both, took = list(compress(rough, succeeded)), list(compress(lasted, succeeded)) or lasted
     compared = both or rough
     smoother = sum(mine < its for mine, its in compared)
     only_one, only_other = sum(a and not b for a, b in won), sum(b and not a for a, b in won)
@@ -138,6 +147,7 @@ def beside(done: Sequence[Done], task: str, one: str, other: str) -> Beside | No
         p=mcnemar(only_one, only_other),
         both=len(both),
         rougher=sum(mine for mine, _ in compared) / max(1e-12, sum(its for _, its in compared)),
+        slower=sum(mine for mine, _ in took) / max(1e-12, sum(its for _, its in took)),
         smoother=smoother,
         of=len(compared),
         smoother_p=mcnemar(smoother, len(compared) - smoother),
@@ -158,7 +168,7 @@ def comparisons(done: Sequence[Done]) -> list[Beside]:
 
 
 HEADINGS = (
-    *("task", "method", "success [95 % Wilson]", "each seed", "paper*", "rough", "rough, succeeded"),
+    *("task", "method", "success [95 % Wilson]", "each seed", "paper*", "rough", "rough, succeeded", "s, succeeded"),
     *("steps/s", "steps/cpu s", "ms a plan", "parameters", "failures"),
 )
 
@@ -203,6 +213,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         "" if line.paper is None else f"{line.paper:.0%}",
         f"{line.rough:.2f}",
         _number(line.rough_succeeded, ".2f"),
+        _number(line.took, ".1f"),
         _number(line.steps_a_second, ".2f"),
         _number(line.steps_a_processor_second, ".2f"),
         _number(line.plan, ".1f"),
@@ -220,7 +231,7 @@ def _told(one: Beside) -> str:
     parts = (
         f"{one.task}: {one.one} beside {one.other}, {one.pairs} pairs: {one.only_one} succeeded alone",
         f"{one.only_other} of the other (exact McNemar p = {one.p:.2g})",
-        f"{one.rougher:.2f} times as rough {where}",
+        f"{one.rougher:.2f} times as rough {where}, in {one.slower:.2f} times the time",
         f"smoother in {one.smoother} of {one.of} (sign test p = {one.smoother_p:.2g})",
     )
     return ", ".join(parts)
