@@ -25,7 +25,7 @@ from drivers import StepClock
 from learners import Senses
 from learners.body import Body
 from learners.senses import ROBOT
-from ops import axes, cadence, failures, rollout
+from ops import axes, cadence, failures, results, rollout
 from ops.judging.judgement import Judgement
 from ops.rollout import Turn
 from storage import Batch, Catalog, Episode, PolicyRow, Trial, WorkOrder
@@ -59,6 +59,8 @@ class Trying:
     """Seconds that each plan comes late, in simulated time."""
     returning: float = RETURNING
     """Seconds that a server which was lost is waited for."""
+    until_decided: bool = False
+    """Whether a batch of two policies ends as soon as one of them is shown to be better."""
 
 
 class Drives(Policy, Protocol):
@@ -194,7 +196,8 @@ def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn
         drivers = Drivers(folder, served, trying.returning)
         attempt = functools.partial(attempt_trial, session, drivers, max(trying.limit, cell.lasts), trying.delay)
         try:
-            rollout.run(catalog, batch, attempt, session.operator, session.root, tell)
+            enough = functools.partial(results.enough, catalog, batch.id) if trying.until_decided else lambda: ""
+            rollout.run(catalog, batch, attempt, session.operator, session.root, tell, enough)
         except _Stopped:
             return
         except _Deserted as gone:

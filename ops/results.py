@@ -186,6 +186,21 @@ def of_batch(catalog: Catalog, batch: str) -> list[PolicyReport]:
     return _of_policies(catalog, [(catalog.policy(policy), trials) for policy, trials in by_policy.items()])
 
 
+def enough(catalog: Catalog, batch: str) -> str:
+    """Why no further trial of a batch is needed: it is decided which of its two policies is better. Else nothing.
+
+    Looking after every trial does no harm, see `ops.sequential`.
+
+    Raises:
+        Unknown: there is no such batch.
+    """
+    reports = of_batch(catalog, batch)
+    if len(reports) != 2:
+        return ""
+    found = compare(*reports)
+    return "" if found.decided == "open" else f"decided after {found.pairs} pairs"
+
+
 def _of_policies(catalog: Catalog, tried: Sequence[tuple[PolicyRow, Sequence[Trial]]]) -> list[PolicyReport]:
     ran = [trial.episode for _, trials in tried for trial in trials if trial.episode]
     episodes, verdicts = catalog.among(ran), catalog.last_verdicts(ran)

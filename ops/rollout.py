@@ -49,6 +49,9 @@ def plan(
 ) -> Batch:
     """Write down a batch before any of it runs: every policy from the same ``trials`` starts, shuffled by ``seed``.
 
+    All policies are tried from a start, in an order that is drawn, before any is from the next: what changes in the
+    course of a batch changes for all of them, and they can be compared while it runs.
+
     Each axis of ``vary`` is tried as often, from the same starts once more, in the same variants for every policy.
     The starts and their order follow from the seed and the axes alone, so that another batch has the same ones. With
     ``order``, the batch says what a work order has brought, and ``fits`` tells which starts that is asked of.
@@ -69,19 +72,22 @@ def plan(
     vary = axes.chosen(vary, axes.AXES, "a trial")
     chance = np.random.default_rng(seed)
     starts = _starts(chance, trials, fits)
-    turns = [
-        ({"seed": start} | variant, policy)
+    begun = [
+        {"seed": start} | variant
         for variants in axes.conditions(vary, seed, trials).values()
         for start, variant in zip(starts, variants, strict=True)
-        for policy in policies
+    ]
+    turns = [
+        (begun[place], policies[which])
+        for place in chance.permutation(len(begun))
+        for which in chance.permutation(len(policies))
     ]
     batch = Batch(id=uuid4().hex[:8], task=task, station=station, seed=seed, planned=len(turns), order=order)
-    shuffled = [turns[place] for place in chance.permutation(len(turns))]
     catalog.plan(
         batch,
         [
             Trial(batch=batch.id, turn=turn, task=task, policy=policy.id, condition=condition)
-            for turn, (condition, policy) in enumerate(shuffled)
+            for turn, (condition, policy) in enumerate(turns)
         ],
     )
     return batch
@@ -99,7 +105,13 @@ def _starts(chance: np.random.Generator, trials: int, fits: Callable[[int], bool
 
 
 def run(
-    catalog: Catalog, batch: Batch, attempt: Attempt, by: str, root: Path, tell: Callable[[Turn], None] = lambda _: None
+    catalog: Catalog,
+    batch: Batch,
+    attempt: Attempt,
+    by: str,
+    root: Path,
+    tell: Callable[[Turn], None] = lambda _: None,
+    enough: Callable[[], str] = lambda: "",
 ) -> int:
     """Run the trials of a batch that nobody has taken, one at a time. Several processes may do so at once.
 
@@ -113,6 +125,7 @@ def run(
         by: who runs it, e.g. a host and process.
         root: the data folder.
         tell: hears of every closed trial, without the policy's name.
+        enough: says why no further trial is needed, once that is so; the batch is ended then.
 
     Returns:
         How many trials this call closed.
@@ -135,6 +148,8 @@ def run(
         catalog.close_trial(trial, episode)
         closed += 1
         tell(Turn(trial.turn + 1, batch.planned, judgement.outcome))
+        if why := enough():
+            catalog.end_batch(batch.id, why)
     return closed
 
 

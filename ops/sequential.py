@@ -115,6 +115,16 @@ def detectable(old: float, trials: int, power: float = POWER, level: float = LEV
     return high / 100
 
 
+def foretold(old: float, trials: int) -> str:
+    """Say in words what so many trials of two policies can tell, if the one succeeds as often as ``old``."""
+    told = detectable(old, trials)
+    if told is not None:
+        return f"{trials} trials of each tell {old:.0%} from {told:.0%}, four times in five"
+    more = needed(old, 1.0)
+    enough = f"; {more} would tell it from 100%" if more else ""
+    return f"{trials} trials of each cannot tell {old:.0%} from anything better{enough}"
+
+
 def _log_evidence(wins: NDArray[np.int64], losses: NDArray[np.int64]) -> Floats:
     """Logarithm of the mean over shares s in (1/2, 1) of ``(2 s)^wins (2 (1 - s))^losses``."""
     from scipy.special import betaln  # type: ignore[import-untyped]  # SciPy has no types, and takes long to import

@@ -1,5 +1,6 @@
 """A batch of trials is fair, blind, written down before it runs, and survives what happens to it."""
 
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -10,6 +11,7 @@ import pytest
 
 from ops import rollout
 from ops.judging.judgement import Judgement
+from ops.results import enough
 from ops.rollout import UNSEEN, Turn, plan, run
 from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Unknown, Wanted, WorkOrder
 
@@ -64,6 +66,41 @@ def test_every_policy_gets_the_same_unseen_starts(catalog: Catalog, batch: Batch
     assert seeds[0] == seeds[1]
     assert len(set(seeds[0])) == 3
     assert min(seeds[0]) >= UNSEEN
+
+
+def test_every_policy_is_tried_from_a_start_before_any_is_from_the_next(
+    catalog: Catalog, policies: list[PolicyRow]
+) -> None:
+    trials = catalog.trials(plan(catalog, "sort", policies, 12, 3, "franka-sim").id)
+    pairs = [trials[at : at + 2] for at in range(0, 24, 2)]
+    assert all(len({one.condition["seed"] for one in pair}) == 1 for pair in pairs)
+    assert all({one.policy for one in pair} == {row.id for row in policies} for pair in pairs)
+    assert len({pair[0].policy for pair in pairs}) == 2
+
+
+@pytest.mark.parametrize(("early", "ran"), [(True, 14), (False, 40)])
+def test_a_batch_ends_once_it_is_decided_if_that_is_wished(
+    catalog: Catalog, policies: list[PolicyRow], early: bool, ran: int, tmp_path: Path
+) -> None:
+    """Seven wins of seven decide; each pair takes two turns."""
+    batch = plan(catalog, "sort", policies, 20, 3, "franka-sim")
+    well, badly = attempting(catalog), attempting(catalog, MISSED)
+
+    def attempt(trial: Trial) -> tuple[UUID, Judgement]:
+        return (well if trial.policy == policies[0].id else badly)(trial)
+
+    wished = functools.partial(enough, catalog, batch.id) if early else lambda: ""
+    assert run(catalog, batch, attempt, "me", tmp_path, enough=wished) == ran
+    assert catalog.batch(batch.id).closed is not None
+    assert catalog.batch(batch.id).ended == ("decided after 7 pairs" if early else "")
+
+
+def test_equals_and_threes_go_on_to_the_end(catalog: Catalog, policies: list[PolicyRow], tmp_path: Path) -> None:
+    batch = plan(catalog, "sort", policies, 20, 3, "franka-sim")
+    assert run(catalog, batch, attempting(catalog), "me", tmp_path, enough=lambda: enough(catalog, batch.id)) == 40
+    third = PolicyRow(name="clap-1", method="clap", task="sort", path="-", digest="-")
+    catalog.add(third)
+    assert enough(catalog, plan(catalog, "sort", [*policies, third], 3, 3, "franka-sim").id) == ""
 
 
 def test_starts_that_fit_are_drawn_and_where_hardly_any_does_nothing_is_planned(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ops.sequential import LEVEL, POWER, decide, detectable, evidence, forecast, needed
+from ops.sequential import LEVEL, POWER, decide, detectable, evidence, forecast, foretold, needed
 
 
 def stopped(old: float, new: float, trials: int, batches: int, seed: int) -> NDArray[np.int64]:
@@ -79,6 +79,15 @@ def test_what_so_many_trials_can_tell_is_said_beforehand() -> None:
     within = needed(0.5, 0.8)
     assert within is not None
     assert forecast(0.5, 0.8, within).chance >= POWER > forecast(0.5, 0.8, within - 1).chance
+
+
+def test_it_is_said_in_words_beforehand() -> None:
+    assert foretold(0.5, 50) == "50 trials of each tell 50% from 82%, four times in five"
+    assert (
+        foretold(0.9, 20)
+        == f"20 trials of each cannot tell 90% from anything better; {needed(0.9, 1.0)} would tell it from 100%"
+    )
+    assert foretold(1.0, 20) == "20 trials of each cannot tell 100% from anything better"
 
 
 def test_a_forecast_is_a_distribution_and_counts_what_is_never_decided() -> None:

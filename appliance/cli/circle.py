@@ -16,6 +16,7 @@ from appliance.cli.shown import print_wide, progress
 
 if TYPE_CHECKING:
     from appliance.sitting import Wish
+    from storage import Catalog, PolicyRow
 
 circle = typer.Typer()
 
@@ -198,6 +199,9 @@ def evaluate(
         str | None, typer.Option("--resume", help="Go on with this batch, which was left open, instead of another.")
     ] = None,
     vary: Vary = "",
+    early: Annotated[
+        bool, typer.Option("--until-decided", help="Of two policies: end once one is shown to be better.")
+    ] = False,
 ) -> None:
     """Try policies from the same starts, in shuffled order. Which policy drives is not shown until all are done.
 
@@ -206,6 +210,7 @@ def evaluate(
     from appliance.evaluate import Trying, plan, resume
     from appliance.evaluate import evaluate as run
     from ops import report as reports
+    from ops.sequential import foretold
 
     if (policy is None) is (left is None):
         raise typer.BadParameter("either --policy NAME, for trials to be planned, or --resume BATCH")
@@ -218,7 +223,9 @@ def evaluate(
             batch, rows, remaining = resume(home, task, left, station, delay)
         tried = ", ".join(row.name for row in rows)
         typer.echo(f"Batch {batch.id}: {remaining} trials of {tried}.", err=True)
-        trying = Trying(home, batch.id, station, servers=servers, delay=delay)
+        if len(rows) > 1:
+            typer.echo(f"{foretold(_usual(catalog, task, rows), remaining // len(rows))}.", err=True)
+        trying = Trying(home, batch.id, station, servers=servers, delay=delay, until_decided=early)
         with progress("trials", remaining) as advance:
             whole = run(trying, workers, lambda turn: advance(f"turn {turn.turn}"))
         if not whole:
@@ -267,6 +274,14 @@ def demo(
     size = (QUICK if quick else USUAL).but(demos=demos, steps=steps, trials=trials, seed=seed, workers=workers)
     with opened() as (home, catalog):
         run(home, catalog, size, typer.echo, progress, print_wide)
+
+
+def _usual(catalog: "Catalog", task: str, rows: Sequence["PolicyRow"]) -> float:
+    """How often the first of these policies that was tried before succeeds; one half of none was."""
+    from ops.results import summarize
+
+    rates = {one.id: one.success_rate for one in summarize(catalog, task).policies}
+    return next((rate for row in rows if (rate := rates.get(row.id)) is not None), 0.5)
 
 
 def _loss(loss: float) -> str:
