@@ -6,6 +6,7 @@ from typing import Any
 from appliance.refusal import Refusal
 from appliance.station import Station
 from drivers.device import Foreseeing
+from ops.axes import of_scene
 from ops.slices import Slice, Start
 from ops.starts import start
 from storage import WorkOrder
@@ -18,7 +19,8 @@ class CannotOrder(Refusal):
 def begins(cell: Station, condition: Mapping[str, Any], instruction: str) -> Start:
     """What a take with this condition begins from. Where people set the scene, what they were asked for is all."""
     table = cell.cell
-    return start(table.places(condition) if isinstance(table, Foreseeing) else {}, condition, instruction)
+    scene = of_scene(condition)
+    return start(table.places(scene) if isinstance(table, Foreseeing) else {}, condition, instruction)
 
 
 def fits(cell: Station, instruction: str, order: WorkOrder | None) -> Callable[[int], bool]:

@@ -12,13 +12,13 @@ import pytest
 
 import learners
 from appliance import station
+from appliance.begins import begins
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import Home
 from appliance.offers import scene
 from appliance.station import StationError
 from collectors import PolicyAgent
 from drivers.twin import FrankaTable
-from drivers.twin.scene import places
 from ops import axes, rollout
 from ops.axes import AXES, ORIG, WORDS, NoSuchAxis, conditions, paraphrase, shown, split, told
 from ops.by_axis import by_axis
@@ -162,7 +162,8 @@ def test_the_same_is_said_in_other_words_and_never_to_both_demonstrations_and_tr
 def test_words_are_nothing_to_set_on_a_table() -> None:
     condition = {"seed": 3, "lighting": 2, WORDS: 4}
     assert axes.of_scene(condition) == {"seed": 3, "lighting": 2}
-    places(axes.of_scene(condition))
+    here = begins(station.load("franka-sim"), condition, TASK)
+    assert here == begins(station.load("franka-sim"), {"seed": 3}, TASK) | {"lighting": "lighting", WORDS: WORDS}
 
 
 def test_what_was_varied_in_what_was_learned_is_seen() -> None:
