@@ -16,6 +16,7 @@ from appliance.begins import fits
 from appliance.collect import LIMIT, judged, say
 from appliance.home import Home
 from appliance.refusal import Refusal
+from appliance.rigs import rig
 from appliance.serving.door import NoServer, reached
 from appliance.session import STOPPED, Flag, Nowhere, Session, sitting
 from collectors import Ended, Policy, PolicyAgent
@@ -26,7 +27,8 @@ from learners import Senses
 from learners.body import Body
 from learners.senses import ROBOT
 from ops import axes, cadence, failures, results, rollout
-from ops.judging.judgement import Judgement
+from ops.judging.judgement import Judgement, invalid
+from ops.rig import Recorded, Rig
 from ops.rollout import Turn
 from storage import Batch, Catalog, Episode, PolicyRow, Trial, WorkOrder
 from storage.layout import RGB
@@ -39,6 +41,10 @@ WARMING = 5.0
 
 RETURNING = 60.0
 """Seconds that a policy server which was lost is waited for, before the batch is left as it is."""
+
+
+UNLIKE = 3
+"""After so many trials in a row at a cell that demonstrations do not know, the batch is left as it is."""
 
 
 class CannotEvaluate(Refusal):
@@ -83,7 +89,10 @@ class Drivers:
     returning: float = RETURNING
     ahead: dict[UUID, bool] = field(default_factory=dict)
     """Whether each is to plan while the robot moves, once that is known."""
+    unlike: int = 0
+    """How many trials were invalid one after the other, because the cell was another than demonstrations know."""
     _loaded: dict[UUID, learners.ChunkPolicy] = field(default_factory=dict)
+    _rigs: dict[UUID, Rig | None] = field(default_factory=dict)
 
     def get(self, row: PolicyRow) -> Drives:
         """A policy, loaded once; one that is served, while its server is there.
@@ -98,6 +107,12 @@ class Drivers:
         if row.id not in self._loaded:
             self._loaded[row.id] = load(self.root, row)
         return self._loaded[row.id]
+
+    def rig(self, catalog: Catalog, row: PolicyRow) -> Rig | None:
+        """What the policy's demonstrations were recorded at, read once."""
+        if row.id not in self._rigs:
+            self._rigs[row.id] = rig(catalog, self.root, row)
+        return self._rigs[row.id]
 
 
 def plan(
@@ -200,6 +215,11 @@ def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn
             rollout.run(catalog, batch, attempt, session.operator, session.root, tell, enough)
         except _Stopped:
             return
+        except _Unlike as unlike:
+            raise CannotEvaluate(
+                f"{unlike}. Put it right, or calibrate and teach anew; batch {batch.id} stays open: "
+                f"appliance evaluate --task {batch.task} --resume {batch.id}"
+            ) from unlike
         except _Deserted as gone:
             raise CannotEvaluate(
                 f"{gone}; batch {batch.id} stays open. Start the server again and type: "
@@ -209,6 +229,10 @@ def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn
 
 class _Stopped(BaseException):
     """A person stopped the batch. No ``Exception``, so that the trial is given back and not counted as invalid."""
+
+
+class _Unlike(BaseException):
+    """The cell is not the one that was learned at. No ``Exception``, so that the trial is given back."""
 
 
 class _Deserted(BaseException):
@@ -221,8 +245,9 @@ def attempt_trial(
     """Run one trial from its own start."""
     if session.stop.is_set():
         raise _Stopped
+    row = session.catalog.policy(trial.policy)
     try:
-        policy = drivers.get(session.catalog.policy(trial.policy))
+        policy = drivers.get(row)
     except NoServer as error:
         raise _Deserted(str(error)) from error
     task = session.catalog.task(trial.task)
@@ -242,13 +267,33 @@ def attempt_trial(
             agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition, told=told
         )
     judgement = judged(session, task, episode)
-    row = session.catalog.episode(episode)
-    if row.ended_by == STOPPED:
+    ran = session.catalog.episode(episode)
+    if ran.ended_by == STOPPED:
         say(session, judgement)
         raise _Stopped
     session.later()
-    paced = cadence.of(Episode(session.root / row.path))
-    return episode, replace(judgement, evidence=judgement.evidence | {"cadence": paced})
+    record = Episode(session.root / ran.path)
+    judgement = _valid(judgement, drivers, drivers.rig(session.catalog, row), record, policy.senses.cameras)
+    return episode, replace(judgement, evidence=judgement.evidence | {"cadence": cadence.of(record)})
+
+
+def _valid(
+    judgement: Judgement, drivers: Drivers, learned: Rig | None, record: Episode, cameras: Sequence[str]
+) -> Judgement:
+    """The judgement, if the cell is the one that the policy learned at; else the trial is invalid, and says why.
+
+    Raises:
+        _Unlike: that was so of several trials one after the other: no further one would tell anything.
+    """
+    seen = Recorded.of(record)
+    found = [] if learned is None else learned.differs(seen, cameras, axes.varied(record.attributes["condition"]))
+    drivers.unlike = drivers.unlike + 1 if found else 0
+    if not found:
+        return judgement
+    why = f"the cell is not the one that was learned at: {'; '.join(found)}"
+    if drivers.unlike == UNLIKE:
+        raise _Unlike(f"{UNLIKE} trials in a row were invalid; {why}")
+    return invalid(why)
 
 
 def _warm(session: Session, policy: Drives, instruction: str, plans: int) -> float | None:

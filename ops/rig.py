@@ -22,7 +22,7 @@ DIMMER = 25.0
 """How much darker or brighter (of 255) than any demonstration a first picture may be on average."""
 
 DELAYED = 0.03
-"""How much later (s) than in demonstrations a stream may arrive, or sooner."""
+"""How much later (s) than in demonstrations a stream may arrive, or sooner, unless its rows are further apart."""
 
 OFF = 0.02
 """By how much of its size a calibrated number may differ, where it is not small."""
@@ -30,8 +30,8 @@ OFF = 0.02
 SMALL = 0.005
 """By how much (in its own unit, m or rad) any calibrated number may differ."""
 
-AXES_OF = {"view": {"camera", "background", "distractor"}, "light": {"lighting", "background", "camera"}}
-"""What a trial may differ in because it was asked to."""
+MEANT = {"view": {"camera", "background", "start_shift"}, "light": {"lighting", "background", "camera"}}
+"""Along which axes a scene is varied when a view, or its brightness, may be another."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Recorded:
     serials: Mapping[str, str]
     calibrations: Mapping[str, int]
     """The calibration in force of each device that has one."""
-    delays: Mapping[str, float]
-    """Of each stream, how long (s) its rows took to arrive: the median."""
+    delays: Mapping[str, tuple[float, float]]
+    """Of each stream, how long (s) its rows took to arrive, and how far apart they are: medians."""
 
     @classmethod
     def of(cls, episode: Episode) -> "Recorded":
@@ -55,7 +55,7 @@ class Recorded:
             {name: episode.frames(name)[0] for name in watched if len(episode.frames(name))},
             dict(said.get("serials") or {}),
             dict(said.get("calibrations") or {}),
-            {name: late for name in episode.streams if (late := _delay(episode, name)) is not None},
+            {name: paced for name in episode.streams if (paced := _pace(episode, name)) is not None},
         )
 
 
@@ -82,9 +82,9 @@ class Rig:
                 found.append(f"{camera} gave no picture")
                 continue
             known = [one.pictures[camera] for one in self.seen if camera in one.pictures]
-            if not AXES_OF["view"] & {*asked}:
+            if not MEANT["view"] & {*asked}:
                 found += _moved(camera, picture, known)
-            if not AXES_OF["light"] & {*asked}:
+            if not MEANT["light"] & {*asked}:
                 found += _lit(camera, picture, known)
         return [*found, *self._others(now), *self._calibrated(now), *self._late(now)]
 
@@ -102,9 +102,10 @@ class Rig:
                 yield f"{device} is calibrated otherwise than any demonstration was: {', '.join(off[-1])}"
 
     def _late(self, now: Recorded) -> Iterable[str]:
-        for stream, delay in sorted(now.delays.items()):
-            known = [one.delays[stream] for one in self.seen if stream in one.delays]
-            if known and not min(known) - DELAYED <= delay <= max(known) + DELAYED:
+        for stream, (delay, period) in sorted(now.delays.items()):
+            known = [one.delays[stream][0] for one in self.seen if stream in one.delays]
+            far = max(DELAYED, period)
+            if known and not min(known) - far <= delay <= max(known) + far:
                 usual = float(np.median(known))
                 yield f"{stream} arrives after {delay * 1e3:.0f} ms, and did after {usual * 1e3:.0f} ms"
 
@@ -146,12 +147,14 @@ def _lit(camera: str, picture: Picture, known: Sequence[Picture]) -> list[str]:
     return [f"{camera} sees all {brighter} than any demonstration: {mean:.0f} of 255, and was {np.median(means):.0f}"]
 
 
-def _delay(episode: Episode, stream: str) -> float | None:
+def _pace(episode: Episode, stream: str) -> tuple[float, float] | None:
     names = episode.dtype(stream).names or ()
     if "received" not in names:
         return None
     rows = episode.columns(stream, ["t", "received"])
-    return float(np.median(arrival(rows) - rows["t"])) / 1e9 if len(rows) else None
+    if len(rows) < 2:
+        return None
+    return float(np.median(arrival(rows) - rows["t"])) / 1e9, float(np.median(np.diff(rows["t"]))) / 1e9
 
 
 def _unlike(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:

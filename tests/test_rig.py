@@ -36,7 +36,7 @@ def views() -> dict[str, Picture]:
 
 
 def recorded(picture: Picture, **more: Any) -> Recorded:
-    said: dict[str, Any] = {"serials": {"front": "A1"}, "calibrations": {"front": 1}, "delays": {"front": 0.02}}
+    said: dict[str, Any] = {"serials": {"front": "A1"}, "calibrations": {"front": 1}, "delays": {"front": (0.02, 0.01)}}
     return Recorded({"front": picture}, **(said | more))
 
 
@@ -80,7 +80,7 @@ def test_views_that_never_looked_alike_tell_nothing(views: dict[str, Picture]) -
     [
         ({"serials": {"front": "B2"}}, "front is B2, and was A1"),
         ({"calibrations": {"front": 3}}, "front is calibrated otherwise than any demonstration was: fx"),
-        ({"delays": {"front": 0.07}}, "front arrives after 70 ms, and did after 20 ms"),
+        ({"delays": {"front": (0.07, 0.01)}}, "front arrives after 70 ms, and did after 20 ms"),
     ],
 )
 def test_another_device_calibration_or_delay_is_told(
@@ -92,6 +92,10 @@ def test_another_device_calibration_or_delay_is_told(
 
 def test_a_calibration_anew_that_says_nearly_the_same_is_the_same(rig: Rig, views: dict[str, Picture]) -> None:
     assert rig.differs(recorded(views["4"], calibrations={"front": 2}), {"front"}) == []
+
+
+def test_rows_that_are_far_apart_may_come_later_by_as_much(rig: Rig, views: dict[str, Picture]) -> None:
+    assert rig.differs(recorded(views["4"], delays={"front": (0.07, 0.1)}), {"front"}) == []
 
 
 def test_a_camera_that_gave_nothing_or_other_sizes_is_told(rig: Rig, views: dict[str, Picture]) -> None:
@@ -110,7 +114,7 @@ def test_it_is_read_from_an_episode(tmp_path: Path, views: dict[str, Picture]) -
         writer.append("front", rows)
         sealed = writer.seal({})
     found = Recorded.of(Episode(sealed.path))
-    assert (found.serials, found.calibrations, found.delays) == ({"front": "A1"}, {"front": 1}, {"front": 0.03})
+    assert (found.serials, found.calibrations, found.delays) == ({"front": "A1"}, {"front": 1}, {"front": (0.03, 0.1)})
     assert np.abs(found.pictures["front"].astype(int) - views["1"]).mean() < 4
 
 
