@@ -66,6 +66,21 @@ def test_colours_become_minus_one_to_one_and_training_draws_one_gain_for_each_pi
     assert made._pixels(blind).shape == blind.shape
 
 
+def test_an_even_motion_has_no_bend_however_plans_are_scaled_and_hands_do_not_count() -> None:
+    made = net(replace(TINY, action="tool"))
+    random = np.random.default_rng(0)
+    scale = random.uniform(0.5, 2.0, (TINY.k, 7)) * np.arange(1, TINY.k + 1)[:, None]
+    made.scales._set("plan_scale", scale.astype("f4"))
+    made.scales._set("plan_mean", random.normal(size=(TINY.k, 7)).astype("f4"))
+    line = torch.arange(TINY.k)[None, :, None] * torch.tensor(random.normal(size=(3, 1, 7)), dtype=torch.float32)
+    line[:, 4:, 6] += 5.0
+    assert float(made._bends(made.scales.do("plan", line))) < 1e-8
+    line[:, 4:, 0] += 1.0
+    # Of 8 second differences of 6 numbers, two are 1 in the spread of the first number.
+    expected = 2 / (TINY.k - 2) / 6 / scale[:, 0].mean() ** 2
+    assert float(made._bends(made.scales.do("plan", line))) == pytest.approx(expected, rel=1e-3)
+
+
 def test_at_run_time_the_same_is_planned_twice_and_in_training_the_latent_is_drawn() -> None:
     made, seen = net(), batch()
     with torch.no_grad():
