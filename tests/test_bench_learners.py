@@ -119,7 +119,7 @@ def test_every_method_gets_the_same_steps_windows_and_seed(entry: Entry) -> None
         return
     assert recipes.steps(how) == pytest.approx(100, abs=2)
     assert (how.training.batch, how.training.seed, how.image, how.k, how.hz) == (16, 3, 64, 16, 10.0)
-    assert recipes.steps(recipes.briefly(how, 5)) in {5, 10, 15}
+    assert recipes.steps(recipes.briefly(how, 5)) in {5, 10}
     plain = recipes.settings(Entry("", entry.method), made, seed=3)
     assert (how == plain) is not bool(entry.settings)
 

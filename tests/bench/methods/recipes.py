@@ -157,7 +157,7 @@ RECIPES = {
         "every method and ablation, once",
         *(("pick_place",), ("*",)),
         demos=40,
-        steps=600,
+        steps=300,
         batch=64,
         trials=20,
         seeds=(0,),
@@ -226,7 +226,7 @@ def possible(made: Recipe) -> None:
 def settings(entry: Entry, made: Recipe, seed: int) -> Any:
     """The learner of an entry with a recipe's budget: the same steps, windows, pictures and seed for all.
 
-    Steps are those of all stages together, shared among them as the preset does.
+    Steps are those of all stages together that look at pictures, shared among them as the preset does.
 
     Raises:
         WrongSetting: the method lacks a field that its entry changes.
@@ -237,9 +237,12 @@ def settings(entry: Entry, made: Recipe, seed: int) -> Any:
     if hasattr(how, "seed"):
         how = dataclasses.replace(how, seed=seed)
     parts = dict(_stages(how))
-    whole = sum(part.steps for part in parts.values())
+    whole = steps(how)
     for where, part in parts.items():
         given: dict[str, Any] = {"seed": seed, "tracker": "none"}
+        if where[0] in BLIND:
+            how = _put(how, where, dataclasses.replace(part, **given))
+            continue
         if made.batch is not None:
             given["batch"] = made.batch
         if made.steps is not None:
@@ -250,8 +253,8 @@ def settings(entry: Entry, made: Recipe, seed: int) -> Any:
 
 
 def steps(how: Any) -> int:
-    """Training steps of all stages."""
-    return sum(part.steps for _, part in _stages(how))
+    """Training steps of all stages that look at pictures."""
+    return sum(part.steps for where, part in _stages(how) if where[0] not in BLIND)
 
 
 def briefly(how: Any, number: int) -> Any:
@@ -262,8 +265,10 @@ def briefly(how: Any, number: int) -> Any:
     return how
 
 
-IDLE = frozenset({"adapt"})
-"""Stages that only go on from a parent."""
+IDLE = frozenset({"adapt", "vd_vae"})
+"""Stages that only go on from a parent, or need film of people."""
+BLIND = frozenset({"act_vae"})
+"""Parts whose stages look at no pictures. Their steps cost little, and are the preset's."""
 
 
 def _stages(how: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], learners.Training]]:
@@ -271,9 +276,11 @@ def _stages(how: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...],
     found = []
     for each in dataclasses.fields(how):
         value, where = getattr(how, each.name), (*path, each.name)
-        if isinstance(value, learners.Training) and each.name not in IDLE:
+        if each.name in IDLE:
+            continue
+        if isinstance(value, learners.Training):
             found.append((where, value))
-        elif dataclasses.is_dataclass(value) and each.name != "vd_vae":
+        elif dataclasses.is_dataclass(value):
             found += _stages(value, where)
     return found
 
