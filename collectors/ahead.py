@@ -1,4 +1,4 @@
-"""When a policy's next plan is made: in the loop, or ahead, while the one before is still followed."""
+"""What a policy promises, and when its next plan is made: in the loop, or ahead, while the last is still followed."""
 
 import time
 from collections.abc import Callable
@@ -7,8 +7,39 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from drivers import Rows
+from drivers import Rows, row_type
 from storage import Observation
+
+PLANS = row_type(("asked", "<i8"), ("ready", "<i8"), ("took", "<i8"), ("late", "?"), ("used", "?"))
+"""Of each plan: ``t`` is the tick from which it was followed. When it was ``asked`` for, of what was seen then, when it
+was ``ready``, and how many nanoseconds making it ``took``. ``late``: the next was due before it came. Not ``used``: it
+had ended before it came.
+"""
+
+
+class Policy(Protocol):
+    """A trained function from what was seen to where to go, for a while ahead."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def horizon(self) -> int:
+        """Nanoseconds of a plan that are followed before the next one is asked for."""
+        ...
+
+    @property
+    def ensemble(self) -> float | None:
+        """Decay of the weights with which plans that overlap are averaged; None follows the newest alone."""
+        ...
+
+    def plan(self, seen: Observation, instruction: str) -> Rows:
+        """Return targets with stamps in the future, earliest first."""
+        ...
+
+
+class PolicyLost(Exception):
+    """A policy gives no plan any more, through no fault of its own. The station must hold, and the episode ends."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +52,6 @@ class Planned:
     ready: int
     took: int
     """Nanoseconds of computing, or of waiting for whoever computes."""
-
-
-class Plans(Protocol):
-    """What makes plans: a policy."""
-
-    def plan(self, seen: Observation, instruction: str) -> Rows:
-        """Return targets with stamps in the future, earliest first."""
-        ...
 
 
 @runtime_checkable
@@ -72,7 +95,7 @@ class InStep:
     was asked for, as if it had been made ahead on a machine that needs as long.
     """
 
-    def __init__(self, policy: Plans, delay: float = 0.0) -> None:
+    def __init__(self, policy: Policy, delay: float = 0.0) -> None:
         self._policy, self._delay = policy, round(delay * 1e9)
         self._made: Planned | None = None
 
@@ -101,7 +124,7 @@ class Ahead:
     A policy is asked one thing at a time: a plan that was forgotten is finished before the next one begins.
     """
 
-    def __init__(self, policy: Plans) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._glimpse: Callable[[Observation], Observation] = (
             policy.glimpse if isinstance(policy, Glimpsing) else _copied
         )

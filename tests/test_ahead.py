@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from collectors import Ended, Loop, PolicyAgent
-from collectors.agents import PolicyLost
-from collectors.ahead import Ahead, InStep, Planner
+from collectors.ahead import Ahead, InStep, Planner, PolicyLost
 from collectors.loop import FOLLOWING
 from drivers import HostClock, Row, Rows, StepClock
 from ops import cadence
@@ -220,33 +219,34 @@ def test_losing_a_policy_ends_the_take_as_a_fault_and_holds_the_robot(ahead: boo
 
 
 def test_a_slow_policy_makes_no_tick_late_when_it_plans_ahead(tmp_path: Path) -> None:
-    """Real time, 60 ms a plan: in step every plan costs a tick more than its period; ahead they cost none."""
-    lateness, told = {}, {}
+    """Real time, 300 ms a plan: in step every plan makes the ticks after it late; ahead, none does."""
+    behind, told = {}, {}
     for name in ("in step", "ahead"):
         clock = Fresh()
         arm = SimRobot(clock)
-        policy = Sleepy(replace_width(straight(lambda s: 0 * s + 0.4, rows=20)), horizon=100 * MS)
+        policy = Sleepy(replace_width(straight(lambda s: 0 * s + 0.4, rows=30)), horizon=500 * MS)
         loop = Loop(arm, [], clock, hz=50)
         with Ahead(policy) as thread:
             agent = PolicyAgent(policy, arm.kinematics, arm.action, 50, thread if name == "ahead" else InStep(policy))
             with EpisodeWriter(tmp_path, loop.streams(agent), {}) as writer:
-                assert loop.run(agent, "go", writer, 1.2, never) is Ended.TIMEOUT
+                assert loop.run(agent, "go", writer, 2, never) is Ended.TIMEOUT
                 episode = Episode(writer.seal().path)
-        lateness[name] = float(np.percentile(episode["ticks", "late"], 90)) / MS
+        behind[name] = int((episode["ticks", "late"] > 150 * MS).sum())
         told[name] = cadence.of(episode)
         assert FOLLOWING in episode.streams
-    assert lateness["ahead"] < 15 < 35 < lateness["in step"]
+    assert behind["ahead"] <= 2
+    assert behind["in step"] >= 10
     found = told["ahead"]
     assert found is not None
-    assert found["took_ms"][0] >= 60
-    assert found["delay_ms"][0] >= 60
-    assert found["plans"] >= 5
+    assert found["took_ms"][0] >= 300
+    assert found["delay_ms"][0] >= 300
+    assert found["plans"] >= 3
     assert found["unused"] == 0
 
 
 class Sleepy(Said):
     def plan(self, seen: Observation, instruction: str) -> Rows:
-        time.sleep(0.06)
+        time.sleep(0.3)
         return super().plan(seen, instruction)
 
 

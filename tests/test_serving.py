@@ -40,7 +40,7 @@ from appliance.serving.remote import Remote
 from appliance.serving.wire import pack, unpack
 from appliance.session import Session
 from collectors import Loop
-from collectors.agents import PolicyLost
+from collectors.ahead import PolicyLost
 from drivers import Clock, Row, Rows, sensed
 from learners import ChunkPolicy, Senses, windows
 from learners.body import Body
@@ -492,12 +492,15 @@ def test_a_trial_held_by_a_program_that_died_is_given_back_and_nobody_else_s(her
     assert "either --policy NAME" in both.err
 
 
-def test_in_simulated_time_plans_come_as_late_as_asked_and_the_report_tells(here: Home, appliance: Type) -> None:
+def test_in_simulated_time_plans_come_as_late_as_asked_and_the_report_tells(
+    here: Home, appliance: Type, tmp_path: Path
+) -> None:
     words = "evaluate", "--task", "pick_place", "--policy", "nearest-1", "--trials", "1", "--delay", "0.12"
     said = appliance(*words)
     assert said.code == 0, said.err
     assert "how plans kept up" in said.out
-    (found,) = appliance("report", "--json").json["policies"]
+    (found,) = appliance("report", "--json", "--page", str(tmp_path)).json["policies"]
+    assert f"<td>0.0% of {found['cadence']['plans']}</td>" in (tmp_path / "report.html").read_text()
     assert found["cadence"]["plans"] > 10
     assert found["cadence"]["delay"] == [0.15, 0.15], "the loop looks every 50 ms"
     assert found["cadence"]["late"] == 0

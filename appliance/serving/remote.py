@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 from appliance.serving.contract import Contract
 from appliance.serving.door import NoServer
 from appliance.serving.wire import LARGEST, Malformed, pack, unpack
-from collectors.agents import PolicyLost
+from collectors.ahead import PolicyLost
 from learners.body import Body
 from learners.senses import Senses
 from storage import Observation
