@@ -92,11 +92,13 @@ class Regulariser(nn.Module):
             steps: of the training, over which the weight falls.
 
         Raises:
-            ValueError: there is no camera, or the width cannot be shared among the heads.
+            ValueError: there is no camera, no layer, or the width cannot be shared among the heads.
         """
         super().__init__()
         if not cameras:
             raise ValueError("RS-CL sums up what is seen; give the policy a camera, or leave rscl out")
+        if how.layers < 1:
+            raise ValueError(f"rscl.layers={how.layers} leaves nothing for the summary to read with; give it 1 or more")
         if width % how.heads:
             raise ValueError(f"tokens of {width} numbers cannot be shared among rscl.heads={how.heads}")
         self.how, self.body, self.cameras, self.steps = how, body, cameras, steps

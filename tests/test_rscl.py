@@ -286,6 +286,8 @@ def test_what_cannot_be_summed_up_is_refused() -> None:
         made(cameras=0)
     with pytest.raises(ValueError, match=r"cannot be shared among rscl\.heads=3"):
         made(replace(LITTLE, heads=3))
+    with pytest.raises(ValueError, match="nothing for the summary to read with"):
+        made(replace(LITTLE, layers=0))
     with pytest.raises(ValueError, match="there are tiny, small, paper"):
         RsCl.preset("huge")
 
