@@ -404,3 +404,19 @@ def test_a_time_out_is_what_its_secondary_label_is() -> None:
 
 def test_stages_are_in_order() -> None:
     assert list(STAGES) == sorted(STAGES)
+
+
+def test_a_cube_of_another_size_has_lines_of_its_own() -> None:
+    """A cube of 30 mm that is 24 mm up is lifted; one of 40 mm in its place would be 19 mm up."""
+    take = Take()
+    take.at["red_cube"][2] = 0.015
+    take.to("red_cube", z=0.015).close("red_cube")
+    take.go(float(take.tool[0]), float(take.tool[1]), 0.039).wait(1.0)
+    small = judge_rows(take.truth(), take.arm(), TASK, sizes={"red_cube": (0.03, 0.03, 0.03)})
+    assert (small.stage, small.code) == ("S3", "TIME")
+    assert named(take) == ("LIFT", "S2")
+    brick = RULES.of((0.030, 0.044, 0.050))
+    assert (brick.lies, brick.closed, brick.reopened) == pytest.approx((0.025, 0.054, 0.064))
+    assert brick.thin == pytest.approx(0.025)
+    usual = RULES.of((0.04, 0.04, 0.04))
+    assert (usual.lies, usual.closed, usual.reopened, usual.thin) == pytest.approx((0.02, 0.05, 0.06, 0.035))

@@ -147,7 +147,8 @@ def test_a_varied_take_begins_at_rest_and_says_what_stands_there(table: FrankaTa
     assert len(things) == len(CUBES) + len(here.others)
     for cube, solid in here.cubes:
         assert things[cube] == {"shape": solid.shape, "size": [*solid.size]}
-        assert truth[cube][0][2] == pytest.approx(solid.size[2] / 2, abs=2e-3)
+        x, y, _ = places({"seed": number, axis: number})[cube]
+        assert truth[cube][0][:3] == pytest.approx([x, y, solid.size[2] / 2], abs=1e-3)
         assert np.ptp(truth[cube][:, :3], axis=0).max() < 1e-3, "it moves by itself"
 
 
@@ -205,7 +206,7 @@ def perform(table: FrankaTable, condition: dict[str, Any]) -> tuple[Rows, Rows, 
 
 @pytest.mark.parametrize(
     "varied",
-    [{"size_shift": 3}, {"size_shift": 1}, {"novel_instance": 1}, {"novel_instance": 2, "distractor": 1}],
+    [{"size_shift": 12}, {"size_shift": 71}, {"novel_instance": 1}, {"novel_instance": 2, "distractor": 1}],
     ids=str,
 )
 def test_the_operator_grasps_what_is_larger_smaller_or_round(table: FrankaTable, varied: dict[str, int]) -> None:
@@ -214,7 +215,7 @@ def test_the_operator_grasps_what_is_larger_smaller_or_round(table: FrankaTable,
     assert judgement.outcome is Outcome.SUCCESS, judgement
     assert not truth["collided"].any()
     tool = arm["tool"][np.searchsorted(arm["t"], truth["t"][truth["held"][:, 0].argmax()]), 2]
-    assert tool == pytest.approx(sizes["red_cube"][2] / 2, abs=0.004), "it grasps the middle"
+    assert tool == pytest.approx(sizes["red_cube"][2] / 2, abs=0.003), "it grasps the middle"
 
 
 def test_a_small_cube_in_the_air_is_acquired_only_for_who_knows_its_size(table: FrankaTable, tmp_path: Path) -> None:
