@@ -1,1 +1,1 @@
-"""LeRobot's own policies, learned from our windows: peers to measure by, and a way to hand a policy over to LeRobot."""
+"""LeRobot's own policies, learned from our windows, as peers to measure by; and our methods as policies of LeRobot."""

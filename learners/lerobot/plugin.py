@@ -9,7 +9,7 @@ learned.
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from operator import attrgetter
 from typing import Any, get_type_hints
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from lerobot.configs import NormalizationMode, PreTrainedConfig
 from lerobot.optim import AdamWConfig, LRSchedulerConfig
 from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.processor.factory import make_default_policy_processor_steps, make_policy_processor_pipelines
 from lerobot.utils.constants import ACTION, OBS_STATE
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -35,6 +36,7 @@ LEROBOTS = {
     "training": "lerobot-train and optimizer_lr",
     "ensemble": "LeRobot follows one plan at a time",
     "replan": "n_action_steps",
+    "rscl": "it is fitted to windows of ours before training begins",
 }
 """Settings that every method of ours has and LeRobot decides, and by which name."""
 
@@ -293,6 +295,18 @@ class ChunkedPolicy(PreTrainedPolicy):  # type: ignore[misc]  # LeRobot's own ba
     def _said(batch: dict[str, Any]) -> list[str]:
         task = batch.get(TASK, "")
         return [task] * len(batch[OBS_STATE]) if isinstance(task, str) else list(task)
+
+
+def processors(
+    config: ChunkedConfig, dataset_stats: dict[str, dict[str, Tensor]] | None = None, raw: Sequence[Any] = ()
+) -> tuple[Any, Any]:
+    """LeRobot's own steps before a policy, with further ones while numbers are ``raw``, and those after it."""
+    steps = make_default_policy_processor_steps(config, dataset_stats, normalizer_device=config.device)
+    made: tuple[Any, Any] = make_policy_processor_pipelines(
+        input_steps=[steps.rename_observations, steps.add_batch_dim, *raw, steps.to_device, steps.normalize],
+        output_steps=[steps.unnormalize, steps.to_cpu],
+    )
+    return made
 
 
 class AsTheyAre(nn.Module):

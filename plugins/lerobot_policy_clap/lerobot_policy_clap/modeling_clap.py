@@ -31,8 +31,8 @@ class ClapPolicy(ChunkedPolicy):
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
         how, (_, numbers) = config.how, self.widths
         body = Body(numbers - config.arms, config.arms)
-        each = numbers // config.arms
-        self.words = ActVaeNet(how.act_vae, Numbers(each), each)  # type: ignore[arg-type]  # it answers as a schema does
+        share = numbers // config.arms
+        self.words = ActVaeNet(how.act_vae, Numbers(share), share)  # type: ignore[arg-type]  # it answers as a schema does
         ntp = NtpNet(how.ntp, how.act_vae.tokens, how.act_vae.entries, config.tasks)
         net = ClapNet(how, body, ntp, self.words, self.widths)
         net.set_submodule("scales", AsTheyAre())

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from lerobot.lerobot_types import EnvTransition, TransitionKey
 from lerobot.processor import ProcessorStep, ProcessorStepRegistry
-from lerobot.processor.factory import make_default_policy_processor_steps, make_policy_processor_pipelines
 from numpy.typing import NDArray
 from torch import Tensor
 
 from learners.body import by_arm, side_by_side
 from learners.lada.primitives import Primitives
+from learners.lerobot.plugin import processors
 from learners.lerobot.statistics import PADDED
 from learners.transforms import Floats, quaternion, quaternion_product, rotation_vector
 from lerobot_policy_lada.configuration_lada import LaDAConfig
@@ -53,16 +53,11 @@ class NameMotions(ProcessorStep):  # type: ignore[misc]  # LeRobot's own bases a
 def make_lada_pre_post_processors(
     config: LaDAConfig, dataset_stats: dict[str, dict[str, Tensor]] | None = None
 ) -> tuple[Any, Any]:
-    """Name, add a batch, name motions, move and scale what goes in; scale back and bring to the CPU what comes out."""
-    steps = make_default_policy_processor_steps(config, dataset_stats, normalizer_device=config.device)
-    naming = []
-    if config.named:
-        naming = [NameMotions(config.arms, config.metres, config.radians, asdict(config.lada.primitives))]
-    made: tuple[Any, Any] = make_policy_processor_pipelines(
-        input_steps=[steps.rename_observations, steps.add_batch_dim, *naming, steps.to_device, steps.normalize],
-        output_steps=[steps.unnormalize, steps.to_cpu],
-    )
-    return made
+    """LeRobot's own steps, and one that names motions if they have names."""
+    if not config.named:
+        return processors(config, dataset_stats)
+    naming = NameMotions(config.arms, config.metres, config.radians, asdict(config.lada.primitives))
+    return processors(config, dataset_stats, [naming])
 
 
 def amounts(action: Floats, past_end: NDArray[np.bool_], arms: int, metres: float, radians: float) -> Floats:
