@@ -271,11 +271,18 @@ def test_a_suite_that_was_not_entered_or_fell_silent_says_so(standing: GymLibero
     GymLibero().robot.hold()
     with pytest.raises(DeviceLost, match="has not been entered"):
         GymLibero().robot.read(0)
-    standing.fail("front")
-    with pytest.raises(DeviceLost, match="front"):
-        standing.watching[0].read(0)
-    standing.mend()
-    standing.watching[0].read(0)
+    for device in (standing.robot, *standing.watching):
+        standing.arrange({})
+        standing.clock.sleep_until(100 * MS)
+        standing.fail(device.name)
+        for other in (standing.robot, *standing.watching):
+            if other is device:
+                with pytest.raises(DeviceLost, match=device.name):
+                    other.read(0)
+            else:
+                assert len(other.read(0)) == 2
+        standing.mend()
+        assert len(device.read(0)) == 2
 
 
 def test_what_was_entered_is_closed_once_all_have_left(monkeypatch: pytest.MonkeyPatch) -> None:

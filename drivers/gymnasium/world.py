@@ -137,7 +137,7 @@ class World:
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
             raise WrongCondition(f"seed must be a whole number from 0 to {2**32 - 1}, not {seed!r}")
         with self._lock:
-            self._open(TRUTH)
+            self._entered(TRUTH)
             self._clock.restart()
             self._begin(seed)
 
@@ -186,6 +186,9 @@ class World:
     def _open(self, name: str) -> Environment:
         if name in self._lost:
             raise DeviceLost(f"{name}: no answer")
+        return self._entered(name)
+
+    def _entered(self, name: str) -> Environment:
         if self._environment is None:
             raise DeviceLost(f"{name}: the suite has not been entered; use it as a context manager")
         return self._environment
@@ -193,9 +196,13 @@ class World:
     def _begin(self, seed: int) -> None:
         """Begin a take: nothing recorded, the robot told to be where it is."""
         self._origin, self._taken = self._clock.now(), 0
-        kept = max(2, round(KEPT * self._suite.hz))
-        self._rings = {name: Ring(layout, kept) for name, layout in self.layouts.items()}
-        self._said, info = self._open(TRUTH).reset(seed=seed)
+        kept = round(KEPT * self._suite.hz)
+        few = -(-kept // self._every)
+        self._rings = {
+            name: Ring(layout, max(2, few if name in self._suite.cameras else kept))
+            for name, layout in self.layouts.items()
+        }
+        self._said, info = self._entered(TRUTH).reset(seed=seed)
         self._target["q"], self._target["width"] = self._posture()
         self._told = 0.0, bool(info.get("is_success", False)), False, info
 
@@ -205,7 +212,7 @@ class World:
         while self._taken < due:
             if self._taken:
                 action = self._suite.action(self._target[0], self._said)
-                self._said, reward, terminated, truncated, info = self._open(TRUTH).step(action)
+                self._said, reward, terminated, truncated, info = self._entered(TRUTH).step(action)
                 success = bool(info.get("is_success", False))
                 over = truncated or self._taken >= self._steps or (terminated and not success)
                 self._told = float(reward), success, over, info
