@@ -200,6 +200,14 @@ def test_what_is_discarded_is_retired_and_the_same_scene_comes_again(session: Se
     assert (attended.view.good, verdicts(session)) == (1, [("success", None, "")])
 
 
+def test_takes_are_varied_in_turn_and_the_person_is_told_how(session: Session) -> None:
+    vary = ("lighting", "camera")
+    script = [("seed 7, camera 104 (move the front camera", X), ("seed 8, lighting 105 (change the light", X)]
+    sit(session, [[S], [S]], script, [Offer(REACH, 2)], starts=lambda _offer: (7, 8), vary=vary)
+    found = session.catalog.find(Wanted())
+    assert [one.row.condition for one in found] == [{"seed": 7, "camera": 104}, {"seed": 8, "lighting": 105}]
+
+
 def test_the_last_take_can_be_discarded_after_its_verdict(session: Session) -> None:
     script = [(READY, X), (READY, D), (READY, X), (READY, X)]
     sit(session, [[S], [S], [S]], script, [Offer(REACH, 2)], starts=lambda _offer: (7, 8))
