@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from learners.clap.augment import Photometric
-from learners.clap.features import MEAN, PIECE, SPREAD, Eye, Lights, Patches, looked, mark
+from learners.clap.features import MEAN, PIECE, SPREAD, Eye, Lights, Outline, Patches, looked, mark
 from storage import pictures as pixels
 from storage.pictures import NoRoom, Unpacked
 
@@ -190,3 +190,28 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path: Path, monkeypa
         looked(tmp_path, eye(), frames(), LIGHTS)
     assert not list(tmp_path.glob("*.npy*"))
     assert pixels.SPARE < 1 << 60
+
+
+def square(row: int, column: int, size: int = 4) -> Tensor:
+    """A lit square in the dark, (1, 3, 32, 32)."""
+    picture = torch.zeros(1, 3, 32, 32)
+    picture[:, :, row : row + size, column : column + size] = 1
+    return picture
+
+
+def test_an_outline_goes_where_the_thing_goes_and_reaches_down_to_its_lowest_end() -> None:
+    def places(picture: Tensor) -> Tensor:
+        return Outline(9)(picture)[0, :, :2].asin() * 2 / torch.pi
+
+    here, there = places(square(4, 4)), places(square(10, 20))
+    torch.testing.assert_close(there - here, (2 / 31 * torch.tensor([16.0, 6.0])).expand(18, 2), atol=0.01, rtol=0)
+    tall = square(2, 10)
+    tall[:, :, 2:24, 11:13] = 1
+    middle = tall[0, 0].nonzero()[:, 0].float().mean() / 15.5 - 1
+    below = places(tall)[9:, 1]
+    assert below.argmax() == 4
+    assert below[4] > middle + 0.2
+
+
+def test_an_outline_of_nothing_is_a_number() -> None:
+    assert torch.isfinite(Outline(9)(torch.zeros(1, 3, 32, 32))).all()

@@ -11,6 +11,8 @@ import torch
 from learners import NoData, Training, Windows
 from learners.checkpoint import BadCheckpoint
 from learners.clap.act_vae import ActVae, ActVaeNet
+from learners.clap.labels import infer
+from learners.clap.moving import in_windows
 from learners.clap.pairs import PairBatch, Pairs
 from learners.clap.spacetime import Inverse
 from learners.clap.vd_vae import VdVae, VdVaeNet
@@ -201,6 +203,20 @@ def test_without_a_contrastive_term_there_is_none(act: ActVaeNet) -> None:
     assert "contrast" not in net_of(act, replace(TINY, contrast=0.0)).losses(batch(act))
 
 
+def test_tied_latents_of_robots_are_drawn_to_where_the_action_is_and_film_is_tied_to_nothing(act: ActVaeNet) -> None:
+    net, pairs = net_of(act, replace(TINY, tie=2.0, contrast=0.0)).eval(), batch(act, looked=True)
+    terms = net.losses(pairs)
+    assert "contrast" not in terms
+    seen = net.inverse(pairs.clean)[0][:6, 1]
+    off = (seen - act.features(pairs.rows[:6, 1])).square().mean() / net.codes.vectors.var(0).mean()
+    torch.testing.assert_close(terms["tie"], 2 * off)
+    assert "tie" not in net.losses(pairs_of_people(pairs))
+
+
+def pairs_of_people(pairs: PairBatch) -> PairBatch:
+    return replace(pairs, robot=torch.zeros_like(pairs.robot))
+
+
 def test_robot_and_film_share_what_is_learned_from_and_whole_episodes_are_held_out(act: ActVaeNet) -> None:
     data, seen = robot(10), film(3)
     lights = tuple(np.zeros((n, 3, 4, 16), np.float16) for n in (len(data), len(seen)))
@@ -252,6 +268,26 @@ def test_what_cannot_be_learned_from_is_refused(act: ActVaeNet) -> None:
         TINY.fit(robot(), film(size=48), act)
     with pytest.raises(ValueError, match="looks at pictures of"):
         net_of(act).tokens(torch.zeros(1, 3, 48, 48), torch.zeros(1, 3, 48, 48))
+
+
+def test_who_sees_what_moves_is_shown_it_in_training_in_agreement_and_for_labels(
+    act: ActVaeNet, tmp_path: Path
+) -> None:
+    """A picture that stands still is black, so that a film of one says the same whatever is in it."""
+    how = replace(TINY, moving=30, outline=5)
+    still = replace(film(), frames=Unpacked(np.full((24, 32, 32, 3), 200, np.uint8)))
+    black = replace(film(), frames=Unpacked(np.zeros((24, 32, 32, 3), np.uint8)))
+    net = replace(how, training=replace(QUICK, steps=2)).fit(robot(), film(), act, cache=tmp_path / "seen")
+    net.save(tmp_path / "vd")
+    again = VdVaeNet.load(tmp_path / "vd", act)
+    assert np.array_equal(infer(still, 1, net).words, infer(black, 1, again).words)
+    assert torch.equal(
+        net.windows(robot()).batch(np.arange(4)).images, in_windows(robot(), 30).batch(np.arange(4)).images
+    )
+    first = np.load(min((tmp_path / "seen").glob("*.npy")))
+    assert first.shape[2:] == (10, 4)
+    with pytest.raises(ValueError, match="set moving, and no vision"):
+        replace(TINY, outline=5)
 
 
 def test_presets_have_the_sizes_they_are_said_to_have(act: ActVaeNet) -> None:

@@ -14,10 +14,13 @@ from appliance.imagine import Dream, Dreamt, seeds, show
 from collectors.human_video.episodes import head
 from collectors.synthetic_human import Wish, imagine, name_of
 from drivers import Rows
+from drivers.kinematics import Chain
+from drivers.twin import FrankaTable
 from drivers.twin.human import Imagination, Imagined
 from drivers.twin.human.anatomy import POINTS
 from drivers.twin.human.motion import plan
 from drivers.twin.human.setting import COLOURS, Setting, Unimaginable, asked, draw
+from drivers.twin.scene import HOME, PLACES, places
 from storage import Episode, Outcome, Task, Wanted, check
 from tests.typed import Type
 
@@ -198,3 +201,48 @@ def test_imagining_is_a_command(appliance: Type) -> None:
     refused = appliance("imagine", "--task", "reach")
     assert refused.code == 1
     assert "must name one thing, then where it goes" in refused.err
+
+
+CELL = Imagination(48, 48, 5.0, "cell")
+
+
+def test_at_the_cell_a_hand_waits_where_the_robots_does_and_a_still_camera_sees_the_robots_own_table() -> None:
+    with CELL.show(ASKED, 3, True) as shown:
+        seen, rows = np.stack(list(shown.pictures)).astype(float), shown.truth
+    assert shown.words == ASKED
+    start = rows["points"][0, [POINTS.index("thumb_tip"), POINTS.index("index_tip")]].mean(axis=0)
+    assert start == pytest.approx(Chain().tool(np.array(HOME))[:3], abs=0.14)
+    assert np.ptp(rows["camera"], axis=0).max() == 0
+    assert rows["thing"][0, :2] == pytest.approx(places({"seed": 3})["red_cube"][:2])
+    assert rows["goal"][-1, :2] == pytest.approx(PLACES["yellow_pad"][:2])
+    with FrankaTable(image=(48, 48)) as cell:
+        cell.arrange({"seed": 3})
+        cell.clock.sleep_until(200_000_000)
+        front = next(device for device in cell.watching if device.name == "front")
+        robot = front.read(0)["rgb"][-1].astype(float)
+    table = slice(24, None)
+    assert np.median(abs(seen[0, table] - robot[table])) < 1, "beside the arm, all looks the same"
+    assert abs(seen[0] - robot).max() > 50
+
+
+def test_at_the_cell_only_what_stands_on_the_robots_table_can_be_shown() -> None:
+    said = set()
+    for seed in SEEDS:
+        with CELL.show(ASKED, seed) as shown:
+            said.add(shown.words)
+    assert said == {
+        f"put the {cube} cube on the {pad} pad"
+        for cube in COLOURS
+        if cube in {"red", "green", "blue"}
+        for pad in ("yellow", "purple")
+    }
+    for other in ("put the pink cube on the yellow pad", "put the red ball on the yellow pad"):
+        with (
+            pytest.raises(Unimaginable, match="red, green, blue cubes and yellow, purple pads"),
+            CELL.show(other, 0, True),
+        ):
+            pass
+
+
+def test_film_of_the_cell_is_not_taken_for_film_from_a_head() -> None:
+    assert name_of(replace(SMALL, view="cell"), WISH) != name_of(SMALL, WISH)

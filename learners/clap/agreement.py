@@ -46,6 +46,7 @@ def agreement(vd: VdVaeNet, act: ActVaeNet, data: Windows, numbers: NDArray[np.i
     Raises:
         NoData: the windows do not show what is seen a chunk later.
     """
+    data = vd.windows(data)
     seen, done, chunks = [], [], []
     device = next(vd.parameters()).device
     for first in range(0, len(numbers), AT_ONCE):

@@ -27,6 +27,8 @@ from storage.seal import alone
 
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the pictures that DINO was trained on."""
+SHARP = (1.5, 4.5)
+"""How much more a place of an outline counts that lies half a picture further, as exponents."""
 PIECE = 64
 """Frames that are looked at in one go."""
 
@@ -93,6 +95,44 @@ class Patches(nn.Module):
 
     def _cut(self, pictures: Tensor) -> Tensor:
         return F.unfold(pictures, self.patch, stride=self.patch).mT
+
+
+class Outline(nn.Module):
+    """An eye for pictures of what moves (`learners.clap.moving`): how far it reaches in every direction, and where.
+
+    For each direction there are means of all lit places, of which those further that way count more: a soft outline,
+    much the same for an arm and a hand. Nothing of it is learned. Directions up the picture are left out: whoever is
+    filmed comes from there, and is seen no further than the picture goes.
+    """
+
+    def __init__(self, directions: int) -> None:
+        super().__init__()
+        self.directions = directions
+        angle = torch.linspace(0, torch.pi, directions)
+        self.register_buffer("ways", torch.stack([angle.cos(), angle.sin()], dim=-1))
+        self.width = 4
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"directions": self.directions}
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Points (n, 2 * directions, 4) of pictures (n, 3, H, W), 0..1: sine and cosine, a quarter turn to either side.
+
+        Finer waves would tell places better apart, and what is learned of one outline would say less of another.
+        """
+        lit = pictures[:, 0].flatten(1)
+        rows, columns = pictures.shape[-2:]
+        y = torch.linspace(-1, 1, rows, device=lit.device).repeat_interleave(columns)
+        x = torch.linspace(-1, 1, columns, device=lit.device).repeat(rows)
+        places = torch.stack([x, y], dim=-1)
+        reach = self.get_buffer("ways") @ places.T
+        weight = torch.cat([(sharp * (reach - 2**0.5)).exp() for sharp in SHARP])
+        # The middle of the picture counts a very little, for when nothing moves.
+        total = torch.einsum("np,dp->nd", lit, weight) + 1e-6
+        at = torch.einsum("np,dp,pc->ndc", lit, weight, places) / total[..., None]
+        turn = torch.pi / 2 * at
+        return torch.cat([turn.sin(), turn.cos()], dim=-1)
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def infer(film: Footage, number: int, vd: VdVaeNet) -> Labels:
     chunk = vd.schema.steps / vd.schema.hz
     if abs(film.ahead - chunk) > 0.5 / film.hz:
         raise NoData(f"the model infers what is done in {chunk:.3f} s, and the film is cut to show {film.ahead:.3f} s")
-    index = np.flatnonzero(film.episode == number)
+    film, index = vd.film(film, number), np.flatnonzero(film.episode == number)
     device = next(vd.parameters()).device
     was = vd.training
     vd.eval()

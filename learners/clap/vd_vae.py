@@ -26,7 +26,8 @@ from learners.checkpoint import BadCheckpoint, read, write
 from learners.clap.act_vae import ActVaeNet
 from learners.clap.actions import Schema, scatter
 from learners.clap.augment import USUAL, Photometric
-from learners.clap.features import Eye, Lights, Patches, looked
+from learners.clap.features import Eye, Lights, Outline, Patches, looked
+from learners.clap.moving import in_film, in_windows
 from learners.clap.pairs import Looked, PairBatch, Pairs
 from learners.clap.quantiser import Codes
 from learners.clap.siglip import Siglip
@@ -39,6 +40,8 @@ from learners.transforms import STEP, slots
 from storage.pictures import NoRoom, Pixels
 
 METHOD = "clap.vd_vae"
+
+type Sees = Eye | Patches | Outline
 
 type Prepare = Callable[[str, int, int], None]
 """Hears of what comes before the first step: what is done, how much of it, and of how much."""
@@ -56,6 +59,11 @@ class VdVae:
     """Height and width of a patch of the small one, in pixels."""
     channels: int = 96
     """Numbers that the small one sees of a patch."""
+    moving: int = 0
+    """Look at what moves alone: what differs by more than this, of 255, from what its film shows most of the time.
+    For small eyes, before cameras that stand still; with 0, pictures are seen as they are."""
+    outline: int = 0
+    """Directions in which the outline of what moves is seen, in place of patches of it; 0 for patches."""
     width: int = 768
     blocks: int = 12
     """Of the encoder, and of the decoder."""
@@ -66,6 +74,9 @@ class VdVae:
     """Weight of the contrastive term (lambda_con); zero leaves it out."""
     contrast_on: Literal["continuous", "quantized"] = "continuous"
     """Latents as they are (the paper), or the words next to them (the release)."""
+    tie: float = 0.0
+    """Weight of being where a robot's action is in its latent space, over how far codes are apart there: ours. The
+    contrastive term compares directions alone, and between codes of few numbers that does not tell which it is."""
     mask_equal_tokens: bool = True
     """Two samples that say the same are no wrong pair."""
     regular: float = 0.5
@@ -88,6 +99,10 @@ class VdVae:
     environment_pace: float = 0.5
     """Learning rate of the nuisance codes, as a share of the rest's."""
     training: Training = PAPER
+
+    def __post_init__(self) -> None:
+        if self.outline and (self.vision or not self.moving):
+            raise ValueError("an outline is seen of what moves alone, by the small eye: set moving, and no vision")
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -132,9 +147,12 @@ class VdVae:
         vocabulary = Vocabulary.of(act)
         if film is not None:
             film = film.within(slots(np.zeros(STEP * data.body.arms))[1])
+        if self.moving:
+            data = in_windows(data, self.moving)
+            film = None if film is None else in_film(film, self.moving)
         pairs = Pairs(data, film, act.schema, self.film)
         frames = [data.frames[0], *([] if film is None else [film.frames])]
-        eye = Eye(self.vision) if is_name(self.vision) else Patches.of(frames, self.patch, self.channels)
+        eye = self._eye(frames)
         net = VdVaeNet(self, eye, vocabulary, act.schema, frames[0].shape[1:3])
         net.learn_from(act)
         seen = self._looked(net, frames, cache or (run and run / "features"), prepare)
@@ -144,6 +162,12 @@ class VdVae:
             # Nobody else would ever find it there.
             shutil.rmtree(run / "features", ignore_errors=True)
         return net
+
+    def _eye(self, frames: Sequence[Pixels]) -> Sees:
+        """Who looks at such frames."""
+        if is_name(self.vision):
+            return Eye(self.vision)
+        return Outline(self.outline) if self.outline else Patches.of(frames, self.patch, self.channels)
 
     def _looked(
         self, net: "VdVaeNet", frames: Sequence[Pixels], folder: Path | None, prepare: Prepare
@@ -167,9 +191,7 @@ class VdVaeNet(nn.Module):
 
     done: Tensor
 
-    def __init__(
-        self, how: VdVae, eye: Eye | Patches, vocabulary: Vocabulary, schema: Schema, shape: Sequence[int]
-    ) -> None:
+    def __init__(self, how: VdVae, eye: Sees, vocabulary: Vocabulary, schema: Schema, shape: Sequence[int]) -> None:
         """``shape`` is the pictures' height and width."""
         super().__init__()
         self.how, self.vocabulary, self.schema = how, vocabulary, schema
@@ -215,6 +237,14 @@ class VdVaeNet(nn.Module):
             found.update(values.detach().cpu().contiguous().numpy().tobytes())
         return found.hexdigest()
 
+    def windows(self, data: Windows) -> Windows:
+        """The same windows, as this network is shown them."""
+        return in_windows(data, self.how.moving) if self.how.moving else data
+
+    def film(self, film: Footage, number: int) -> Footage:
+        """The same film, of which one is to be looked at, as this network is shown it."""
+        return in_film(film, self.how.moving, number) if self.how.moving else film
+
     @torch.no_grad()
     def latents(self, now: Tensor, later: Tensor) -> tuple[Tensor, Tensor]:
         """Latents of the arms' actions (B, 2, N, code), and of all else, of pictures (B, 3, H, W), 0..255."""
@@ -239,8 +269,13 @@ class VdVaeNet(nn.Module):
             "commit": how.quantise * how.commit * (noted.commit_loss + said.commit_loss),
             "nuisance": how.regular * nuisance.abs().mean(),
         }
-        if how.contrast:
-            terms["contrast"] = how.contrast * self._contrast(batch, clean, action)
+        if how.contrast or how.tie:
+            belongs, known = self._positives(batch, clean), batch.arms & batch.robot[:, None]
+            if how.contrast:
+                terms["contrast"] = how.contrast * self._contrast(batch, belongs, action)
+            if how.tie and known.any():
+                off = (action[known] - belongs[known]).square().mean()
+                terms["tie"] = how.tie * off / self.codes.vectors.var(0).mean()
         return terms
 
     def groups(self) -> Sequence[Group]:
@@ -261,9 +296,8 @@ class VdVaeNet(nn.Module):
         """Whether film is tied to what the teacher sees by now."""
         return int(self.done) >= self.how.pseudo_positive_start * self.how.training.steps
 
-    def _contrast(self, batch: PairBatch, clean: Tensor, action: Tensor) -> Tensor:
+    def _contrast(self, batch: PairBatch, belongs: Tensor, action: Tensor) -> Tensor:
         """Eq. 3 over the arms that count, of robots, and of people once the teacher is trusted."""
-        belongs = self._positives(batch, clean)
         counts = batch.arms if self.trusts_teacher else batch.arms & batch.robot[:, None]
         ours, theirs = action[counts], belongs[counts]
         words = self.codes.nearest(theirs)
@@ -327,7 +361,8 @@ class VdVaeNet(nn.Module):
             raise BadCheckpoint(f"{folder} holds {stored.method}, and not what infers actions from film ({METHOD})")
         try:
             how = TypeAdapter(VdVae).validate_python(stored.settings)
-            eye = Patches(**stored.facts["eye"]) if not how.vision else Eye(stored.facts["eye"])
+            known = stored.facts["eye"]
+            eye = Eye(known) if how.vision else Outline(**known) if how.outline else Patches(**known)
             vocabulary, schema = Vocabulary.said(stored.facts), Schema.said(stored.facts)
             net = cls(how, eye, vocabulary, schema, stored.facts["shape"])
             taught = {
