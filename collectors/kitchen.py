@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from collectors.scripted import Unclear
+from collectors.scripted import Unclear, smooth
 from drivers import Kinematics, Row, newest
 from storage import Observation
 
@@ -183,7 +183,7 @@ class KitchenHand:
             self._move = next(self._moves, None)
         if (move := self._move) is None:
             return None
-        share = _smooth((seen.t - self._since) / 1e9 / move.seconds)
+        share = smooth((seen.t - self._since) / 1e9 / move.seconds)
         if isinstance(move, _Swing):
             self._q = move.start + share * (move.end - move.start)
         else:
@@ -229,9 +229,3 @@ class KitchenHand:
     def _time(self, seconds: float) -> float:
         """About ``seconds``, as people are never twice equally fast."""
         return float(seconds * self._random.uniform(0.85, 1.2))
-
-
-def _smooth(share: float) -> float:
-    """From 0 to 1, starting and stopping without a jolt."""
-    whole = min(1.0, max(0.0, share))
-    return whole**3 * (10 - 15 * whole + 6 * whole**2)

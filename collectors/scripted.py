@@ -87,7 +87,7 @@ class _Move:
     def at(self, t: float) -> _Pose:
         """The pose ``t`` seconds after the start."""
         whole = float(np.clip(t / self.seconds, 0.0, 1.0))
-        down, across = _smooth(whole), _smooth(min(1.0, whole / self.sideways))
+        down, across = smooth(whole), smooth(min(1.0, whole / self.sideways))
         share = np.array([across, across, down])
         bump = 64 * (whole * (1 - whole)) ** 3
         position = self.start.at + share * (self.end.at - self.start.at) + bump * self.astray
@@ -114,7 +114,7 @@ class _Fingers:
         return met or abs(self.width - sent) < NEAR
 
 
-def _smooth(share: float) -> float:
+def smooth(share: float) -> float:
     """Minimum jerk: from 0 to 1, starting and stopping without a jolt."""
     return share**3 * (10 - 15 * share + 6 * share**2)
 
