@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -346,6 +347,15 @@ def test_a_server_that_came_back_with_another_policy_is_refused() -> None:
     with serving(said, CONTRACT, port):
         remote.reach()
         remote.close()
+
+
+def test_a_server_that_went_between_two_takes_is_missed_before_the_next() -> None:
+    with ExitStack() as there, Remote(there.enter_context(serving(said)), CODE) as remote:
+        remote.plan(seen(), INSTRUCTION)
+        remote.reach()
+        there.close()
+        with pytest.raises(NoServer, match="no policy server answers"):
+            remote.reach()
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "http://127.0.0.1:1", "ws://"])
