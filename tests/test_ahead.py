@@ -192,6 +192,21 @@ def test_ahead_a_plan_of_the_take_before_is_never_followed() -> None:
         planner.ask(at(0), "go")
 
 
+def test_leaving_waits_for_the_plan_in_hand_and_makes_no_other() -> None:
+    policy = Slow(straight(lambda s: s))
+    with Ahead(policy) as planner:
+        planner.ask(at(0), "in hand")
+        until = time.monotonic() + 10
+        while planner._coming is not None and not planner._coming.running():
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        planner.forget()
+        planner.ask(at(0), "never")
+        threading.Timer(0.1, policy.let.release, [2]).start()
+    assert [words for _, words in policy.asked] == ["in hand"]
+    assert not planner.busy
+
+
 class Losing(Said):
     """Plans once, and is lost then."""
 
