@@ -248,6 +248,17 @@ def test_a_setting_that_lerobot_reads_leaves_the_others_as_they_were(theirs: Any
     assert asdict(read.clap) == asdict(put(Clap.preset("small"), {"ntp.vlm.sizes.width": 64}))
 
 
+def test_a_plan_bends_in_the_numbers_that_lerobot_scaled(theirs: Any) -> None:
+    made = policy(theirs, "ccol", ours={"disc_mode": "action", "disc_weight": 1.0})
+    before, _ = processors(theirs, made)
+    plan = torch.zeros(2, K, ACTION)
+    plan[0, 4, 0], plan[1, 4, -1] = 1.0, 1.0
+    bends = [float(made.model._bends(plan[number : number + 1])) for number in range(2)]
+    assert bends[0] > 0.01
+    assert bends[1] == pytest.approx(0.0), "the last is a hand"
+    assert "disc" in learn(made, before, 1)[0]
+
+
 def test_past_states_are_remembered_a_stride_apart(theirs: Any) -> None:
     made = policy(theirs, "ccol", stride=2)
     assert made.config.observation_delta_indices == [-4, -2, 0]

@@ -312,6 +312,11 @@ def processors(
 class AsTheyAre(nn.Module):
     """Leaves numbers alone: LeRobot's processors have scaled them."""
 
+    def __init__(self, steps: int, width: int) -> None:
+        """For plans of ``steps`` steps of ``width`` numbers."""
+        super().__init__()
+        self.register_buffer("plan_scale", torch.ones(steps, width), persistent=False)
+
     def do(self, _name: str, values: Tensor) -> Tensor:
         return values
 

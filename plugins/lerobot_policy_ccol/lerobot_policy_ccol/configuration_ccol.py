@@ -11,7 +11,8 @@ from learners.lerobot.plugin import LEROBOTS, ChunkedConfig, demand_alike, usual
 if TYPE_CHECKING:
     Small = CCoL
 else:
-    Small = usually(CCoL.preset("small"))
+    # What small has instead leaves hands out, and a dataset does not say which numbers are hands.
+    Small = usually(replace(CCoL.preset("small"), disc_mode="fd", disc_weight=0.01))
 
 DECIDED = LEROBOTS | {
     "action": "the dataset's actions",
@@ -25,7 +26,8 @@ DECIDED = LEROBOTS | {
 class CCoLConfig(ChunkedConfig):
     """``--policy.ccol.width=256``: the method's own settings, which begin as its preset ``small``.
 
-    ``ccol.spacing`` is the seconds between two states, ``stride`` frames of the dataset.
+    ``ccol.spacing`` is the seconds between two states, ``stride`` frames of the dataset. Continuity is that of the flow
+    (``ccol.disc_mode=fd``); of actions (``action``), the last number is taken for a hand.
     """
 
     n_obs_steps: int = 5

@@ -20,7 +20,7 @@ class CCoLPolicy(ChunkedPolicy):
     def __init__(self, config: CCoLConfig, dataset_meta: Any = None, **more: Any) -> None:
         super().__init__(config, dataset_meta, **more)
         self.model = Net(config.how, ONE_ARM.facts | {"vocabulary": Words.vocabulary(config.tasks)}, self.widths)
-        self.model.set_submodule("scales", AsTheyAre())
+        self.model.set_submodule("scales", AsTheyAre(config.chunk_size, self.widths[1]))
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         return self.model.losses(self.windows(batch))

@@ -35,7 +35,7 @@ class ClapPolicy(ChunkedPolicy):
         self.words = ActVaeNet(how.act_vae, Numbers(share), share)  # type: ignore[arg-type]  # it answers as a schema does
         ntp = NtpNet(how.ntp, how.act_vae.tokens, how.act_vae.entries, config.tasks)
         net = ClapNet(how, body, ntp, self.words, self.widths)
-        net.set_submodule("scales", AsTheyAre())
+        net.set_submodule("scales", AsTheyAre(config.chunk_size, self.widths[1]))
         learning = [*(each for each in ntp.parameters() if each.requires_grad), *self.words.parameters()]
         self.model = PostNet(net, how.matching, how.insulation, how.backbone_pace)
         # It is stored, so that a run that goes on is held to the same.

@@ -27,7 +27,7 @@ class LaDAPolicy(ChunkedPolicy):
         body = Body(self.widths[1] - config.arms, config.arms)
         facts = body.facts | config.lada.primitives.facts
         self.model = Net(config.how, facts, config.tasks, self.widths)
-        self.model.set_submodule("scales", AsTheyAre())
+        self.model.set_submodule("scales", AsTheyAre(config.chunk_size, self.widths[1]))
         self._naming: tuple[Pretraining, ...] = ()
         if config.named:
             # In tuples, stages are no parts: the network is stored once, and beside it what else a stage learns or was
