@@ -21,6 +21,9 @@ QUIET = 2.0
 UNWRITTEN = 10.0
 """Seconds without a letter after which a note is taken as written."""
 
+SHOWN = len(TAGS)
+"""How many choices are shown at a time: a small terminal holds no more, and no more have a key."""
+
 STAGES = {"S0": "set-up", "S1": "approach", "S2": "acquire", "S3": "transport", "S4": "deliver", "S5": "finish"}
 
 PUSHES = {Event.START, Event.SUCCESS, Event.FAILURE, Event.STOP, *TAGS}
@@ -81,6 +84,32 @@ class View:
         return sum(one.said == str(Outcome.SUCCESS) for one in self.shown)
 
 
+def told(view: View) -> list[str]:
+    """What the person is asked, what there is to choose, and what became of the last take."""
+    found, choices, at = [view.asks], view.choices, view.at
+    first = at - at % SHOWN
+    for k, choice in enumerate(choices[first : first + SHOWN], first):
+        found.append(f"{'>' if k == at else ' '} {k + 1} {choice}")
+    if len(choices) > SHOWN:
+        found.append(f"  {first + 1} to {min(first + SHOWN, len(choices))} of {len(choices)}")
+    if view.shown:
+        found.append(f"last: {view.shown[-1].said}, {view.shown[-1].facts}")
+    if view.trouble:
+        found.append(f"{view.trouble}  START: try again")
+    return found
+
+
+@dataclass(frozen=True)
+class Tag:
+    """How something failed, as a person says."""
+
+    outcome: Outcome
+    """Invalid where the set-up was at fault."""
+    stage: str
+    code: str
+    note: str
+
+
 @dataclass
 class Asking:
     """Asks, and waits for what is pressed."""
@@ -91,20 +120,33 @@ class Asking:
     """Where notes are written; None where nobody can write."""
 
     def failure(self) -> str | None:
-        """Have it said how a take failed: in which stage, how, and anything else; None to go back."""
+        """Have it said how a take failed, and put that on record; None to go back."""
+        tag = self.tag()
+        if tag is None:
+            return None
+        self.session.judge(tag.outcome, tag.code, tag.note, stage=tag.stage)
+        return f"{tag.outcome} {tag.code}"
+
+    def tag(self, likely: tuple[str, str] | None = None) -> Tag | None:
+        """Have it said how something failed: in which stage, how, and anything else; None to go back.
+
+        Args:
+            likely: stage and code that are moved to, so that choosing them takes no looking.
+        """
         modes = self.session.catalog.failure_modes()
-        stage = self.choose("It failed. In which stage?", [f"{key} {name}" for key, name in STAGES.items()])
+        keys = list(STAGES)
+        first = keys.index(likely[0]) if likely and likely[0] in keys else 0
+        stage = self.choose("It failed. In which stage?", [f"{key} {STAGES[key]}" for key in keys], at=first)
         if stage is None:
             return None
-        key = list(STAGES)[stage]
+        key = keys[stage]
         here = [mode for mode in modes if {key, "any"} & {*mode.stage.split("/")}]
-        how = self.choose(f"How, in {key} {STAGES[key]}?", [f"{mode.code} {mode.name}" for mode in here])
+        codes = [mode.code for mode in here]
+        first = codes.index(likely[1]) if likely and likely[1] in codes else 0
+        how = self.choose(f"How, in {key} {STAGES[key]}?", [f"{mode.code} {mode.name}" for mode in here], at=first)
         if how is None:
             return None
-        code, note = here[how].code, self._note()
-        outcome = Outcome.INVALID if key == "S0" else Outcome.FAILURE
-        self.session.judge(outcome, code, note, stage=key)
-        return f"{outcome} {code}"
+        return Tag(Outcome.INVALID if key == "S0" else Outcome.FAILURE, key, codes[how], self._note())
 
     def _note(self) -> str:
         """Have a note written, by whoever has a keyboard."""
@@ -128,14 +170,16 @@ class Asking:
         finally:
             self.typing.end()
 
-    def choose(self, asks: str, choices: Sequence[str], direct: Mapping[Event, int] | None = None) -> int | None:
+    def choose(
+        self, asks: str, choices: Sequence[str], direct: Mapping[Event, int] | None = None, at: int = 0
+    ) -> int | None:
         """Have one of several things chosen; None when the person goes back, or the sitting is stopped.
 
         A tag chooses by its number. START moves on to the next, and SUCCESS chooses it, as does a while without a
-        press. FAILURE goes back. What ``direct`` says of a press comes first.
+        press. FAILURE goes back. What ``direct`` says of a press comes first. It begins ``at`` one of them.
         """
         self.session.events.clear()
-        self.view.asks, self.view.choices, self.view.at = asks, choices, 0
+        self.view.asks, self.view.choices, self.view.at = asks, choices, at
         direct, quiet = direct or {}, None
         try:
             while True:

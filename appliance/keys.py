@@ -24,6 +24,7 @@ MEANS: Mapping[str, Press] = {
     "d": (Event.DISCARD,),
     "a": (Event.AGAIN,),
     "q": (Event.STOP,),
+    "t": (Event.TAKEOVER,),
     "o": (Event.GRIP_OPEN,),
     "c": (Event.GRIP_CLOSE,),
     **{str(k): (tag,) for k, tag in enumerate(TAGS, 1)},

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from appliance import station
-from appliance.asking import DISCARDED, UNSAID, Asking, Shown, Typing, View
+from appliance.asking import DISCARDED, UNSAID, Asking, Shown, Typing, View, told
 from appliance.begins import fits
 from appliance.collect import CannotCollect, starts
 from appliance.home import Home
@@ -23,7 +23,7 @@ from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
 from collectors import Agent, Ended, Event, Events, Lacking, Source
 from collectors.agents import Finishing, Lasting, Telling
-from collectors.events import ENDS, TAGS
+from collectors.events import ENDS
 from collectors.ways import WAYS, Place, Pulse, agent, can, report
 from drivers import DeviceError
 from drivers.hosted import Hosted
@@ -38,9 +38,6 @@ SPARE = 10.0
 
 BRIEF = 0.25
 """A take of fewer seconds succeeded only if the person says so once more: a button may have been touched."""
-
-SHOWN = len(TAGS)
-"""How many choices are shown at a time: a small terminal holds no more, and no more have a key."""
 
 MINDS = {"replay": "Hands away: the robot moves alone. ", "kinesthetic": "Hold the arm: it gives way. "}
 """What a person has to mind when a take begins."""
@@ -382,15 +379,4 @@ def lines(attended: Attended) -> list[str]:
         took = f"REC {time.monotonic() - session.began:.1f} s of {attended.limit:g}" if session.recording else "..."
         driving = session.driving  # it may be gone in the next line: another thread draws
         found.append(f"{took}   {driving.status if isinstance(driving, Telling) else ''}")
-    found.append(view.asks)
-    choices, at = view.choices, view.at
-    first = at - at % SHOWN
-    for k, choice in enumerate(choices[first : first + SHOWN], first):
-        found.append(f"{'>' if k == at else ' '} {k + 1} {choice}")
-    if len(choices) > SHOWN:
-        found.append(f"  {first + 1} to {min(first + SHOWN, len(choices))} of {len(choices)}")
-    if view.shown:
-        found.append(f"last: {view.shown[-1].said}, {view.shown[-1].facts}")
-    if view.trouble:
-        found.append(f"{view.trouble}  START: try again")
-    return found
+    return found + told(view)

@@ -29,6 +29,8 @@ class Event(enum.StrEnum):
     """Leave it out, and record the same once more."""
     STOP = "stop"
     """End the take; without one, the sitting."""
+    TAKEOVER = "takeover"
+    """The policy's trial is over, and failed: the person goes on from here."""
     GRIP_OPEN = "grip_open"
     GRIP_CLOSE = "grip_close"
     TAG_1 = "tag_1"

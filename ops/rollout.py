@@ -121,7 +121,7 @@ def run(
     Args:
         catalog: where the batch was planned.
         batch: what to run.
-        attempt: runs one trial; its judgement is appended as an automatic verdict.
+        attempt: runs one trial; its judgement is appended as a verdict.
         by: who runs it, e.g. a host and process.
         root: the data folder.
         tell: hears of every closed trial, without the policy's name.
@@ -163,7 +163,7 @@ def _verdict(episode: UUID, judgement: Judgement, by: str) -> Verdict:
         stage=judgement.stage,
         secondary=list(judgement.secondary),
         evidence={"reached": judgement.reached} | judgement.evidence,
-        labelled_by="auto",
+        labelled_by=judgement.labelled_by,
         note=str(judgement.evidence.get("why", "")),
     )
 

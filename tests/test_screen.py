@@ -19,7 +19,7 @@ from appliance.cli import screen
 from appliance.keys import HELP
 from appliance.offers import Offer
 from appliance.session import Session, State
-from appliance.sitting import Attended
+from appliance.sitting import Attended, lines
 from collectors.buttons import HELP as BUTTONS
 from collectors.ways import Place
 from tests.hosts import until
@@ -56,8 +56,8 @@ def attended(tmp_path: Path) -> Iterator[Attended]:
 
 def seen(attended: Attended) -> list[str]:
     """The lines of a small terminal."""
-    paper = io.StringIO()
-    Console(file=paper, width=WIDTH, height=HEIGHT, force_terminal=True, no_color=True).print(screen.drawn(attended))
+    paper, shown = io.StringIO(), screen.drawn(lines(attended), (BUTTONS, HELP))
+    Console(file=paper, width=WIDTH, height=HEIGHT, force_terminal=True, no_color=True).print(shown)
     return re.sub(r"\x1b\[[\d;]*m", "", paper.getvalue()).splitlines()
 
 
@@ -131,7 +131,7 @@ def test_a_driver_that_leaves_while_the_screen_is_drawn_disturbs_nobody(attended
 
 
 def test_a_log_gets_what_is_told_and_no_screen(attended: Attended, capsys: pytest.CaptureFixture[str]) -> None:
-    with screen.screen(attended):
+    with screen.screen(lambda: lines(attended)):
         screen.say("success: 14.2 s")
     assert capsys.readouterr().err == "success: 14.2 s\n"
 
@@ -147,7 +147,7 @@ def test_on_a_terminal_it_is_drawn_anew_in_no_colour_and_what_is_told_stays(
     ear.start()
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
-        with screen.screen(attended):
+        with screen.screen(lambda: lines(attended)):
             attended.view.asks = "Set the scene"
             until(lambda: b"Set the scene" in heard)
             screen.say("success: 14.2 s")

@@ -125,10 +125,12 @@ def _scripted(
 def _attended(wish: "Wish") -> None:
     """Have a person show a task."""
     from appliance.cli.screen import say, screen
-    from appliance.sitting import attended
+    from appliance.keys import HELP
+    from appliance.sitting import attended, lines
+    from collectors.ways import WAYS
 
     with attended(wish, sys.stdin.isatty(), say) as sitting:
-        with screen(sitting):
+        with screen(lambda: lines(sitting), WAYS[wish.way].helps, HELP):
             whole = sitting.run()
         said = f"{sitting.view.good} of {sum(one.kept for one in sitting.view.shown)} succeeded."
     typer.echo(said if whole else f"Stopped. {said}")

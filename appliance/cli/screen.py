@@ -1,7 +1,7 @@
-"""What a person at the table sees while they show something."""
+"""What a person at the table sees."""
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,6 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-    from appliance.sitting import Attended
 
 OFTEN = 5
 """How often a second the screen is drawn: often enough for a clock, too seldom to hold up a loop."""
@@ -21,22 +19,17 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def drawn(attended: "Attended") -> "Group":
+def drawn(lines: Sequence[str], helps: Sequence[str]) -> "Group":
     """What is on the screen at the moment."""
     from rich.console import Group
     from rich.text import Text
 
-    from appliance.keys import HELP
-    from appliance.sitting import lines
-    from collectors.ways import WAYS
-
-    helps = [one for one in (WAYS[attended.way].helps, HELP) if one]
-    return Group(*map(Text, lines(attended)), *(Text(one, style="dim") for one in helps))
+    return Group(*map(Text, lines), *(Text(one, style="dim") for one in helps if one))
 
 
 @contextmanager
-def screen(attended: "Attended") -> Generator[None]:
-    """Draw the sitting on a terminal as long as this lasts; a log gets the lines that are told, and no more."""
+def screen(lines: Callable[[], Sequence[str]], *helps: str) -> Generator[None]:
+    """Draw lines on a terminal as long as this lasts; a log gets the lines that are told, and no more."""
     if not sys.stderr.isatty():
         yield
         return
@@ -44,7 +37,7 @@ def screen(attended: "Attended") -> Generator[None]:
     from rich.live import Live
 
     def now() -> "Group":
-        return drawn(attended)
+        return drawn(lines(), helps)
 
     with Live(get_renderable=now, refresh_per_second=OFTEN, console=Console(stderr=True), transient=True):
         yield

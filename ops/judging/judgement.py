@@ -30,6 +30,8 @@ class Judgement:
     """Plain values: rules, object, goal, row and seconds of the event, distances in metres."""
     reached: str
     """The furthest stage that was entered; ``S0`` when the trial is invalid."""
+    labelled_by: str = "auto"
+    """``auto`` by rules, ``human`` by whoever stood beside it."""
 
 
 def invalid(why: str, rules: str = TAXONOMY) -> Judgement:
