@@ -355,3 +355,18 @@ def test_an_operator_shows_what_it_can_and_says_what_it_cannot() -> None:
         asked("open the door", ["microwave", "off"])
     with pytest.raises(Unclear, match=f"it can do {', '.join(HANDLES)}"):
         shown("move the kettle", ["kettle", "off"])
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"camera_hz": 0.0}, {"image": (0, 32)}])
+def test_a_suite_of_no_steps_or_pictures_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="have to be more than 0"):
+        GymLibero(**wrong)
+
+
+@pytest.mark.parametrize(("cell", "says"), [(GymAloha(), "gym-aloha"), (GymKitchen(), "gymnasium-robotics")])
+def test_a_suite_that_is_not_installed_says_what_to_install(
+    cell: Gym, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(DeviceError, match=rf"{says}.*install the extra \[twin\]"), cell:
+        pass
