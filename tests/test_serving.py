@@ -140,9 +140,12 @@ def test_what_is_looked_at_is_a_copy_and_stale_as_the_whole_is(tmp_path: Path) -
     for rows in moment.streams.values():
         rows[:] = rows[::-1].copy()
     np.testing.assert_array_equal(policy.plan(small, INSTRUCTION), before)
-    for shown in (replace(moment, t=T + SECOND), replace(moment, since=T + 1)):
-        with pytest.raises(Stale):
-            replace(policy.senses, history=2, spacing=0.1).glimpse(shown)
+    looking_back = replace(policy.senses, history=2, spacing=0.1)
+    assert len(looking_back.glimpse(seen()).streams["arm"]) == 2
+    with pytest.raises(Stale, match="nothing within"):
+        looking_back.glimpse(replace(seen(), t=T + SECOND))
+    with pytest.raises(Stale, match="looks back"):
+        looking_back.glimpse(replace(seen(), since=T - 1))
 
 
 @pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer no-such-code", f"Basic {CODE}", f"Bearer {CODE}x"])
