@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from learners import Windows
+from learners.body import ONE_ARM
 from storage import Episode
 from tests.bench import bench_learners, beside
 from tests.bench.methods import measures, recipes, rows, table
 from tests.bench.methods.measures import Pace
 from tests.bench.methods.recipes import CannotCompare, Entry, Recipe
 from tests.bench.methods.rows import Done
+from tests.lessons import TINY, squares
 
 torch.set_num_threads(1)
 
@@ -24,7 +27,7 @@ SHORT = ("--recipe", "quick", "--workers", "1", "--trials", "1", "--limit", "1",
 SECOND = 1_000_000_000
 
 
-def done(entry: str, seed: int, won: str, rough: Mapping[str, float] | None = None) -> Done:
+def done(entry: str, seed: int, won: str, rough: Mapping[str, float] | None = None, plans: float = 1.0) -> Done:
     """A row whose trials from starts 0, 1, ... succeeded where ``won`` has a 1."""
     starts = {str(start): letter == "1" for start, letter in enumerate(won)}
     return Done(
@@ -40,6 +43,7 @@ def done(entry: str, seed: int, won: str, rough: Mapping[str, float] | None = No
         starts=starts,
         rough=dict(rough or dict.fromkeys(starts, 1.0)),
         lasted=dict.fromkeys(starts, 2.0 + seed),
+        plans={"rough": plans, "shown": 1.0, "error": 3.0},
         parameters=7,
         seconds=1.0,
     )
@@ -54,6 +58,7 @@ def test_a_recipe_is_followed_once_and_a_second_call_only_tells(
         ("random", 1, 2),
         ("nearest", 1, 2),
     ]
+    assert all(row["plans"]["rough"] > 0 < row["plans"]["error"] for row in told["rows"])
     # Both were tried from the same start, which no demonstration had.
     (start,) = {start for row in told["rows"] for start in row["starts"]}
     assert int(start) >= 1_000_000
@@ -168,6 +173,38 @@ def test_roughness_is_the_mean_second_difference_of_targets_at_the_loops_pace(
     assert measures.smoothness(taken) == pytest.approx(rough)
 
 
+class Zigzag:
+    """A policy for the squares that is right but for its first joint, which swings by a thousandth of a radian."""
+
+    how, body = TINY, ONE_ARM
+
+    def __init__(self, windows: Windows) -> None:
+        self.net, self.windows, self.asked = self, windows, 0
+
+    def steps(self, images: torch.Tensor, state: torch.Tensor, instructions: list[str]) -> torch.Tensor:
+        assert torch.equal(state, self.windows.batch(np.array([self.asked])).state)
+        plan = self.windows.batch(np.array([self.asked])).plan
+        self.asked += 1
+        plan[:, ::2, 0] += 0.001
+        plan[:, 1::2, 0] -= 0.001
+        # The hand does not count.
+        plan[..., -1] += 7.0
+        return plan
+
+
+def test_plans_are_compared_with_what_was_shown_at_the_same_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = squares(episodes=1, each=20)
+    # The episode ends before the last plans do.
+    windows = replace(windows, left=np.where(np.arange(20) < 12, TINY.k, TINY.k - 1))
+    monkeypatch.setattr(measures, "_windows", lambda *_: windows)
+    policy = Zigzag(windows)
+    found = measures.plans(cast("Any", policy), [], "")
+    assert policy.asked == 12
+    assert found.rough == pytest.approx(4 / 7, rel=1e-3)
+    assert found.error == pytest.approx(1 / 7, rel=1e-3)
+    assert found.shown < 1e-3
+
+
 def test_two_methods_are_compared_start_by_start_and_seed_by_seed() -> None:
     found = [
         done("ccol", 0, "1110", {"0": 1.0, "1": 2.0, "2": 9.0, "3": 0.1}),
@@ -194,10 +231,10 @@ def test_lines_join_the_seeds_of_a_method() -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs", "rougher", "pace", "held"),
     [
-        ("1111111111", "0000000000", 0.5, 2.0, [True, True, True]),
-        ("0000000000", "1111111111", 0.5, 2.0, [False, True, True]),
-        ("1111111110", "1111111111", 0.5, 2.0, [True, True, True]),
-        ("1111111111", "1111111111", 1.5, 0.9, [True, False, False]),
+        ("1111111111", "0000000000", 0.5, 2.0, [True, True, True, True]),
+        ("0000000000", "1111111111", 0.5, 2.0, [False, True, True, True]),
+        ("1111111110", "1111111111", 0.5, 2.0, [True, True, True, True]),
+        ("1111111111", "1111111111", 1.5, 0.9, [True, False, False, False]),
     ],
 )
 def test_claims_hold_when_nothing_is_lost_and_it_is_smoother_and_not_slower(
@@ -211,7 +248,7 @@ def test_claims_hold_when_nothing_is_lost_and_it_is_smoother_and_not_slower(
 ) -> None:
     monkeypatch.setattr(beside, "FILE", tmp_path / "bench.json")
     found = [
-        done("ccol", 0, ours, {str(start): rougher for start in range(10)}),
+        done("ccol", 0, ours, {str(start): rougher for start in range(10)}, plans=rougher),
         done("lerobot.act", 0, theirs),
     ]
     timed = {"ccol": Pace((pace,) * 3, (1.0,), 1.0), "lerobot.act": Pace((1.0,) * 3, (1.0,), 1.0)}

@@ -29,8 +29,8 @@ from tests.bench.methods.rows import Done, Shelf, do, policy, rows, show, shown
 
 ROUNDS = 5
 """Turns of every method when it is timed."""
-TIMED = 10
-"""Demonstrations that are enough to time training on."""
+SOME = 10
+"""Demonstrations that are enough to time training on, or to compare plans with."""
 SIGNIFICANT = 0.05
 
 
@@ -54,7 +54,8 @@ def bench(made: Recipe, home: Home, rounds: int) -> int:
     names: dict[str, str] = {}
     for task in made.tasks:
         if (why := _lacks(task)) is None:
-            names[task] = show(home, task, made, _say, progress)
+            names[task] = show(home, task, made.demos, made.workers, _say, progress)
+            show(home, task, min(SOME, made.demos), made.workers, _say, progress, aside=True)
         else:
             _say(f"{task} is left out: {why}")
     done: list[Done] = []
@@ -92,7 +93,8 @@ def claims(compared: Sequence[table.Beside], timed: dict[str, Pace]) -> list[boo
         said = f"{one.task}, CCoL beside LeRobot's ACT"
         held += [
             tell(f"{said}: chance of losing so", "p", lost, None, Demand("ours", "least", SIGNIFICANT)),
-            tell(f"{said}: roughness", "times", one.rougher, None, Demand("ours", "most", 1.0)),
+            tell(f"{said}: roughness of trials", "times", one.rougher, None, Demand("ours", "most", 1.0)),
+            tell(f"{said}: roughness of plans", "times", one.plans_rougher, None, Demand("ours", "most", 1.0)),
         ]
     if {"ccol", "lerobot.act"} <= timed.keys():
         ours, peer = timed["ccol"].steps, timed["lerobot.act"].steps
@@ -109,7 +111,7 @@ def _paces(made: Recipe, home: Home, names: dict[str, str], done: Sequence[Done]
         return {name: Pace(**one) for name, one in json.loads(kept.read_text()).items()}
     policies = {name: policy(home, one) for name, one in sorted(here.items())}
     with home.join() as catalog, progress("timing", rounds * len(policies)) as advance:
-        episodes = shown(catalog, home, names[first], TIMED)
+        episodes = shown(catalog, home, names[first], SOME)
         timed = paces(policies, episodes, CELLS[first].instruction, rounds, advance)
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps({name: asdict(one) for name, one in timed.items()}, indent=1))

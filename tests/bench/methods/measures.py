@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import learners
 from learners.senses import ROBOT
+from learners.transforms import ToolView
 from storage import Episode
 from storage.pictures import Pictures, Unpacked
 from tests.bench.methods.recipes import briefly
 
 STEPS = 8
 """Training steps in a turn. The first two and the last are not counted: they begin and end other things, too."""
+MOMENTS = 100
+"""At which plans are compared with what was shown."""
 LEAST = 2
 """Ticks that are too few to say how smooth they were."""
 
@@ -33,6 +37,48 @@ class Pace:
     """Milliseconds until a plan."""
 
 
+@dataclass(frozen=True)
+class Plans:
+    """What a policy plans where the script's own demonstrations, never learned from, say what was right.
+
+    All meet the same moments there, whether they succeed or not, and none is smooth because it is slow. Millimetres of
+    the tools' places, or thousandths of a radian of the joints, as the policy plans them.
+    """
+
+    rough: float
+    """Mean |second difference| along a plan."""
+    shown: float
+    """The same of what the script did."""
+    error: float
+    """Mean |difference| between both."""
+
+
+def plans(policy: learners.ChunkPolicy, episodes: Sequence[Episode], instruction: str) -> Plans:
+    """Plan at moments evenly spread over these demonstrations; steps past an episode's end are none."""
+    windows = _windows(policy.how, episodes, instruction)
+    whole = np.flatnonzero(windows.left >= policy.how.k)
+    moments = whole[np.linspace(0, len(whole) - 1, min(MOMENTS, len(whole))).astype(int)]
+    said, shown = [], []
+    with torch.inference_mode():
+        for moment in moments:
+            batch = windows.batch(moment[None])
+            said.append(_moved(policy, policy.net.steps(batch.images, batch.state, batch.instructions)))
+            shown.append(_moved(policy, batch.plan))
+    ours, theirs = np.concatenate(said), np.concatenate(shown)
+    return Plans(_bent(ours), _bent(theirs), float(np.abs(ours - theirs).mean()))
+
+
+def _moved(policy: learners.ChunkPolicy, plan: torch.Tensor) -> NDArray[np.float64]:
+    """Where a plan (B, k, d) sends the arms, without their hands: (B, k, numbers), in thousandths."""
+    each = plan.double().numpy().reshape(*plan.shape[:2], policy.body.arms, -1)
+    places = each[..., :3] if isinstance(policy.how.view, ToolView) else each[..., :-1]
+    return 1e3 * places.reshape(*plan.shape[:2], -1)
+
+
+def _bent(plan: NDArray[np.float64]) -> float:
+    return float(np.abs(np.diff(plan, 2, axis=1)).mean())
+
+
 def smoothness(episode: Episode) -> float:
     """Mean |second difference| of the joints' targets that were in force, tick by tick: rad a tick squared."""
     targets = in_force(episode)
@@ -45,7 +91,7 @@ def seconds(episode: Episode) -> float:
     return float(ticks[-1] - ticks[0]) / 1e9 if len(ticks) else 0.0
 
 
-def in_force(episode: Episode) -> np.ndarray[Any, np.dtype[np.float64]]:
+def in_force(episode: Episode) -> NDArray[np.float64]:
     """Targets of the joints (ticks, joints) that the robot reports half a tick after each: what the guard let pass."""
     ticks = episode["ticks", "t"]
     if len(ticks) < LEAST:

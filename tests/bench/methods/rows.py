@@ -17,11 +17,14 @@ from appliance.home import Home
 from appliance.train import CannotTrain, demonstrations, seeing, train
 from ops import results
 from storage import Batch, Catalog, Episode, Outcome, Task, Unknown
-from tests.bench.methods.measures import seconds, smoothness
+from tests.bench.methods.measures import plans, seconds, smoothness
 from tests.bench.methods.recipes import CELLS, CannotCompare, Entry, Recipe, settings, steps
 
 TRIALS = 7
 """The seed of every trial's start, so that all rows meet the same."""
+
+ASIDE = 9
+"""The seed of the starts of demonstrations that nobody learns from."""
 
 ROUNDS = 3
 """How often demonstrations that failed are made up for."""
@@ -80,6 +83,8 @@ class Done:
     """By the same, mean |second difference| of the joints' targets, in rad a tick squared."""
     lasted: dict[str, float]
     """By the same, seconds until it ended."""
+    plans: dict[str, float]
+    """`Plans`, at demonstrations that nobody learned from."""
     parameters: int
     seconds: float
     """Of training, beside whatever else ran."""
@@ -126,23 +131,27 @@ def rows(made: Recipe) -> Iterator[Row]:
                     yield Row(task, entry, seed, made)
 
 
-def show(home: Home, task: str, made: Recipe, say: Callable[[str], None], progress: Progress) -> str:
-    """See to it that as many demonstrations succeeded as the recipe asks for; returns what the task is called here.
+def show(
+    home: Home, task: str, demos: int, workers: int, say: Callable[[str], None], progress: Progress, aside: bool = False
+) -> str:
+    """See to it that so many demonstrations succeeded; returns what the task is called here.
+
+    Those that are put ``aside`` are of a task of their own, and begin elsewhere: nobody learns from them.
 
     Raises:
         CannotCompare: the script fails again and again.
         Stopped: a person asked to stop.
     """
-    cell, name = CELLS[task], f"{task}_{made.demos}"
+    cell, name = CELLS[task], f"{task}_aside" if aside else f"{task}_{demos}"
     with home.join() as catalog:
         try:
             catalog.task(name)
         except Unknown:
             catalog.add(Task(name=name, instruction=cell.instruction))
-    for turn in range(ROUNDS):
-        if not (lacking := made.demos - _shown(home, name)):
+    for _ in range(ROUNDS):
+        if not (lacking := demos - _shown(home, name)):
             return name
-        chosen = starts(home, name, cell.station, lacking, None if turn or _begun(home, name) else 0)
+        chosen = starts(home, name, cell.station, lacking, None if _begun(home, name) else ASIDE * aside)
         took: list[Any] = []
         with progress(f"showing {name}", lacking) as advance:
 
@@ -151,12 +160,12 @@ def show(home: Home, task: str, made: Recipe, say: Callable[[str], None], progre
                 advance(tally(took))
 
             sitting = Sitting(home, name, cell.station, "bench", chosen, cell.limit)
-            whole = collect(sitting, made.workers, tell)
+            whole = collect(sitting, workers, tell)
         say(f"{name}: {tally(took)}.")
         if not whole:
             raise Stopped("stopped while the task was shown; what was shown is kept")
-    if lacking := made.demos - _shown(home, name):
-        raise CannotCompare(f"{name}: {lacking} of {made.demos} demonstrations still fail after {ROUNDS} sittings")
+    if lacking := demos - _shown(home, name):
+        raise CannotCompare(f"{name}: {lacking} of {demos} demonstrations still fail after {ROUNDS} sittings")
     return name
 
 
@@ -240,11 +249,13 @@ def _try(home: Home, batch: Batch, row: Row, progress: Progress) -> bool:
 
 def _tell(home: Home, shelf: Shelf, row: Row, batch: str, noted: Mapping[str, Any]) -> Done:
     with home.join() as catalog:
+        aside = shown(catalog, home, f"{row.task}_aside", 1 << 30)
         policy = catalog.policy(noted["policy"])
         found = next(one for one in results.summarize(catalog, policy.task).policies if one.id == policy.id)
     if found.batch != batch:
         raise CannotCompare(f"{row.name}: {found.batch} is counted, and {batch} was tried")
     valid = [one for one in found.taken if one.outcome in {Outcome.SUCCESS, Outcome.FAILURE}]
+    loaded = load(home.folder, policy)
     episodes = {str(one.condition["seed"]): Episode(home.folder / one.path) for one in valid}
     done = Done(
         task=row.task,
@@ -262,7 +273,8 @@ def _tell(home: Home, shelf: Shelf, row: Row, batch: str, noted: Mapping[str, An
         starts={str(one.condition["seed"]): one.outcome is Outcome.SUCCESS for one in valid},
         rough={start: smoothness(episode) for start, episode in episodes.items()},
         lasted={start: seconds(episode) for start, episode in episodes.items()},
-        parameters=sum(each.numel() for each in load(home.folder, policy).net.parameters()),
+        plans=asdict(plans(loaded, aside, CELLS[row.task].instruction)),
+        parameters=sum(each.numel() for each in loaded.net.parameters()),
         seconds=noted["seconds"],
         measured=noted["measured"],
     )

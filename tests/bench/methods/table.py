@@ -41,6 +41,12 @@ class Line:
     """The same over trials that succeeded; None without any."""
     took: float | None
     """Mean seconds of trials that succeeded; who is slower has it easier to be smooth."""
+    plan_rough: float
+    """Mean |second difference| of plans at demonstrations that nobody learned from; mm or mrad a step squared."""
+    plan_shown: float
+    """The same of what the script did there."""
+    plan_error: float
+    """Mean |difference| between both, in mm or mrad."""
     parameters: int
     steps_a_second: float | None
     """Training, in turns with the others; None without training."""
@@ -71,6 +77,8 @@ class Beside:
     """Mean |second difference| of the one over the other's."""
     slower: float
     """How long the one took, over the other, there."""
+    plans_rougher: float
+    """Mean |second difference| of the one's plans over the other's, at the same moments of demonstrations."""
     smoother: int
     """Pairs of those in which the one was smoother."""
     of: int
@@ -109,6 +117,9 @@ def _line(task: str, entry: str, some: Sequence[Done], pace: Pace | None) -> Lin
         rough=MILLI * statistics.mean(rough) if rough else math.nan,
         rough_succeeded=MILLI * statistics.mean(succeeded) if succeeded else None,
         took=statistics.mean(took) if took else None,
+        plan_rough=statistics.mean(one.plans["rough"] for one in some),
+        plan_shown=statistics.mean(one.plans["shown"] for one in some),
+        plan_error=statistics.mean(one.plans["error"] for one in some),
         parameters=first.parameters,
         steps_a_second=statistics.median(pace.steps) if pace and pace.steps else None,
         steps_a_processor_second=statistics.median(pace.worked) if pace and pace.worked else None,
@@ -148,10 +159,16 @@ def beside(done: Sequence[Done], task: str, one: str, other: str) -> Beside | No
         both=len(both),
         rougher=sum(mine for mine, _ in compared) / max(1e-12, sum(its for _, its in compared)),
         slower=sum(mine for mine, _ in took) / max(1e-12, sum(its for _, its in took)),
+        plans_rougher=_plans(ours, theirs),
         smoother=smoother,
         of=len(compared),
         smoother_p=mcnemar(smoother, len(compared) - smoother),
     )
+
+
+def _plans(ours: Mapping[int, Done], theirs: Mapping[int, Done]) -> float:
+    both = ours.keys() & theirs.keys()
+    return sum(ours[seed].plans["rough"] for seed in both) / sum(theirs[seed].plans["rough"] for seed in both)
 
 
 def comparisons(done: Sequence[Done]) -> list[Beside]:
@@ -168,7 +185,18 @@ def comparisons(done: Sequence[Done]) -> list[Beside]:
 
 
 HEADINGS = (
-    *("task", "method", "success [95 % Wilson]", "each seed", "paper*", "rough", "rough, succeeded", "s, succeeded"),
+    *(
+        "task",
+        "method",
+        "success [95 % Wilson]",
+        "each seed",
+        "paper*",
+        "rough",
+        "rough, succeeded",
+        "s, succeeded",
+        "plan rough (shown)",
+        "error",
+    ),
     *("steps/s", "steps/cpu s", "ms a plan", "parameters", "failures"),
 )
 
@@ -185,6 +213,8 @@ def text(made: Recipe, found: Sequence[Line], compared: Sequence[Beside], machin
         *([f"{_budget(found)}, training seeds {', '.join(map(str, made.seeds))}"] if some else []),
         machine,
         "rough: mean |second difference| of the joints' targets in force, mrad a tick squared (mean over trials)",
+        "plan rough: the same along plans at demonstrations that nobody learned from (and of those), mm or mrad",
+        "error: mean |difference| between both",
         "steps/s, ms a plan: in turns in one process, one thread, beside other work; steps/cpu s: of processor time",
         *(
             ["* as CCoL's paper prints it (arXiv 2511.14396, table 1): other data"]
@@ -214,6 +244,8 @@ def _cells(line: Line) -> tuple[str, ...]:
         f"{line.rough:.2f}",
         _number(line.rough_succeeded, ".2f"),
         _number(line.took, ".1f"),
+        f"{line.plan_rough:.2f} ({line.plan_shown:.2f})",
+        f"{line.plan_error:.1f}",
         _number(line.steps_a_second, ".2f"),
         _number(line.steps_a_processor_second, ".2f"),
         _number(line.plan, ".1f"),
@@ -232,6 +264,7 @@ def _told(one: Beside) -> str:
         f"{one.task}: {one.one} beside {one.other}, {one.pairs} pairs: {one.only_one} succeeded alone",
         f"{one.only_other} of the other (exact McNemar p = {one.p:.2g})",
         f"{one.rougher:.2f} times as rough {where}, in {one.slower:.2f} times the time",
+        f"plans {one.plans_rougher:.2f} times as rough",
         f"smoother in {one.smoother} of {one.of} (sign test p = {one.smoother_p:.2g})",
     )
     return ", ".join(parts)
@@ -257,9 +290,9 @@ def plot(found: Sequence[Line], title: str, file: Path) -> None:
 
     from ops.plots import LIGHT, SERIES
 
-    figure = Figure(figsize=(15, 1.6 + 0.32 * len(found)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(17, 1.6 + 0.32 * len(found)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 5, sharey=True, width_ratios=(1.5, 1, 1, 1, 1))
+    panels = figure.subplots(1, 6, sharey=True, width_ratios=(1.5, 1, 1, 1, 1, 1))
     places = list(range(len(found)))[::-1]
     tasks = list(dict.fromkeys(line.task for line in found))
     colours = [SERIES[tasks.index(line.task) % len(SERIES)] for line in found]
@@ -271,7 +304,8 @@ def plot(found: Sequence[Line], title: str, file: Path) -> None:
         if line.paper is not None:
             panels[0].plot([100 * line.paper], [place], "d", color=LIGHT.text, markersize=6, fillstyle="none")
     measures: tuple[tuple[str, list[float | None]], ...] = (
-        ("mean |second difference| of targets\n(mrad a tick squared)", [line.rough for line in found]),
+        ("mean |second difference| of targets,\nsuccesses (mrad a tick squared)", [x.rough_succeeded for x in found]),
+        ("the same of plans\n(mm a step squared)", [line.plan_rough for line in found]),
         ("training steps a second", [line.steps_a_second for line in found]),
         ("ms a plan", [line.plan for line in found]),
         ("parameters (M)", [line.parameters / 1e6 for line in found]),
