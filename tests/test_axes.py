@@ -264,6 +264,8 @@ def test_from_demonstrations_to_the_report(appliance: Type, home: Path, monkeypa
     monkeypatch.setattr(learners, "windows", reading)
     monkeypatch.setattr(PolicyAgent, "reset", listening)
     task = ("--task", "pick_place")
+    said = appliance("collect", *task, "--axes", "wind")
+    assert (said.code, "franka-sim cannot vary wind" in said.err) == (1, True)
     said = appliance("collect", *task, "--episodes", "2", "--seed", "0", "--axes", f"{WORDS},size_shift")
     assert (said.code, said.out) == (0, "2 of 2 succeeded.\n"), said.err
     assert appliance("train", *task, "--method", "nearest").code == 0
