@@ -30,7 +30,7 @@ from ops import axes, cadence, failures, results, rollout
 from ops.judging.judgement import Judgement, invalid
 from ops.rig import Recorded, Rig
 from ops.rollout import Turn
-from storage import Batch, Catalog, Episode, PolicyRow, Trial, WorkOrder
+from storage import Batch, Catalog, Episode, Observation, PolicyRow, Trial, WorkOrder
 from storage.layout import RGB
 
 if TYPE_CHECKING:
@@ -201,55 +201,114 @@ def evaluate(trying: Trying, processes: int, tell: Callable[[Turn], None]) -> bo
 
 def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn], None]) -> None:
     """Run trials that nobody has taken until there are none, in this process."""
+    with ready(trying, f"{platform.node()}:{os.getpid()}", stop) as here:
+        go(here, functools.partial(attempt_trial, here.session, here.drivers, here.limit, trying.delay), tell)
+
+
+@dataclass(frozen=True)
+class Here:
+    """A station that is connected, to try a batch at."""
+
+    trying: Trying
+    batch: Batch
+    cell: station.Station
+    session: Session
+    drivers: Drivers
+
+    @property
+    def limit(self) -> float:
+        """Seconds until a trial ends anyway."""
+        return max(self.trying.limit, self.cell.lasts)
+
+
+@contextmanager
+def ready(trying: Trying, operator: str, stop: Flag) -> Generator[Here]:
+    """Connect a station, and the servers of policies that are served.
+
+    Raises:
+        DeviceError: a device does not answer.
+        NoServer: a server is not there, or serves none of the policies.
+        StationError: there is no such station, or its file is wrong.
+        Unknown: there is no such batch.
+    """
     cell = station.load(trying.station)
     with ExitStack() as stack:
         catalog = stack.enter_context(trying.home.join())
         batch, folder = catalog.batch(trying.batch), trying.home.folder
-        rows = _policies(catalog, catalog.trials(trying.batch))
-        served = stack.enter_context(reached(folder, trying.servers, rows))
-        session = stack.enter_context(sitting(cell, catalog, folder, f"{platform.node()}:{os.getpid()}", stop))
-        drivers = Drivers(folder, served, trying.returning)
-        attempt = functools.partial(attempt_trial, session, drivers, max(trying.limit, cell.lasts), trying.delay)
-        try:
-            enough = functools.partial(results.enough, catalog, batch.id) if trying.until_decided else lambda: ""
-            rollout.run(catalog, batch, attempt, session.operator, session.root, tell, enough)
-        except _Stopped:
-            return
-        except _Unlike as unlike:
-            raise CannotEvaluate(
-                f"{unlike}. Put it right, or calibrate and teach anew; batch {batch.id} stays open: "
-                f"appliance evaluate --task {batch.task} --resume {batch.id}"
-            ) from unlike
-        except _Deserted as gone:
-            raise CannotEvaluate(
-                f"{gone}; batch {batch.id} stays open. Start the server again and type: "
-                f"appliance evaluate --task {batch.task} --resume {batch.id}"
-            ) from gone
+        served = stack.enter_context(reached(folder, trying.servers, _policies(catalog, catalog.trials(trying.batch))))
+        session = stack.enter_context(sitting(cell, catalog, folder, operator, stop))
+        yield Here(trying, batch, cell, session, Drivers(folder, served, trying.returning))
 
 
-class _Stopped(BaseException):
+def go(here: Here, attempt: rollout.Attempt, tell: Callable[[Turn], None]) -> None:
+    """Have trials attempted that nobody has taken until there are none, or a person stops them.
+
+    Raises:
+        CannotEvaluate: a policy's server is gone, or the cell is another than demonstrations know.
+    """
+    batch, session = here.batch, here.session
+    again = f"appliance evaluate --task {batch.task} --resume {batch.id}"
+    decided = functools.partial(results.enough, session.catalog, batch.id)
+    enough = decided if here.trying.until_decided else str
+    try:
+        rollout.run(session.catalog, batch, attempt, session.operator, session.root, tell, enough)
+    except Stopped:
+        return
+    except Unlike as unlike:
+        raise CannotEvaluate(
+            f"{unlike}. Put it right, or calibrate and teach anew; batch {batch.id} stays open: {again}"
+        ) from unlike
+    except Deserted as gone:
+        raise CannotEvaluate(f"{gone}; batch {batch.id} stays open. Start the server again and type: {again}") from gone
+
+
+class Stopped(BaseException):
     """A person stopped the batch. No ``Exception``, so that the trial is given back and not counted as invalid."""
 
 
-class _Unlike(BaseException):
+class Unlike(BaseException):
     """The cell is not the one that was learned at. No ``Exception``, so that the trial is given back."""
 
 
-class _Deserted(BaseException):
+class Deserted(BaseException):
     """A policy's server is gone. No ``Exception``, so that the trial is given back: nothing of it was tried."""
 
 
 def attempt_trial(
     session: Session, drivers: Drivers, limit: float, delay: float, trial: Trial
 ) -> tuple[UUID, Judgement]:
-    """Run one trial from its own start."""
+    """Run one trial from its own start, and have it judged by the rules."""
+    task = session.catalog.task(trial.task)
+    over = functools.partial(failures.finished, instruction=task.instruction)
+    episode = drive(session, drivers, limit, delay, trial, over)
+    judgement = judged(session, task, episode)
+    if session.catalog.episode(episode).ended_by == STOPPED:
+        say(session, judgement)
+        raise Stopped
+    session.later()
+    return episode, checked(session, drivers, trial, episode, judgement)
+
+
+def drive(
+    session: Session,
+    drivers: Drivers,
+    limit: float,
+    delay: float,
+    trial: Trial,
+    over: Callable[[Observation], bool],
+) -> UUID:
+    """Let a trial's policy drive from the trial's own start, until it is ``over`` or somebody ends it.
+
+    Raises:
+        Stopped: no trial shall begin.
+        Deserted: the policy's server is gone.
+    """
     if session.stop.is_set():
-        raise _Stopped
-    row = session.catalog.policy(trial.policy)
+        raise Stopped
     try:
-        policy = drivers.get(row)
+        policy = drivers.get(session.catalog.policy(trial.policy))
     except NoServer as error:
-        raise _Deserted(str(error)) from error
+        raise Deserted(str(error)) from error
     task = session.catalog.task(trial.task)
     session.loop = session.loop.remembering(policy.memory)
     robot = session.loop.robot
@@ -259,22 +318,24 @@ def attempt_trial(
     elif (took := _warm(session, policy, words, 2)) is not None:
         # A network may be slow at any moment, however quick it was this time.
         drivers.ahead[trial.policy] = trial.policy in drivers.served or took > 1 / session.loop.hz
-    over = functools.partial(failures.finished, instruction=task.instruction)
     with _planner(policy, drivers.ahead.get(trial.policy, False), delay) as planner:
         agent = PolicyAgent(policy, robot.kinematics, robot.action, session.loop.hz, planner)
         told = None if words == task.instruction else words
-        episode = session.run(
+        return session.run(
             agent, "policy", task, limit, over, policy=trial.policy, condition=trial.condition, told=told
         )
-    judgement = judged(session, task, episode)
-    ran = session.catalog.episode(episode)
-    if ran.ended_by == STOPPED:
-        say(session, judgement)
-        raise _Stopped
-    session.later()
-    record = Episode(session.root / ran.path)
-    judgement = _valid(judgement, drivers, drivers.rig(session.catalog, row), record, policy.senses.cameras)
-    return episode, replace(judgement, evidence=judgement.evidence | {"cadence": cadence.of(record)})
+
+
+def checked(session: Session, drivers: Drivers, trial: Trial, episode: UUID, judgement: Judgement) -> Judgement:
+    """The judgement with how the plans kept up, if the cell is the one that the policy learned at; else it is invalid.
+
+    Raises:
+        Unlike: that was so of several trials one after the other: no further one would tell anything.
+    """
+    row = session.catalog.policy(trial.policy)
+    record = Episode(session.root / session.catalog.episode(episode).path)
+    valid = _valid(judgement, drivers, drivers.rig(session.catalog, row), record, drivers.get(row).senses.cameras)
+    return replace(valid, evidence=valid.evidence | {"cadence": cadence.of(record)})
 
 
 def _valid(
@@ -283,7 +344,7 @@ def _valid(
     """The judgement, if the cell is the one that the policy learned at; else the trial is invalid, and says why.
 
     Raises:
-        _Unlike: that was so of several trials one after the other: no further one would tell anything.
+        Unlike: that was so of several trials one after the other: no further one would tell anything.
     """
     seen = Recorded.of(record)
     found = [] if learned is None else learned.differs(seen, cameras, axes.varied(record.attributes["condition"]))
@@ -292,7 +353,7 @@ def _valid(
         return judgement
     why = f"the cell is not the one that was learned at: {'; '.join(found)}"
     if drivers.unlike == UNLIKE:
-        raise _Unlike(f"{UNLIKE} trials in a row were invalid; {why}")
+        raise Unlike(f"{UNLIKE} trials in a row were invalid; {why}")
     return invalid(why)
 
 

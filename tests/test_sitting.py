@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -78,10 +78,17 @@ class Letters:
         self.writing = False
 
 
+class Asked(Protocol):
+    """Something that asks a person."""
+
+    view: View
+    session: Session
+
+
 class Finger:
     """Presses one thing after the other, each once it is asked for."""
 
-    def __init__(self, attended: Attended, script: Sequence[tuple[str, Event]]) -> None:
+    def __init__(self, attended: Asked, script: Sequence[tuple[str, Event]]) -> None:
         self._attended, self._script = attended, script
         self.failed = ""
         self._thread = threading.Thread(target=self._run)
