@@ -201,7 +201,8 @@ def square(row: int, column: int, size: int = 4) -> Tensor:
 
 def test_an_outline_goes_where_the_thing_goes_and_reaches_down_to_its_lowest_end() -> None:
     def places(picture: Tensor) -> Tensor:
-        return Outline(9)(picture)[0, :, :2].asin() * 2 / torch.pi
+        seen: Tensor = Outline(9)(picture)
+        return seen[0, :, :2].asin() * 2 / torch.pi
 
     here, there = places(square(4, 4)), places(square(10, 20))
     torch.testing.assert_close(there - here, (2 / 31 * torch.tensor([16.0, 6.0])).expand(18, 2), atol=0.01, rtol=0)

@@ -103,7 +103,7 @@ def test_the_words_that_are_listened_to_are_the_instructions() -> None:
 def tokens_of(net: NtpNet, inputs: Inputs) -> Tensor:
     """Of the pictures: (B, V * points, width)."""
     seen: list[Tensor] = []
-    hook = net.qwen.model.visual.register_forward_hook(lambda _eyes, _given, tokens: seen.append(tokens))
+    hook = net.qwen.model.visual.register_forward_hook(lambda _eyes, _given, shown: seen.append(shown[0]))
     net.look(inputs)
     hook.remove()
     return seen[0].reshape(len(inputs.ids), -1, seen[0].shape[-1])
@@ -170,6 +170,62 @@ def test_attribution_is_laid_out_as_the_picture_is() -> None:
         weight = net.attribute(replace(given, images=images))
         assert weight.shape == (1, 1, 3, 3)
         assert weight[0, 0].nonzero().tolist() == [[row, column]]
+
+
+FORESEEING = replace(LITTLE, foresee=3)
+
+
+def knowing() -> NtpNet:
+    net = made(FORESEEING)
+    net.knows(torch.randn(ENTRIES, 3, generator=torch.Generator().manual_seed(3)))
+    return net
+
+
+def test_eyes_foretell_what_the_codes_of_the_arms_that_count_mean() -> None:
+    net, given = knowing(), lesson()
+    foretold = net.look(net.inputs(given)).foretold
+    assert foretold is not None
+    assert foretold.shape == (2, 2 * CODES * 3)
+    meanings = net.get_buffer("meanings")
+    off = net._off(torch.zeros_like(foretold), given)
+    assert off > 0
+    right = torch.cat([torch.full((2, CODES, 3), 9.0), meanings[given.codes[:, 1]]], dim=1).flatten(1)
+    assert net._off(right, given) == 0
+    assert net._off(right.view(2, 2, -1).flip(1).flatten(1), given) > 0
+
+
+def test_what_is_foretold_is_told_with_the_first_point_of_the_first_picture_and_learned_by_its_own_loss_alone() -> None:
+    net, given = knowing(), lesson()
+    inputs, words = asked(net, given), torch.randn(2, 5, net.qwen.width)
+    task = torch.ones(2, 5, dtype=torch.bool)
+    visual = net.qwen.model.visual
+    before, _ = visual(inputs.pixels, words, task)
+    visual.hint.bias.data += 1.0
+    after, _ = visual(inputs.pixels, words, task)
+    changed = (after - before).abs().amax(-1).view(2, 2, POINTS) > 1e-6
+    assert changed.nonzero().tolist() == [[0, 0, 0], [1, 0, 0]]
+    terms = net.train().losses(given)
+    (terms["text"] + terms["action"]).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    assert visual.hint.weight.grad is not None
+    assert visual.foresee[0].weight.grad is None
+    net.losses(given)["foretold"].backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    slope: Tensor | None = visual.foresee[0].weight.grad
+    assert slope is not None
+    assert slope.any()
+
+
+def test_who_does_not_know_what_codes_mean_cannot_foretell_them() -> None:
+    with pytest.raises(RuntimeError, match="tell it: knows"):
+        made(FORESEEING).losses(lesson())
+    assert "foretold" not in made().losses(lesson())
+
+
+def test_what_codes_mean_is_kept_with_the_weights() -> None:
+    net = knowing()
+    again = NtpNet(net.how, CODES, ENTRIES, facts=json.loads(json.dumps(net.facts)))
+    again.load_state_dict(net.state_dict())
+    assert torch.equal(again.get_buffer("meanings"), net.get_buffer("meanings"))
+    assert "meanings" not in made().state_dict()
 
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 70, 220), "yellow": (220, 200, 50)}

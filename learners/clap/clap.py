@@ -251,6 +251,7 @@ class Clap:
                 _texts(mixture),
                 None if before is None else before.ntp.facts,
             )
+            net.knows(act.codes.vectors)
             if before is not None:
                 net.load_state_dict(before.ntp.state_dict())
             measured = net.fit(mixture, folder, stages.told("4/5 token policy"))

@@ -44,6 +44,8 @@ class Sizes:
     """Key points that each picture is shown as (`learners.clap.points`); with 0, as patches."""
     channels: int = 32
     """What each key point tells of what it sees."""
+    foresee: int = 0
+    """Numbers of an action code that key points foretell, and tell the model; with 0, they foretell nothing."""
 
 
 def make_tiny(folder: Path, texts: Sequence[str], sizes: Sizes, seed: int = 0) -> None:

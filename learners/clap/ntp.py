@@ -26,6 +26,7 @@ from learners.clap.prompt import (
 from learners.clap.vlm import Qwen, Vlm
 from learners.clap.writing import MISSING, Grammar, Tokens, constrained, free, opening, parse
 from learners.data import Examples
+from learners.footage import ARMS
 from learners.train import Tell, Training, silent, train
 
 
@@ -92,6 +93,8 @@ class Looked:
     """(B, A): whether that is of the text, an action code, or what closes the answer."""
     cache: Any = None
     """Keys and values of every layer, when they were asked for."""
+    foretold: Tensor | None = None
+    """(B, 2 * N * numbers): what the eyes alone foretell of the codes, when they are to."""
 
 
 class NtpNet(nn.Module):
@@ -108,7 +111,9 @@ class NtpNet(nn.Module):
         """``codes`` of ``entries`` each tell an arm's chunk; ``texts`` are the instructions and subtasks there are."""
         super().__init__()
         self.how, self.codes, self.entries = how, codes, entries
-        self.qwen = Qwen(how.vlm, entries, [*TEMPLATE, *(f" {said(text)}" for text in texts)], facts)
+        self.qwen = Qwen(how.vlm, entries, [*TEMPLATE, *(f" {said(text)}" for text in texts)], facts, codes)
+        foresee = how.vlm.sizes.foresee if self.qwen.pictures.points else 0
+        self.register_buffer("meanings", torch.zeros(entries, foresee), persistent=foresee > 0)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -117,6 +122,11 @@ class NtpNet(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    def knows(self, meanings: Tensor) -> None:
+        """Learn what codes mean: their vectors (entries, numbers), which its eyes foretell if they are to."""
+        if self.get_buffer("meanings").numel():
+            self.get_buffer("meanings").copy_(meanings.detach())
 
     def fit(self, data: Examples[Lesson], run: Path | None = None, tell: Tell = silent) -> dict[str, float]:
         """Learn from lessons; returns the last losses."""
@@ -137,16 +147,23 @@ class NtpNet(nn.Module):
 
     def look(self, inputs: Inputs, remember: bool = False) -> Looked:
         """One pass of the model; with ``remember``, what it needs to go on writing."""
-        out = self.qwen.read(inputs, remember)
+        out, foretold = self.qwen.read(inputs, remember)
         last: Tensor = out.last_hidden_state
         many = max(inputs.answer, 1)
         labels, part = inputs.labels[:, -many:], inputs.part[:, -many:]
         scores = self.qwen.logits(last[:, -many - 1 : -1] if inputs.answer else last[:, -1:])
-        return Looked(tuple(out.hidden_states[1:]), inputs.prompt, scores, labels, part, out.past_key_values)
+        return Looked(tuple(out.hidden_states[1:]), inputs.prompt, scores, labels, part, out.past_key_values, foretold)
 
     def losses(self, batch: Lesson) -> dict[str, Tensor]:
-        """Eq. 5 as the mean over the answers' tokens, in two terms: words, and actions with what closes them."""
-        return token_losses(self.look(self.inputs(batch)))
+        """Eq. 5 as the mean over the answers' tokens, in two terms: words, and actions with what closes them.
+
+        Ours: eyes that foretell are also taught what the codes mean, as numbers.
+        """
+        looked = self.look(self.inputs(batch))
+        terms = token_losses(looked)
+        if looked.foretold is not None:
+            terms["foretold"] = self._off(looked.foretold, batch)
+        return terms
 
     @torch.no_grad()
     def draft(self, images: Tensor, instructions: Sequence[str], arms: Tensor, constrained: bool = True) -> Tokens:
@@ -185,6 +202,19 @@ class NtpNet(nn.Module):
         (slope,) = torch.autograd.grad(scores[looked.part == ACTION].sum(), pixels)
         weight = self.qwen.pictures.laid_out((slope * pixels).detach(), *inputs.grid[0, 1:].tolist())
         return weight.sum(-1).abs().unflatten(0, lesson.images.shape[:2])
+
+    def _off(self, foretold: Tensor, batch: Lesson) -> Tensor:
+        """How far what is foretold is from what the codes mean, over how far codes are apart.
+
+        Raises:
+            RuntimeError: nobody said what they mean.
+        """
+        meanings = self.get_buffer("meanings")
+        if not meanings.any():
+            raise RuntimeError("the token policy does not know what its codes mean; tell it: knows")
+        wanted = meanings[batch.codes[batch.arms]]
+        told = foretold.unflatten(1, (len(ARMS), *wanted.shape[1:]))[batch.arms]
+        return F.smooth_l1_loss(told / meanings.std(), wanted / meanings.std(), beta=0.3)
 
     def _encode(self, asked: Asked, answers: Answers | None = None) -> Inputs:
         return encode(self.qwen.vocabulary, self.qwen.pictures, asked, answers).to(self.device)

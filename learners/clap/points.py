@@ -22,7 +22,11 @@ VIEWS = 3
 class Points(nn.Module):
     """Pictures and an instruction to tokens of pictures."""
 
-    def __init__(self, points: int, channels: int, width: int) -> None:
+    def __init__(self, points: int, channels: int, width: int, foretold: int = 0) -> None:
+        """``foretold`` numbers of the action are read off the first picture's points, and told with the first of them.
+
+        Finding things by which action tokens they mean takes long; by numbers it takes hundreds of steps.
+        """
         super().__init__()
         self.see = KeyPoints(1, points, channels)
         self.heed = nn.Parameter(torch.randn(points, width) * 0.02)
@@ -32,9 +36,13 @@ class Points(nn.Module):
         )
         self.point = nn.Parameter(torch.randn(points, width) * width**-0.5)
         self.view = nn.Parameter(torch.randn(VIEWS, 1, width) * width**-0.5)
+        self.foresee = self.hint = None
+        if foretold:
+            self.foresee = nn.Sequential(nn.Linear(points * self.see.width, 128), nn.SiLU(), nn.Linear(128, foretold))
+            self.hint = nn.Linear(foretold, width)
 
-    def forward(self, pixels: Tensor, words: Tensor, task: Tensor) -> Tensor:
-        """Tokens (B * V * points, width) of pictures (B * V, 3, H, W), -1..1.
+    def forward(self, pixels: Tensor, words: Tensor, task: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Tokens (B * V * points, width) of pictures (B * V, 3, H, W), -1..1; and what is foretold (B, numbers).
 
         ``words`` (B, L, width) are listened to where ``task`` (B, L) says that they are of the instruction.
 
@@ -51,4 +59,10 @@ class Points(nn.Module):
         rate = torch.pi / 2 * 2.0 ** torch.arange(WAVES, device=seen.device, dtype=seen.dtype)
         angle = (seen[..., -3:-1, None] / 2 * rate).flatten(-2)
         told = self.tell(torch.cat([seen, angle.sin(), angle.cos()], dim=-1)) + self.point
-        return (told.unflatten(0, (-1, views)) + self.view[:views]).flatten(0, 2)
+        told = told.unflatten(0, (-1, views)) + self.view[:views]
+        foretold = None
+        if self.foresee is not None and self.hint is not None:
+            foretold = self.foresee(seen.unflatten(0, (-1, views))[:, 0].flatten(1))
+            hint = F.pad(self.hint(foretold.detach())[:, None], (0, 0, 0, told.shape[2] - 1))
+            told = torch.cat([(told[:, 0] + hint)[:, None], told[:, 1:]], dim=1)
+        return told.flatten(0, 2), foretold

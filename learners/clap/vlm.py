@@ -17,6 +17,7 @@ from learners.clap.lora import ActRows, adapt
 from learners.clap.points import Points
 from learners.clap.prompt import Inputs
 from learners.clap.reading import Pictures, Vocabulary
+from learners.footage import ARMS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -61,8 +62,15 @@ class Qwen(nn.Module):
     ``facts`` and the tensors are all that it takes to build it again, without the name or folder it came from.
     """
 
-    def __init__(self, how: Vlm, entries: int, texts: Sequence[str] = (), facts: dict[str, Any] | None = None) -> None:
-        """Load or make a model that knows ``entries`` action codes.
+    def __init__(
+        self,
+        how: Vlm,
+        entries: int,
+        texts: Sequence[str] = (),
+        facts: dict[str, Any] | None = None,
+        codes: int = 0,
+    ) -> None:
+        """Load or make a model that knows ``entries`` action codes, of which ``codes`` make an arm's chunk.
 
         ``texts`` are what the vocabulary of a model made here is read off; ``facts`` are of one that was saved.
         """
@@ -79,7 +87,8 @@ class Qwen(nn.Module):
             pictures = replace(pictures, least=how.least_pixels)
         if pictures.points:
             width = model.config.text_config.hidden_size
-            model.model.visual = Points(pictures.points, how.sizes.channels, width)
+            foretold = len(ARMS) * codes * how.sizes.foresee
+            model.model.visual = Points(pictures.points, how.sizes.channels, width, foretold)
         self.pictures = pictures
         self.vocabulary = Vocabulary(words, entries)
         if facts is None:
@@ -101,16 +110,16 @@ class Qwen(nn.Module):
     def facts(self) -> dict[str, Any]:
         return {"config": self.config, "words": self.vocabulary.json, "pictures": asdict(self.pictures)}
 
-    def read(self, inputs: Inputs, remember: bool = False) -> Any:
-        """One pass of the model, as `Qwen3VLModel` answers; with ``remember``, its cache too."""
+    def read(self, inputs: Inputs, remember: bool = False) -> tuple[Any, Tensor | None]:
+        """One pass of the model, as `Qwen3VLModel` answers, with its cache to ``remember``; and what eyes foretell."""
         wanted: dict[str, Any] = {"use_cache": remember, "output_hidden_states": True}
         if not self.pictures.points:
-            return self.model(**inputs.model, **wanted)
+            return self.model(**inputs.model, **wanted), None
         words = self.model.language_model.embed_tokens(inputs.ids)
-        seen = self.model.visual(inputs.pixels.to(words.dtype), words, inputs.task)
+        seen, foretold = self.model.visual(inputs.pixels.to(words.dtype), words, inputs.task)
         shown = words.masked_scatter((inputs.seen == 1)[..., None], seen)
         given = {name: inputs.model[name] for name in ("attention_mask", "position_ids")}
-        return self.model.language_model(inputs_embeds=shown, **given, **wanted)
+        return self.model.language_model(inputs_embeds=shown, **given, **wanted), foretold
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores (..., vocabulary) from what the last block and its norm gave (..., width)."""
