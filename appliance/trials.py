@@ -37,6 +37,8 @@ INTERVENTION = "intervention"
 TAKES_OVER = (Event.TAKEOVER, Event.START)
 """What hands control to the person: its own key, or whatever else begins a take."""
 
+HELP = "Enter begin  s success  f failure  d does not count  t take over  1-9 choose  q end  Ctrl-C end"
+
 WENT = {Event.SUCCESS: "it succeeded", Event.FAILURE: "it failed", Event.DISCARD: "it does not count"}
 
 

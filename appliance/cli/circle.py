@@ -15,6 +15,7 @@ from appliance.cli.options import AnyTask, AsJson, StationName, TaskName, Vary, 
 from appliance.cli.shown import print_wide, progress
 
 if TYPE_CHECKING:
+    from appliance.evaluate import Trying
     from appliance.sitting import Wish
     from storage import Catalog, PolicyRow
 
@@ -204,11 +205,22 @@ def evaluate(
     early: Annotated[
         bool, typer.Option("--until-decided", help="Of two policies: end once one is shown to be better.")
     ] = False,
+    attended: Annotated[
+        bool, typer.Option("--attended", help="Somebody stands beside it. At a real table that is always so.")
+    ] = False,
+    takeover: Annotated[
+        By | None, typer.Option("--takeover", help="How they may take over from a policy: vr, kinesthetic or leader.")
+    ] = None,
+    operator: Annotated[str, typer.Option("--operator", help="Who stands there. Default: the user's name.")] = "",
 ) -> None:
     """Try policies from the same starts, in shuffled order. Which policy drives is not shown until all are done.
 
+    At a real table, or with --attended, a person sets the scene, begins each trial, and says how it went: s, or f and
+    how it failed. With --takeover, t hands them control: the trial has failed, and what they do is a demonstration.
+
     With --axes, from every start again for each axis: ``--trials 10 --axes background,lighting`` is 30 of each policy.
     """
+    from appliance import station as stations
     from appliance.evaluate import Trying, plan, resume
     from appliance.evaluate import evaluate as run
     from ops import report as reports
@@ -216,6 +228,11 @@ def evaluate(
 
     if (policy is None) is (left is None):
         raise typer.BadParameter("either --policy NAME, for trials to be planned, or --resume BATCH")
+    if takeover in {By.SCRIPTED, By.REPLAY}:
+        raise typer.BadParameter(f"--takeover {takeover} needs no person; vr, kinesthetic and leader do")
+    beside = attended or takeover is not None or not stations.load(station).simulated
+    if beside and workers > 1:
+        raise typer.BadParameter("a person is at one table; only trials that nobody attends take --workers")
     servers = tuple(server or ())
     with opened() as (home, catalog):
         if left is None:
@@ -228,12 +245,28 @@ def evaluate(
         if len(rows) > 1:
             typer.echo(f"{foretold(_usual(catalog, task, rows), remaining // len(rows))}.", err=True)
         trying = Trying(home, batch.id, station, servers=servers, delay=delay, until_decided=early)
-        with progress("trials", remaining) as advance:
-            whole = run(trying, workers, lambda turn: advance(f"turn {turn.turn}"))
+        if beside:
+            whole = _beside(trying, operator or user(), takeover)
+        else:
+            with progress("trials", remaining) as advance:
+                whole = run(trying, workers, lambda turn: advance(f"turn {turn.turn}"))
         if not whole:
             typer.echo(f"Stopped. Batch {batch.id} stays open and does not count; --resume {batch.id} goes on with it.")
             raise typer.Exit(1)
         print_wide(reports.tables(reports.summarize(catalog, task)))
+
+
+def _beside(trying: "Trying", operator: str, takeover: By | None) -> bool:
+    """Have somebody stand beside the trials of a batch; return whether all have run."""
+    from appliance.cli.screen import say, screen
+    from appliance.trials import HELP, attending, lines
+
+    way = "" if takeover is None else str(takeover)
+    with (
+        attending(trying, operator, way, sys.stdin.isatty(), say) as trials,
+        screen(lambda: lines(trials), HELP),
+    ):
+        return trials.run()
 
 
 @circle.command()
