@@ -394,6 +394,7 @@ def test_clap_learns_words_then_says_them_then_flows(theirs: Any) -> None:
         began, drawn = weights(made), made.reference.state_dict()
         assert all(said.keys() >= terms[stage] for said in learn(made, before, 2))
         moved = changed(began, made) - {"done"}
+        assert int(made.words.done) == 2, "the vocabulary knows how far it is, and no further stage is its own"
         assert {part for part in parts if any(name.startswith(part) for name in moved)} == expected[stage]
         assert all(torch.equal(drawn[name], each) for name, each in made.reference.state_dict().items())
         if stage == 1:
