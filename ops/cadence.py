@@ -14,7 +14,7 @@ from storage import Episode
 def of(episode: Episode) -> dict[str, Any] | None:
     """What a record tells of plans, as a verdict keeps it; None where it tells nothing.
 
-    ``plans`` came, ``late`` of them after the next was due, or too late to be followed at all (``unused``).
+    ``plans`` came, ``late`` of them after the next was due, ``unused`` after they had ended themselves.
     ``took_ms`` is what making one took and ``delay_ms`` how old what it was made from was when it was first followed,
     by the loop's clock: each the median and the 95th of 100, in milliseconds.
     """
@@ -26,7 +26,7 @@ def of(episode: Episode) -> dict[str, Any] | None:
         return None
     return {
         "plans": len(rows),
-        "late": int((rows["late"] | ~rows["used"]).sum()),
+        "late": int(rows["late"].sum()),
         "unused": int((~rows["used"]).sum()),
         "took_ms": _typical(rows["took"]),
         "delay_ms": _typical(rows["t"] - rows["asked"]),
