@@ -24,8 +24,9 @@ SLACK = 0.002
 """Fingers that are this near to where they should be are left alone, in metres."""
 
 FETCH = (
-    'LIBERO is {lacking}: type `pip install "lerobot[libero]==0.6.1"` and `hf download lerobot/libero-assets '
-    "--repo-type dataset --local-dir {assets}` (0.4 GB), and say `assets: {assets}` in {config}"
+    'LIBERO is {lacking}: install "lerobot[libero]==0.6.1" here, answer `python -c "import libero.libero"` once, which '
+    "writes {config}, and put the scenes where that file says `assets`: `hf download lerobot/libero-assets "
+    "--repo-type dataset --local-dir {assets}` (0.4 GB)"
 )
 """What is told where something is missing."""
 
@@ -144,17 +145,16 @@ def missing() -> str | None:
     It is looked for without being imported: its first import without a file of settings asks questions.
     """
     config = Path(os.environ.get("LIBERO_CONFIG_PATH", "~/.libero")).expanduser() / "config.yaml"
-    assets = Path("~/.libero/assets").expanduser()
     if importlib.util.find_spec("libero") is None:
-        return FETCH.format(lacking="not installed", assets=assets, config=config)
+        return FETCH.format(lacking="not installed", assets="ASSETS", config=config)
     if not config.is_file():
-        return FETCH.format(lacking="not set up", assets=assets, config=config)
+        return FETCH.format(lacking="not set up", assets="ASSETS", config=config)
     from libero.libero import get_libero_path
 
     assets = Path(get_libero_path("assets"))
-    return (
-        None if (assets / "scenes").is_dir() else FETCH.format(lacking="without scenes", assets=assets, config=config)
-    )
+    if not (assets / "scenes").is_dir():
+        return FETCH.format(lacking="without scenes", assets=assets, config=config)
+    return None
 
 
 def _upright(said: Said) -> Said:
