@@ -1,5 +1,6 @@
 """The twin's table varies along axes: each variant is the same over every table, and nothing else changes."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from collectors import Ended, Loop, Scripted
 from drivers import DeviceLost, Guard, HostClock, Rows
 from drivers.emulators.fci.table import EmulatedTable
 from drivers.kinematics import Chain
 from drivers.twin import FrankaTable
+from drivers.twin.picture import Painter
 from drivers.twin.scene import AREA, ASIDE, CUBES, HOME, PLACES, USUAL, WrongCondition, places, scenery
 from drivers.twin.scenery import AXES
 from ops.failures import judge
@@ -190,6 +193,52 @@ def test_in_real_time_a_scene_that_is_built_anew_starts_now() -> None:
         assert len(table.watching[0].read(0))
     with pytest.raises(DeviceLost):
         table.watching[0].read(0)
+
+
+class Interrupted(Painter):
+    """A painter during whose work somebody else arranges another scene."""
+
+    def __init__(self, table: FrankaTable) -> None:
+        super().__init__(table.world.open("front").model, (48, 64))
+        self._table = table
+
+    def draw(self, camera: str, scenes: NDArray[np.float64]) -> NDArray[np.uint8]:
+        self._table.arrange({"seed": 2, "distractor": 1})
+        self._table.clock.sleep_until(50 * MS)
+        return super().draw(camera, scenes)
+
+
+def test_who_looks_while_the_scene_is_built_anew_sees_the_new_one(table: FrankaTable) -> None:
+    table.arrange({"seed": 1})
+    table.clock.sleep_until(50 * MS)
+    assert table.world._painter is not None
+    table.world._painter.close()
+    table.world._painter = Interrupted(table)
+    rows = table.watching[0].read(0)
+    np.testing.assert_array_equal(rows["rgb"][0], seen(table, {"seed": 2, "distractor": 1})[0])
+
+
+def test_whoever_holds_the_world_may_arrange_it_while_others_look() -> None:
+    """As emulated arms do."""
+    over, looked = threading.Event(), list[int]()
+
+    def look(table: FrankaTable) -> None:
+        while not over.is_set():
+            looked.append(len(table.watching[0].read(-1)))
+
+    with FrankaTable(image=(24, 32)) as table:
+        threads = [threading.Thread(target=look, args=(table,), daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for number in range(1, 21):
+            with table.world.lock:
+                table.arrange({"seed": number, "distractor": number})
+            table.clock.sleep_until(50 * MS)
+        over.set()
+        for thread in threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in threads)
+    assert looked
 
 
 def perform(table: FrankaTable, condition: dict[str, Any]) -> tuple[Rows, Rows, dict[str, list[float]]]:

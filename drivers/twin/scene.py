@@ -194,7 +194,7 @@ def _shape(spec: Any, name: str, solid: Solid) -> dict[str, Any]:
 
 
 def _cover(spec: Any, pattern: Pattern) -> dict[str, Any]:
-    """What a table is covered with: a pattern that darkens its colour in places, repeated every 16 cm."""
+    """What a table is covered with: a pattern that darkens its colour in places, six times a metre."""
     if pattern == "plain":
         return {}
     across, along = np.meshgrid(np.arange(32), np.arange(32))

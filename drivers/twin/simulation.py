@@ -80,8 +80,6 @@ class Simulation[B: Body](ABC):
         """The rows of everything but cameras."""
         self.lock = threading.RLock()
         """Held while physics is touched."""
-        self._looking = threading.RLock()
-        """Held while something is drawn, so that what it is drawn with is not put away; taken before the other."""
         self._image, self._cameras, self._hz = image, cameras, hz
         self._guests = 0
         self._lost: set[str] = set()
@@ -118,7 +116,7 @@ class Simulation[B: Body](ABC):
 
     def leave(self) -> None:
         """Put the world away, when the last device has left."""
-        with self._looking, self.lock:
+        with self.lock:
             self._guests -= 1
             if self._guests == 0:
                 self._unmake()
@@ -143,7 +141,7 @@ class Simulation[B: Body](ABC):
             WrongCondition: the scene cannot be arranged like that.
             DeviceLost: the cell has not been entered.
         """
-        with self._looking, self.lock:
+        with self.lock:
             places, scenery = self.places(condition), self.scenery(condition)
             self.open("table")
             if scenery != self._scenery:
@@ -165,11 +163,17 @@ class Simulation[B: Body](ABC):
 
     def see(self, camera: str, since: int) -> tuple[Rows, NDArray[np.uint8]]:
         """Return when a camera looked, after ``since``, and its pictures (n, height, width, 3)."""
-        with self._looking:
-            exposed, painter = self.read(camera, since), self._painter
+        while True:
+            with self.lock:
+                exposed, painter = self.read(camera, since), self._painter
             if painter is None:
                 raise DeviceLost(f"{camera}: the twin was left while it was being read")
-            return exposed, painter.draw(camera, exposed["qpos"])
+            try:
+                return exposed, painter.draw(camera, exposed["qpos"])
+            except RuntimeError:
+                if painter is self._painter:
+                    raise
+                # The painter was put away meanwhile: the world was left, or built anew and has another one.
 
     def command(self, target: Row) -> None:
         """Aim for a target, from now on.
