@@ -95,7 +95,7 @@ class Drivers:
     _rigs: dict[UUID, Rig | None] = field(default_factory=dict)
 
     def get(self, row: PolicyRow) -> Drives:
-        """A policy, loaded once; one that is served, while its server is there.
+        """A policy that is about to drive: one that is served, once its server is there.
 
         Raises:
             CannotEvaluate: it cannot be read.
@@ -103,6 +103,15 @@ class Drivers:
         """
         if row.id in self.served:
             self.served[row.id].reach(self.returning)
+        return self.known(row)
+
+    def known(self, row: PolicyRow) -> Drives:
+        """A policy, loaded once; a served one as its server told of it, which may be gone.
+
+        Raises:
+            CannotEvaluate: it cannot be read.
+        """
+        if row.id in self.served:
             return self.served[row.id]
         if row.id not in self._loaded:
             self._loaded[row.id] = load(self.root, row)
@@ -334,7 +343,7 @@ def checked(session: Session, drivers: Drivers, trial: Trial, episode: UUID, jud
     """
     row = session.catalog.policy(trial.policy)
     record = Episode(session.root / session.catalog.episode(episode).path)
-    valid = _valid(judgement, drivers, drivers.rig(session.catalog, row), record, drivers.get(row).senses.cameras)
+    valid = _valid(judgement, drivers, drivers.rig(session.catalog, row), record, drivers.known(row).senses.cameras)
     return replace(valid, evidence=valid.evidence | {"cadence": cadence.of(record)})
 
 
