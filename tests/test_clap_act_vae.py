@@ -292,7 +292,9 @@ def test_a_run_that_was_cut_short_goes_on_to_the_same_words(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_words_reconstruct_motions_four_times_better_than_the_mean_and_fewer_words_worse() -> None:
+def test_words_reconstruct_motions_four_times_better_than_the_mean_and_fewer_words_worse(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """900 steps on chunks of minimum jerk with a hand that switches at any step; 26 times was measured."""
     how = replace(ActVae.preset("small"), entries=64)
     how = replace(how, training=replace(how.training, steps=900))
@@ -311,7 +313,8 @@ def test_words_reconstruct_motions_four_times_better_than_the_mean_and_fewer_wor
             cut[:, words:] = made.codes.vectors.mean(0)
             errors.append((made.act(cut) - batch).square().mean().item())
     said = f"{mean / kept.mse:.1f} times better than the mean, {psnr(kept.mse):.1f} dB, {kept.used} of 64 codes"
-    sys.stdout.write(f"\nAct-VAE, 900 steps: {said}; with 8, 6, 4, 2 words MSE {[round(e, 4) for e in errors]}\n")
+    with capsys.disabled():
+        sys.stdout.write(f"\nAct-VAE, 900 steps: {said}; with 8, 6, 4, 2 words MSE {[round(e, 4) for e in errors]}\n")
     assert kept.mse < mean / 4
     assert errors[0] < errors[1] < errors[2]
     assert errors[0] < errors[3]

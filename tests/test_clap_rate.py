@@ -125,14 +125,15 @@ def test_a_person_is_told_what_a_vocabulary_needs(appliance: Type, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_more_bits_the_more_is_kept() -> None:
+def test_the_more_bits_the_more_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     """The rate-distortion curve rises with the words of a chunk, and with the words there are."""
     how = ActVae.preset("small")
     how = replace(how, training=replace(how.training, steps=600))
     data = windows(reaching(8192), each=8)
     points = [*curve(how, data, (2, 4, 8), (64,)), *curve(how, data, (8,), (8,))]
     lines = [f"{p.tokens:5} {p.entries:7} {p.bits:5.0f} {p.rate:6.3f} {p.psnr:6.2f}" for p in points]
-    sys.stdout.write("\n".join(["", "codes entries  bits   rate   PSNR", *lines, ""]))
+    with capsys.disabled():
+        sys.stdout.write("\n".join(["", "codes entries  bits   rate   PSNR", *lines, ""]))
     few, some, many, plain = (point.psnr for point in points)
     assert few < some < many
     assert many > few + 3
