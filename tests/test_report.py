@@ -16,10 +16,13 @@ from ops.judging.judgement import Judgement
 from ops.rates import mcnemar, tell_rate, wilson
 from ops.report import as_json, summarize, text, write_page
 from ops.rollout import plan, run
-from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, Task, Trial, Verdict
+from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, StationRow, Task, Trial, Verdict
 from tests.takes import TASK, Take
 
 SUCCESS = Judgement(Outcome.SUCCESS, None, None, (), {}, "S5")
+KITCHEN = """[cell]
+driver = "drivers.gymnasium.kitchen:GymKitchen"
+"""
 INVALID = Judgement(Outcome.INVALID, "S0", "ENV", (), {"why": "unplugged"}, "S0")
 
 
@@ -219,6 +222,7 @@ def page(catalog: Catalog, tmp_path: Path) -> Path:
         return episode, judge(Episode(tmp_path / catalog.episode(episode).path), TASK)
 
     run(catalog, batch, attempt, "me", tmp_path)
+    catalog.add(StationRow(digest="-", name="franka-sim", text=KITCHEN))
     return write_page(summarize(catalog, "sort"), tmp_path / "page", tmp_path)
 
 
@@ -231,6 +235,31 @@ def test_the_page_shows_every_policy_and_stands_alone(page: Path) -> None:
     sources = re.findall(r'(?:src|srcset|href)="([^"]*)"', html)
     assert sources
     assert all(source.startswith("data:image/png;base64,") for source in sources)
+
+
+def test_what_papers_say_of_a_suite_stands_beside_ours_labelled(catalog: Catalog, page: Path) -> None:
+    label = "as published: other demonstrations, other training and other trials than ours"
+    report = summarize(catalog, "sort")
+    rows = {(one["source"], one["method"]): one["success"] for one in as_json(report)["published"]}
+    assert rows["CCoL, table 3", "CCoL, ViT-S"] == pytest.approx(68.9)
+    assert label in text(report, 200)
+    assert "68.9%" in text(report, 200)
+    html = page.read_text()
+    assert label in html
+    assert "<td>CCoL, table 3</td><td>CCoL, ViT-S</td><td>68.9%</td>" in html
+    assert label not in text(replace(report, published=()), 200)
+
+
+def test_successes_that_lasted_are_counted_where_a_suite_counts_too(catalog: Catalog, tmp_path: Path) -> None:
+    def judge_trial(_name: str, start: int) -> Judgement:
+        return replace(SUCCESS, evidence={"lasted": start > 0}) if start < 3 else failure("CON", "S2")
+
+    tried(catalog, tmp_path, [policy(catalog, "ccol-1")], judge_trial, 4)
+    report = summarize(catalog, "sort")
+    assert (report.policies[0].successes, report.policies[0].lasted) == (3, 2)
+    assert "ccol-1: 2 of its 3 successes lasted by our own rules" in text(report)
+    tried(catalog, tmp_path, [policy(catalog, "ccol-2")], lambda *_: SUCCESS, 1)
+    assert summarize(catalog, "sort").policies[1].lasted is None
 
 
 def test_pictures_lie_beside_the_page(page: Path) -> None:
