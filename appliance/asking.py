@@ -119,21 +119,22 @@ class Asking:
     typing: Typing | None = None
     """Where notes are written; None where nobody can write."""
 
-    def failure(self) -> str | None:
-        """Have it said how a take failed, and put that on record; None to go back."""
-        tag = self.tag()
+    def failure(self, task: str | None = None) -> str | None:
+        """Have it said how a take of a task failed, and put that on record; None to go back."""
+        tag = self.tag(task)
         if tag is None:
             return None
         self.session.judge(tag.outcome, tag.code, tag.note, stage=tag.stage)
         return f"{tag.outcome} {tag.code}"
 
-    def tag(self, likely: tuple[str, str] | None = None) -> Tag | None:
+    def tag(self, task: str | None = None, likely: tuple[str, str] | None = None) -> Tag | None:
         """Have it said how something failed: in which stage, how, and anything else; None to go back.
 
         Args:
+            task: whose own codes there are beside the common ones; None for those of all.
             likely: stage and code that are moved to, so that choosing them takes no looking.
         """
-        modes = self.session.catalog.failure_modes()
+        modes = self.session.catalog.failure_modes(task)
         keys = list(STAGES)
         first = keys.index(likely[0]) if likely and likely[0] in keys else 0
         stage = self.choose("It failed. In which stage?", [f"{key} {STAGES[key]}" for key in keys], at=first)

@@ -315,7 +315,7 @@ class Attended:
                     break
                 event = list(VERDICTS)[chosen]
             if event is Event.FAILURE:
-                if (said := self._asking.failure()) is not None:
+                if (said := self._asking.failure(self.session.catalog.episode(episode).task)) is not None:
                     return Shown(episode, way, said, facts)
                 event = None
             elif event is Event.SUCCESS:

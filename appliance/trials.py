@@ -139,7 +139,7 @@ class Trials:
                 return _said(Outcome.SUCCESS)
             if event is Event.DISCARD:
                 return _said(Outcome.INVALID, Tag(Outcome.INVALID, "S0", "ENV", "the person says it does not count"))
-            if (tag := self._asking.tag(self._likely(task, rules))) is not None:
+            if (tag := self._asking.tag(task.name, self._likely(task, rules))) is not None:
                 return _said(tag.outcome, tag)
             if self.session.stop.is_set():
                 raise Stopped
@@ -151,7 +151,7 @@ class Trials:
         correction = self._correct(trial, task, episode)
         tag = None
         while tag is None or tag.outcome is not Outcome.FAILURE:
-            tag = self._asking.tag(self._likely(task, rules))
+            tag = self._asking.tag(task.name, self._likely(task, rules))
             if self.session.stop.is_set():
                 raise Stopped
         clip = [max(0.0, seconds - CLIP), seconds]

@@ -382,6 +382,26 @@ def plan(catalog: Catalog, turns: int) -> list[Trial]:
     return catalog.plan(Batch(id="b", task="reach", station="table", seed=1, planned=turns), trials)
 
 
+def test_a_task_has_ways_to_fail_of_its_own_each_a_case_of_a_common_one(catalog: Catalog) -> None:
+    catalog.add(REACH, Task(name="jump", instruction="jump over it"))
+    own = catalog.fails_as("reach", "PREC.lid", "lid ajar", "the lid is on, and not closed")
+    assert (own.stage, own.taxonomy) == ("S4/S5", "reach/1.0")
+    assert {mode.code for mode in catalog.failure_modes("reach")} - {m.code for m in catalog.failure_modes("jump")} == {
+        "PREC.lid"
+    }
+    assert len(catalog.failure_modes()) == 14
+    catalog.fails_as("reach", "PREC.lid", "lid ajar", "the lid is on, and not closed")
+    with pytest.raises(Refused, match="differs in name, meaning"):
+        catalog.fails_as("reach", "PREC.lid", "open", "something else")
+    for wrong in ("LID", "PREC", "PREC.Lid", "NOPE.lid", "PREC.lid.more"):
+        with pytest.raises(Refused, match="is no case of a common code: write one of CON, DROP"):
+            catalog.fails_as("reach", wrong, "lid ajar", "")
+    row = episode(0)
+    catalog.add(row)
+    catalog.add(Verdict(episode=row.id, by="ada", outcome=Outcome.FAILURE, failure="PREC.lid"))
+    assert catalog.last_verdicts([row.id])[row.id].failure == "PREC.lid"
+
+
 def test_a_batch_that_is_ended_early_gives_out_no_more_trials_and_says_why(catalog: Catalog) -> None:
     row = policy()
     catalog.add(REACH, row)

@@ -281,6 +281,16 @@ def test_a_policy_is_promoted_and_taken_back_and_both_stay_on_record(appliance: 
     assert found[-1]["why"] == "it drops things"
 
 
+def test_a_task_may_have_ways_to_fail_of_its_own(appliance: Type, rows: list[EpisodeRow]) -> None:
+    lid = ("tasks", "failures", "pick_place", "--add", "PREC.lid", "--name", "lid ajar")
+    assert "needs --name and --meaning" in appliance(*lid).err
+    listed = appliance(*lid, "--meaning", "it is on, and not closed", "--json").json
+    assert {one["code"]: one["of"] for one in listed}["PREC.lid"] == "pick_place/1.0"
+    assert "is no case of a common code" in appliance(*lid[:4], "LID", *lid[5:], "--meaning", "it is open").err
+    judged = appliance("episodes", "judge", str(rows[0].id), "failure", "--failure", "PREC.lid", "--operator", "ada")
+    assert judged.code == 0
+
+
 def test_work_orders_are_asked_for_counted_and_closed(
     appliance: Type, catalog: Catalog, rows: list[EpisodeRow]
 ) -> None:

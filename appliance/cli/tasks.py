@@ -45,6 +45,31 @@ def tasks_list(as_json: AsJson = False) -> None:
     show(found, ("name", "instruction", "episodes", "successes", "merged_into"), as_json)
 
 
+@tasks.command("failures")
+def tasks_failures(
+    task: Annotated[str, typer.Argument(help="A task's name.")],
+    code: Annotated[
+        str | None, typer.Option("--add", help="Add a code of its own: a common one, a dot and a word, e.g. PREC.lid.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="What it is called, e.g. lid ajar.")] = "",
+    meaning: Annotated[str, typer.Option("--meaning", help="When it is given.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the ways a task can fail: those that every task has, and its own. A code stays for good."""
+    with opened() as (_, catalog):
+        if code is not None:
+            if not name or not meaning:
+                raise typer.BadParameter(
+                    "--add CODE needs --name and --meaning, for whoever has to tell it from others"
+                )
+            catalog.fails_as(task, code, name, meaning)
+        found = [
+            {"code": mode.code, "name": mode.name, "stage": mode.stage, "meaning": mode.meaning, "of": mode.taxonomy}
+            for mode in catalog.failure_modes(task)
+        ]
+    show(found, ("code", "name", "stage", "meaning", "of"), as_json)
+
+
 @tasks.command("merge")
 def tasks_merge(
     task: Annotated[str, typer.Argument(help="The task whose episodes count as another's from now on.")],

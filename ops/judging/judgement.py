@@ -39,8 +39,14 @@ def invalid(why: str, rules: str = TAXONOMY) -> Judgement:
     return Judgement(Outcome.INVALID, "S0", "ENV", (), {"rules": rules, "reached": "S0", "why": why}, "S0")
 
 
+def common(code: str) -> str:
+    """The code that every task has, of a task's own: ``PREC`` of ``PREC.lid``."""
+    return code.partition(".")[0]
+
+
 def clap3(code: str, stage: str) -> str:
     """CLAP Table III: what did the attempt, the pick or the place fail at? ``excluded`` is no trial at all."""
+    code = common(code)
     if code == "ENV":
         return "excluded"
     if code in {"SEM-OBJ", "SEM-IDLE"}:
@@ -57,6 +63,7 @@ def clap3(code: str, stage: str) -> str:
 
 def clap10(code: str, secondary: Sequence[str] = ()) -> str:
     """CLAP Figure 10: semantic or dexterous. A time-out is what its first secondary label that stood is."""
+    code = common(code)
     if code == "ENV":
         return "excluded"
     if code.startswith("SEM-"):
@@ -68,6 +75,7 @@ def clap10(code: str, secondary: Sequence[str] = ()) -> str:
 
 def ccol6(code: str) -> str:
     """CCoL Figure 6: localisation, contact, kinematic or size; ``other`` for what the figure does not have."""
+    code = common(code)
     if code == "ENV":
         return "excluded"
     places = {"LOC": "localisation", "PREC": "localisation", "KIN": "kinematic", "SIZE": "size"}
