@@ -35,7 +35,7 @@ def kitchen(path: Any, off: Any, over: bool = False, element: str | None = "micr
     path, off = np.asarray(path, float), np.broadcast_to(off, len(path))
     things = [] if element is None else [(element, "<f8", (3,)), ("off", "<f8")]
     truth = np.zeros(len(path), row_type(("reward", "<f8"), ("success", "?"), ("over", "?"), *things))
-    arm = np.zeros(len(path), row_type(("tool", "<f8", (7,)), ("dq", "<f8", (7,))))
+    arm = np.zeros(len(path), row_type(("tool", "<f8", (7,)), ("dq", "<f8", (7,)), ("width", "<f8")))
     truth["t"] = arm["t"] = 1_000_000_000 + np.arange(len(path)) * 1_000_000_000 // HZ
     arm["tool"][:, :3] = path
     truth["over"][-1] = over
@@ -103,6 +103,15 @@ def test_what_became_of_a_handle(path: Any, off: Any, stage: str | None, code: s
     assert said(found) == (Outcome.FAILURE if code else Outcome.SUCCESS, stage, code)
     assert found.evidence["object"] == "microwave"
     assert found.evidence["reached"] == (stage or "S5")
+
+
+@pytest.mark.parametrize(("x", "code"), [(0.4, "LOC"), (0.3, "TIME")])
+def test_fingers_that_close_beside_a_handle_missed_it(x: float, code: str) -> None:
+    truth, arm = kitchen(way([x, 0.6, 0.0]), 0.75)
+    arm["width"] = np.where(np.arange(len(arm)) < 90, 0.08, 0.0)
+    assert said(judge_rows(truth, arm, OPEN)) == (Outcome.FAILURE, "S1", code)
+    arm["width"] = 0.0
+    assert said(judge_rows(truth, arm, OPEN)) == (Outcome.FAILURE, "S1", "TIME"), "they were never open"
 
 
 def test_where_truth_tells_nothing_only_motion_is_known() -> None:

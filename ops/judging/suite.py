@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collectors import kitchen
 from ops.judging import aloha
@@ -27,6 +28,9 @@ PROGRESS = 0.01
 
 NEAR = 0.06
 """A tool that came this near to a handle has reached it, in metres."""
+
+OPENED, CLOSED, AIMED = 0.06, 0.03, 0.15
+"""Fingers that go from wider to narrower than these this near to a handle were meant for it and missed, in metres."""
 
 STIRRED = 0.02
 """An element that came this much nearer to done was moved, in the suite's own measure."""
@@ -97,12 +101,25 @@ def _named(truth: Rows, arm: Rows, instruction: str, end: int | None) -> Judgeme
     stage, code, what = "S1", "SEM-IDLE" if idle else "TIME", {}
     if "off" in (truth.dtype.names or ()):
         element = kitchen.asked(instruction, truth.dtype.names or ())
-        distance = float(np.linalg.norm(truth[element] - tools, axis=1).min())
+        apart = np.linalg.norm(truth[element] - tools, axis=1)
+        distance = float(apart.min())
         nearest = float(truth["off"].min())
         what = {"object": element, "distance": round(distance, 4), "off": round(nearest, 4)}
         if truth["off"][0] - nearest >= STIRRED:
             stage, code = "S4", "PREC" if idle else "TIME"
         elif distance <= NEAR:
             stage, code = "S2", "CON"
+        elif bool((apart[_closings(arm["width"][at])] <= AIMED).any()):
+            code = "LOC"
     evidence = {"rules": VERSION, "reached": stage, "row": len(truth) - 1, **what}
     return Judgement(Outcome.FAILURE, stage, code, (), evidence, stage)
+
+
+def _closings(width: NDArray[np.float64]) -> list[int]:
+    """The rows at which fingers that were open had closed."""
+    found, ready = [], False
+    for row, opening in enumerate(width.tolist()):
+        if ready and opening < CLOSED:
+            found.append(row)
+        ready = opening > OPENED or (ready and opening >= CLOSED)
+    return found
