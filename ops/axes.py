@@ -4,6 +4,7 @@ A condition names an axis with the number of a variant, e.g. ``{"seed": 1000007,
 is as usual. Demonstrations are shown in other variants than those in which policies are tried.
 """
 
+import json
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -96,6 +97,11 @@ def split(condition: Condition, learned: Collection[str]) -> Literal["seen", "oo
 def of_scene(condition: Condition) -> dict[str, Any]:
     """Return what of a condition is to be set on the table."""
     return {key: value for key, value in condition.items() if key != WORDS}
+
+
+def start(condition: Condition) -> str:
+    """Return what is left of a condition without axes, as a key: the start that it varies."""
+    return json.dumps({key: value for key, value in condition.items() if key not in AXES}, sort_keys=True)
 
 
 def to_set(condition: Condition) -> str:

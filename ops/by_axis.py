@@ -93,9 +93,4 @@ def _on(axis: str, group: Sequence["Taken"], usual: Mapping[Any, bool], known: C
 
 def _by_start(taken: Iterable["Taken"]) -> dict[str, bool]:
     """Return for the start of each valid trial whether it succeeded: the start is what is left without axes."""
-    return {
-        repr(sorted((key, value) for key, value in one.condition.items() if key not in axes.AXES)): one.outcome
-        is Outcome.SUCCESS
-        for one in taken
-        if one.outcome in VALID
-    }
+    return {axes.start(one.condition): one.outcome is Outcome.SUCCESS for one in taken if one.outcome in VALID}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from ops.axes import name, varied
+from ops.axes import name, start, varied
 from ops.by_axis import VALID, OnAxis, by_axis, learned
 from ops.cadence import Cadence, together
 from ops.judging.judgement import STAGES, ccol6, clap3, clap10
@@ -55,7 +55,9 @@ class Comparison:
 
     other: str
     pairs: int
+    """Starts."""
     only_this: int
+    """Starts from which it succeeded more often than the other did."""
     only_other: int
     p: float | None
     """Exact McNemar test, two-sided; None without a common start."""
@@ -284,22 +286,27 @@ def _against_best(this: PolicyReport, everyone: Sequence[PolicyReport]) -> Compa
 
 
 def compare(this: PolicyReport, other: PolicyReport) -> Comparison:
-    """Compare two policies pair by pair, over the starts that both were validly tried from.
+    """Compare two policies start by start, over the conditions that both were validly tried in.
 
-    Intervals are of trials along the axes that both were tried along: a table that varies is harder.
+    A start is a pair once, however many axes it was varied along: what succeeds there once succeeds there again. The
+    test compares in how many of its conditions each succeeded. What is decided while trials run may not turn again, so
+    there the condition of it that was planned first speaks for it. Intervals are of trials along the axes that both
+    were tried along: a table that varies is harder.
     """
     shared = {name(one.condition) for one in this.taken} & {name(one.condition) for one in other.taken}
-    mine, theirs = _by_start(this), _by_start(other)
-    common = mine.keys() & theirs.keys()
-    only_this = sum(mine[start] and not theirs[start] for start in common)
-    only_other = sum(theirs[start] and not mine[start] for start in common)
-    p = mcnemar(only_this, only_other) if common else None
+    mine, theirs = _by_condition(this), _by_condition(other)
+    ahead: dict[str, list[int]] = {}
+    for key, (begun, succeeded) in mine.items():
+        if key in theirs:
+            ahead.setdefault(begun, []).append(succeeded - theirs[key][1])
+    only_this, only_other = (sum(way * sum(each) > 0 for each in ahead.values()) for way in (1, -1))
+    p = mcnemar(only_this, only_other) if ahead else None
     (low, high), (least, most) = _interval(this, shared), _interval(other, shared)
     distinguishable = (low > most or high < least) and (p is None or p < SIGNIFICANT)
     word = "better than" if low > most else "worse than"
-    says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({tell_p(p, len(common))})"
-    decided = decide(only_this, only_other)
-    return Comparison(other.name, len(common), only_this, only_other, p, distinguishable, decided, says)
+    says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({tell_p(p, len(ahead))})"
+    decided = decide(*(sum(way * each[0] > 0 for each in ahead.values()) for way in (1, -1)))
+    return Comparison(other.name, len(ahead), only_this, only_other, p, distinguishable, decided, says)
 
 
 def _interval(policy: PolicyReport, shared: Collection[str]) -> tuple[float, float]:
@@ -308,10 +315,10 @@ def _interval(policy: PolicyReport, shared: Collection[str]) -> tuple[float, flo
     return wilson(valid.count(Outcome.SUCCESS), len(valid)) if valid else (0.0, 1.0)
 
 
-def _by_start(policy: PolicyReport) -> dict[str, bool]:
-    """Return, for each starting condition of a valid trial, whether it succeeded."""
+def _by_condition(policy: PolicyReport) -> dict[str, tuple[str, bool]]:
+    """Return, for the condition of each valid trial as planned, the start that it varies and whether it succeeded."""
     return {
-        json.dumps(one.condition, sort_keys=True): one.outcome is Outcome.SUCCESS
+        json.dumps(one.condition, sort_keys=True): (start(one.condition), one.outcome is Outcome.SUCCESS)
         for one in policy.taken
         if one.outcome in VALID
     }

@@ -237,6 +237,30 @@ def test_who_was_tried_on_harder_tables_is_not_called_worse(catalog: Catalog, tm
     assert compare(failed, elsewhere).distinguishable, "on the usual table, too"
 
 
+def test_a_start_that_is_varied_often_is_still_one_start(catalog: Catalog, tmp_path: Path) -> None:
+    """24 conditions, in all of which one succeeds and the other fails, are three pairs and decide nothing."""
+    tried(catalog, tmp_path, [policy(catalog, "ccol-1"), policy(catalog, "act-1")], (), n=1)
+    one, other = summarize(catalog, "sort").policies
+    varied = [{"seed": k % 3} | ({axis: k} if axis != ORIG else {}) for axis in (ORIG, *AXES) for k in range(3)]
+
+    def so(report: PolicyReport, succeeded: Sequence[bool]) -> PolicyReport:
+        each = zip(varied, succeeded, strict=True)
+        said = {True: Outcome.SUCCESS, False: Outcome.FAILURE}
+        return replace(report, taken=tuple(replace(report.taken[0], condition=c, outcome=said[s]) for c, s in each))
+
+    always, never = [True] * len(varied), [False] * len(varied)
+    found = compare(so(one, always), so(other, never))
+    assert (found.pairs, found.only_this, found.only_other, found.p) == (3, 3, 0, 0.25)
+    assert (found.distinguishable, found.decided) == (False, "open")
+    first = [k < 3 for k in range(len(varied))]
+    found = compare(so(one, first), so(other, [not each for each in first]))
+    assert (found.only_this, found.only_other) == (0, 3), "in all but one of the conditions of each start"
+    varied = [{"seed": k % 9} | ({"lighting": k} if k > 8 else {}) for k in range(27)]
+    first = [k < 9 for k in range(len(varied))]
+    found = compare(so(one, first), so(other, [not each for each in first]))
+    assert (found.only_this, found.only_other, found.decided) == (0, 9, "better"), "what came first decides"
+
+
 def test_a_batch_along_what_does_not_exist_is_not_written_down(catalog: Catalog) -> None:
     with pytest.raises(ValueError, match="a trial cannot vary wind; it can vary background"):
         rollout.plan(catalog, "sort", [policy(catalog, "ccol-1")], 2, 1, "franka-sim", ("lighting", "wind"))
