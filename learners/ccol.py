@@ -34,6 +34,9 @@ PAPER = Training(optimizer="adamw", lr=1e-5, weight_decay=1e-4, batch=8, steps=1
 """The recipe of AWE, which the paper says it follows."""
 
 Discrepancy = Literal["fd", "encoder", "action", "none"]
+"""Readings of E_disc: of the latent's flow against its own points, of the encoder's motion against the flow, or of the
+bends of what is planned (Eq. 2). ``small`` has the last: plans there bend half as much, with the same error (LOG.md).
+"""
 
 
 @dataclass(frozen=True)

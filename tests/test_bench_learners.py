@@ -141,6 +141,20 @@ def test_methods_are_chosen_by_name_or_by_how_it_begins() -> None:
         made.but(methods=("lada.nosuch",)).entries()
 
 
+def test_ablations_and_what_draws_nothing_come_with_the_first_seed_alone() -> None:
+    made = recipes.recipe("few").but(methods=("nearest", "ccol", "ccol.no-mcc"), seeds=(4, 5))
+    assert [(row.entry.name, row.seed) for row in rows.rows(made)] == [
+        ("nearest", 4),
+        ("ccol", 4),
+        ("ccol.no-mcc", 4),
+        ("ccol", 5),
+    ]
+    keys = {row.key for row in rows.rows(made)} | {row.key for row in rows.rows(made.but(steps=7))}
+    assert len(keys) == 8
+    # How many work on it makes no other row.
+    assert {row.key for row in rows.rows(made.but(workers=1, seeds=(4,)))} < keys
+
+
 class Taken:
     """An episode of an arm with one joint, whose rows are 10 ms apart and its loop's ticks 50 ms."""
 

@@ -123,11 +123,15 @@ class Shelf:
 
 
 def rows(made: Recipe) -> Iterator[Row]:
-    """Every row of a recipe: all methods with one seed before the next seed."""
+    """Every row of a recipe: all methods with one seed before the next seed.
+
+    Ablations, and what draws nothing when it learns, are there with the first seed alone.
+    """
     for task in made.tasks:
         for seed in made.seeds:
             for entry in made.entries():
-                if entry.offered and (seed == made.seeds[0] or entry.method != "nearest"):
+                once = entry.of or entry.method == "nearest"
+                if entry.offered and (seed == made.seeds[0] or not once):
                     yield Row(task, entry, seed, made)
 
 
