@@ -116,7 +116,11 @@ def detectable(old: float, trials: int, power: float = POWER, level: float = LEV
 
 
 def foretold(old: float, trials: int) -> str:
-    """Say in words what so many trials of two policies can tell, if the one succeeds as often as ``old``."""
+    """Say in words what so many trials of two policies can tell, if the one succeeds as often as ``old``.
+
+    Of more than `MOST` trials it is said what these can tell.
+    """
+    trials = min(trials, MOST)
     told = detectable(old, trials)
     if told is not None:
         return f"{trials} trials of each tell {old:.0%} from {told:.0%}, four times in five"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ops.sequential import LEVEL, POWER, decide, detectable, evidence, forecast, foretold, needed
+from ops.sequential import LEVEL, MOST, POWER, decide, detectable, evidence, forecast, foretold, needed
 
 
 def stopped(old: float, new: float, trials: int, batches: int, seed: int) -> NDArray[np.int64]:
@@ -87,6 +87,7 @@ def test_it_is_said_in_words_beforehand() -> None:
         foretold(0.9, 20)
         == f"20 trials of each cannot tell 90% from anything better; {needed(0.9, 1.0)} would tell it from 100%"
     )
+    assert foretold(0.5, 100_000) == foretold(0.5, MOST)
     assert foretold(1.0, 20) == "20 trials of each cannot tell 100% from anything better"
 
 

@@ -224,6 +224,7 @@ def evaluate(
     from appliance.evaluate import Trying, plan, resume
     from appliance.evaluate import evaluate as run
     from ops import report as reports
+    from ops.axes import start
     from ops.sequential import foretold
 
     if (policy is None) is (left is None):
@@ -243,7 +244,8 @@ def evaluate(
         tried = ", ".join(row.name for row in rows)
         typer.echo(f"Batch {batch.id}: {remaining} trials of {tried}.", err=True)
         if len(rows) > 1:
-            typer.echo(f"{foretold(_usual(catalog, task, rows), remaining // len(rows))}.", err=True)
+            begun = {start(trial.condition) for trial in catalog.trials(batch.id)}
+            typer.echo(f"{foretold(_usual(catalog, task, rows), len(begun))}.", err=True)
         trying = Trying(home, batch.id, station, servers=servers, delay=delay, until_decided=early)
         if beside:
             whole = _beside(trying, operator or user(), takeover)
