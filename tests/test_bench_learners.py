@@ -155,6 +155,17 @@ def test_ablations_and_what_draws_nothing_come_with_the_first_seed_alone() -> No
     assert {row.key for row in rows.rows(made.but(workers=1, seeds=(4,)))} < keys
 
 
+def test_who_averages_plans_is_asked_at_every_tick_and_nobody_else_is() -> None:
+    made = recipes.recipe("quick")
+    ccol, nearest = (rows.Row("pick_place", Entry("", method), 0, made) for method in ("ccol", "nearest"))
+    how, memory = (recipes.settings(row.entry, made, 0) for row in (ccol, nearest))
+    assert how.ensemble is not None
+    assert rows.asked_for_plans(how, ccol) == replace(how, replan=1 / 20)
+    assert rows.asked_for_plans(memory, nearest) == memory
+    assert rows.asked_for_plans(how, replace(ccol, made=made.but(every_tick=False))) == how
+    assert rows.asked_for_plans(how, replace(ccol, task="transfer")) == replace(how, replan=1 / 50)
+
+
 class Taken:
     """An episode of an arm with one joint, whose rows are 10 ms apart and its loop's ticks 50 ms."""
 

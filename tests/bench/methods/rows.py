@@ -213,12 +213,18 @@ def do(home: Home, shelf: Shelf, row: Row, task: str, say: Callable[[str], None]
     raise CannotCompare(f"{row.name}: its trials do not end")
 
 
+def asked_for_plans(how: Any, row: Row) -> Any:
+    """The same learner, whose policy is asked for a plan as often as the recipe says."""
+    if row.made.every_tick and how.ensemble is not None:
+        return replace(how, replan=1 / station.load(CELLS[row.task].station).hz)
+    return how
+
+
 def _learn(home: Home, row: Row, task: str, progress: Progress) -> dict[str, Any]:
     how = settings(row.entry, row.made, row.seed)
     if hasattr(how, "image"):
         how = seeing(home, task, how)
-    if row.made.every_tick and how.ensemble is not None:
-        how = replace(how, replan=1 / station.load(CELLS[row.task].station).hz)
+    how = asked_for_plans(how, row)
     began = time.monotonic()
     with progress(f"{row.name}: learning", None) as advance:
         found = train(
