@@ -50,7 +50,7 @@ def published(station: str) -> tuple[Published, ...]:
         case "drivers.gymnasium.aloha:GymAloha":
             return _aloha(cell.get("task", "transfer"))
         case "drivers.gymnasium.kitchen:GymKitchen":
-            what = "Kitchen, mean of five single tasks"
+            what = "Kitchen, mean of single tasks"
             return tuple(Published(what, name, rate, "25 of the suite's", CCOL_3) for name, rate in KITCHEN.items())
         case "drivers.gymnasium.libero:GymLibero" if (suite := cell.get("suite_name", SUITES[0])) in SUITES:
             place, what = SUITES.index(suite), f"{suite}, mean of its tasks"
