@@ -210,7 +210,7 @@ def evaluate(trying: Trying, processes: int, tell: Callable[[Turn], None]) -> bo
 
 def run(trying: Trying, _worker: int, _of: int, stop: Flag, tell: Callable[[Turn], None]) -> None:
     """Run trials that nobody has taken until there are none, in this process."""
-    with ready(trying, f"{platform.node()}:{os.getpid()}", stop) as here:
+    with ready(trying, _program(), stop) as here:
         go(here, functools.partial(attempt_trial, here.session, here.drivers, here.limit, trying.delay), tell)
 
 
@@ -260,7 +260,7 @@ def go(here: Here, attempt: rollout.Attempt, tell: Callable[[Turn], None]) -> No
     decided = functools.partial(results.enough, session.catalog, batch.id)
     enough = decided if here.trying.until_decided else str
     try:
-        rollout.run(session.catalog, batch, attempt, session.operator, session.root, tell, enough)
+        rollout.run(session.catalog, batch, attempt, session.operator, session.root, tell, enough, _program())
     except Stopped:
         return
     except Unlike as unlike:
@@ -391,6 +391,11 @@ def _planner(policy: Drives, ahead: bool, delay: float) -> Generator[Planner]:
 
 def _policies(catalog: Catalog, trials: Iterable[Trial]) -> list[PolicyRow]:
     return [catalog.policy(policy) for policy in dict.fromkeys(trial.policy for trial in trials)]
+
+
+def _program() -> str:
+    """This program, as others know it: whoever stands beside it may leave, and come back."""
+    return f"{platform.node()}:{os.getpid()}"
 
 
 def _dead(by: str) -> bool:

@@ -112,6 +112,7 @@ def run(
     root: Path,
     tell: Callable[[Turn], None] = lambda _: None,
     enough: Callable[[], str] = lambda: "",
+    holder: str = "",
 ) -> int:
     """Run the trials of a batch that nobody has taken, one at a time. Several processes may do so at once.
 
@@ -122,10 +123,11 @@ def run(
         catalog: where the batch was planned.
         batch: what to run.
         attempt: runs one trial; its judgement is appended as a verdict.
-        by: who runs it, e.g. a host and process.
+        by: who runs it, as verdicts name them.
         root: the data folder.
         tell: hears of every closed trial, without the policy's name.
         enough: says why no further trial is needed, once that is so; the batch is ended then.
+        holder: who has a trial while it runs: a host and process, that can be found dead. Empty: as ``by``.
 
     Returns:
         How many trials this call closed.
@@ -134,7 +136,7 @@ def run(
         Unknown: there is no such batch.
     """
     closed = 0
-    while (trial := catalog.claim_trial(batch.id, by)) is not None:
+    while (trial := catalog.claim_trial(batch.id, holder or by)) is not None:
         started = datetime.now(UTC)
         try:
             episode, judgement = attempt(trial)

@@ -1,5 +1,7 @@
 """Trials with somebody beside them: what they say counts, they may take over, and never learn whose trial it was."""
 
+import os
+import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from collectors.events import Press
 from collectors.scripted import Scripted
 from collectors.ways import Place
 from drivers import Rows
-from storage import Episode, Outcome, Verdict
+from storage import Episode, Outcome, Trial, Verdict
 from tests.test_sitting import Finger, Letters
 
 CELL, TASK = "franka-sim", STARTER.name
@@ -169,6 +171,21 @@ def test_a_batch_that_is_stopped_gives_its_trial_back(trials: Trials) -> None:
         assert not trials.run()
     (trial,) = trials.session.catalog.trials(trials.here.batch.id)
     assert (trial.claimed_by, trial.episode) == (None, None)
+
+
+def test_a_trial_is_held_by_the_program_and_not_by_who_stands_beside_it(trials: Trials) -> None:
+    """A program that died can be found dead, and the trial given back; a person cannot."""
+    held: list[str | None] = []
+    attempt = trials.attempt
+
+    def look(trial: Trial) -> Any:
+        held.append(trial.claimed_by)
+        return attempt(trial)
+
+    trials.attempt = look  # type: ignore[method-assign]
+    with Finger(trials, [(BEGIN, Q)]):
+        assert not trials.run()
+    assert held == [f"{platform.node()}:{os.getpid()}"]
 
 
 def test_what_is_shown_never_names_the_policy(trials: Trials, tmp_path: Path) -> None:
