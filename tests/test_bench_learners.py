@@ -166,6 +166,13 @@ def test_who_averages_plans_is_asked_at_every_tick_and_nobody_else_is() -> None:
     assert rows.asked_for_plans(how, replace(ccol, task="transfer")) == replace(how, replan=1 / 50)
 
 
+def test_the_papers_figures_stand_beside_their_own_tasks_alone() -> None:
+    assert recipes.printed("gym_transfer", "lerobot.act") == pytest.approx(0.86)
+    assert recipes.printed("gym_insertion", "ccol") == pytest.approx(0.87)
+    assert recipes.printed("pick_place", "ccol") is None
+    assert recipes.printed("gym_insertion", "ccol.no-mcc") is None
+
+
 class Taken:
     """An episode of an arm with one joint, whose rows are 10 ms apart and its loop's ticks 50 ms."""
 

@@ -11,6 +11,7 @@ from appliance.collect import LIMIT
 from appliance.home import STARTER
 from appliance.refusal import Refusal
 from appliance.train import changed
+from ops.published import INSERTION, TRANSFER
 
 
 class CannotCompare(Refusal):
@@ -186,12 +187,16 @@ RECIPES = {
     ),
 }
 
-PAPERS = {
-    "transfer": {"lerobot.act": 0.86, "ccol": 0.99},
-    "gym_transfer": {"lerobot.act": 0.86, "ccol": 0.99},
-    "gym_insertion": {"lerobot.act": 0.32, "ccol": 0.87},
-}
-"""Success of scripted ALOHA tasks as CCoL's paper prints it (arXiv 2511.14396, table 1): other data, other sizes."""
+PAPERS = {"transfer": TRANSFER, "gym_transfer": TRANSFER, "gym_insertion": INSERTION}
+"""What CCoL's paper prints of tasks like these; its ALOHA is gym-aloha's."""
+PRINTED = {"lerobot.act": "ACT", "ccol": "CCoL"}
+"""What that paper calls our entries."""
+
+
+def printed(task: str, entry: str) -> float | None:
+    """The success (0..1) with scripted demonstrations that the paper prints; None where it prints none."""
+    rates = PAPERS.get(task, {}).get(PRINTED.get(entry, ""))
+    return None if rates is None else rates[0] / 100
 
 
 def recipe(name: str) -> Recipe:

@@ -9,9 +9,10 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
+from ops.published import CCOL_1, NOTE
 from ops.rates import mcnemar, tell_rate, wilson
 from tests.bench.methods.measures import Pace
-from tests.bench.methods.recipes import PAPERS, Recipe
+from tests.bench.methods.recipes import Recipe, printed
 from tests.bench.methods.rows import Done
 
 MILLI = 1e3
@@ -124,7 +125,7 @@ def _line(task: str, entry: str, some: Sequence[Done], pace: Pace | None) -> Lin
         steps_a_second=statistics.median(pace.steps) if pace and pace.steps else None,
         steps_a_processor_second=statistics.median(pace.worked) if pace and pace.worked else None,
         plan=pace.plan if pace else None,
-        paper=PAPERS.get(task, {}).get(entry),
+        paper=printed(task, entry),
         revisions=tuple(sorted({one.revision for one in some})),
     )
 
@@ -216,11 +217,7 @@ def text(made: Recipe, found: Sequence[Line], compared: Sequence[Beside], machin
         "plan rough: the same along plans at demonstrations that nobody learned from (and of those), mm or mrad",
         "error: mean |difference| between both",
         "steps/s, ms a plan: in turns in one process, one thread, beside other work; steps/cpu s: of processor time",
-        *(
-            ["* as CCoL's paper prints it (arXiv 2511.14396, table 1): other data"]
-            if any(x.paper for x in found)
-            else []
-        ),
+        *([f"* {CCOL_1}, {NOTE}"] if any(x.paper for x in found) else []),
     ]
     notes = [_told(one) for one in compared]
     if len(made_by := sorted({name for line in found for name in line.revisions})) > 1:
@@ -329,4 +326,4 @@ def plot(found: Sequence[Line], title: str, file: Path) -> None:
 
 
 def _diamond(found: Sequence[Line]) -> str:
-    return "\ndiamond: the paper's, on other data" if any(line.paper is not None for line in found) else ""
+    return "\ndiamond: as published, other data" if any(line.paper is not None for line in found) else ""
