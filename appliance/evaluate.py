@@ -19,7 +19,7 @@ from appliance.refusal import Refusal
 from appliance.rigs import rig
 from appliance.serving.door import NoServer, reached
 from appliance.session import STOPPED, Flag, Nowhere, Session, sitting
-from collectors import Ended, Policy, PolicyAgent
+from collectors import Ended, Event, Policy, PolicyAgent
 from collectors.agents import Warming
 from collectors.ahead import Ahead, InStep, Planner
 from drivers import StepClock
@@ -327,6 +327,11 @@ def drive(
     elif (took := _warm(session, policy, words, 2)) is not None:
         # A network may be slow at any moment, however quick it was this time.
         drivers.ahead[trial.policy] = trial.policy in drivers.served or took > 1 / session.loop.hz
+    if session.events.take(Event.STOP) is not None:
+        session.stop.set()
+    if session.stop.is_set():
+        raise Stopped
+    session.events.clear()  # nothing had begun that a press could have ended
     with _planner(policy, drivers.ahead.get(trial.policy, False), delay) as planner:
         agent = PolicyAgent(policy, robot.kinematics, robot.action, session.loop.hz, planner)
         told = None if words == task.instruction else words

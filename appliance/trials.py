@@ -14,7 +14,7 @@ from appliance.evaluate import Here, Stopped, Trying, checked, drive, go, ready
 from appliance.keys import Keyboard
 from appliance.mending import mend
 from appliance.offers import scene
-from appliance.session import State
+from appliance.session import NotThere, State
 from appliance.sitting import interrupts, place
 from collectors import Agent, Ended, Event, Events
 from collectors.agents import Finishing
@@ -151,16 +151,19 @@ class Trials:
         correction = self._correct(trial, task, episode)
         tag = None
         while tag is None or tag.outcome is not Outcome.FAILURE:
+            if tag is not None:
+                self.tell("what was taken over has failed; a stage from S1 on says where")
             tag = self._asking.tag(task.name, self._likely(task, rules))
             if self.session.stop.is_set():
                 raise Stopped
         clip = [max(0.0, seconds - CLIP), seconds]
-        return _said(Outcome.FAILURE, tag, taken_over=seconds, clip=clip, correction=str(correction))
+        said = {"taken_over": seconds, "clip": clip, "correction": correction and str(correction)}
+        return _said(Outcome.FAILURE, tag, **said)
 
-    def _correct(self, trial: Trial, task: Task, episode: UUID) -> UUID:
-        """Record what the person does from there, as a demonstration if it succeeds."""
-        if self.place is None:
-            raise ValueError("there is nobody who could take over")
+    def _correct(self, trial: Trial, task: Task, episode: UUID) -> UUID | None:
+        """Record what the person does from there, as a demonstration if it succeeds; None where they could not."""
+        if self.place is None or self.session.stop.is_set():
+            return None
         driver = self.make(self.way, self.place)
         done = driver.done if isinstance(driver, Finishing) else lambda _seen: False
         self.session.ends = ENDS
@@ -168,6 +171,9 @@ class Trials:
             correction = self.session.run(
                 *(driver, INTERVENTION, task, LIMIT, done), condition=trial.condition, corrects=episode
             )
+        except NotThere as error:
+            self.tell(str(error))
+            return None
         finally:
             self.session.ends = (*ENDS, *TAKES_OVER)
         rules = self._by_rules(task, correction)

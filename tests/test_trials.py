@@ -2,15 +2,17 @@
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance import evaluate
 from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import Trying, plan, ready
 from appliance.home import STARTER, Home
+from appliance.session import NotThere, Session
 from appliance.train import demonstrations, learner, train
 from appliance.trials import INTERVENTION, Trials, lines
 from collectors import Event
@@ -78,6 +80,17 @@ class _Flag:
 
     def set(self) -> None:
         self._set = True
+
+
+def warming(monkeypatch: pytest.MonkeyPatch, press: Callable[[], None]) -> None:
+    """Have something pressed while the policy warms up."""
+    warm = evaluate._warm
+
+    def pressed(*given: Any) -> float | None:
+        press()
+        return warm(*given)
+
+    monkeypatch.setattr(evaluate, "_warm", pressed)
 
 
 def told(trials: Trials) -> list[Verdict]:
@@ -171,6 +184,57 @@ def test_a_batch_that_is_stopped_gives_its_trial_back(trials: Trials) -> None:
         assert not trials.run()
     (trial,) = trials.session.catalog.trials(trials.here.batch.id)
     assert (trial.claimed_by, trial.episode) == (None, None)
+
+
+def test_a_press_before_the_trial_has_begun_says_nothing_of_it(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    """START, pressed once more while the policy warms up, is no takeover, and a failure is none."""
+    trials.session.sources = []
+
+    def press() -> None:
+        for event in (X, F):
+            trials.session.events.put(event)
+
+    warming(monkeypatch, press)
+    with Finger(trials, [(BEGIN, X)]):
+        assert trials.run()
+    (verdict,) = told(trials)
+    assert (verdict.labelled_by, "taken_over" in verdict.evidence) == ("auto", False)
+
+
+@pytest.mark.parametrize("pedal", [True, False])
+def test_who_stops_before_the_trial_has_begun_gives_it_back(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch, pedal: bool
+) -> None:
+    session = trials.session
+    warming(monkeypatch, lambda: session.events.put(Q) if pedal else session.stop.set())
+    with Finger(trials, [(BEGIN, X)]):
+        assert not trials.run()
+    (trial,) = session.catalog.trials(trials.here.batch.id)
+    assert (trial.claimed_by, trial.episode) == (None, None)
+
+
+def test_a_takeover_that_does_not_come_about_leaves_the_trial_failed(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Session.run
+
+    def refuse(session: Session, *given: Any, **said: Any) -> Any:
+        if said.get("corrects"):
+            raise NotThere("the leader was not brought to where the take begins")
+        return run(session, *given, **said)
+
+    monkeypatch.setattr(Session, "run", refuse)
+    spoken: list[str] = []
+    trials.tell = spoken.append
+    trials.session.sources = [Hand(T)]
+    with Finger(trials, [(BEGIN, X), (STAGE, Event.TAG_1), (HOW, S), (STAGE, Event.TAG_2), (HOW, Event.TAG_1)]):
+        assert trials.run()
+    (verdict,) = told(trials)
+    assert (verdict.outcome, verdict.stage, verdict.evidence["correction"]) == (Outcome.FAILURE, "S1", None)
+    assert spoken[:2] == [
+        "the leader was not brought to where the take begins",
+        "what was taken over has failed; a stage from S1 on says where",
+    ]
 
 
 def test_a_trial_is_held_by_the_program_and_not_by_who_stands_beside_it(trials: Trials) -> None:
