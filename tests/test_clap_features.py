@@ -202,7 +202,7 @@ def square(row: int, column: int, size: int = 4) -> Tensor:
 def test_an_outline_goes_where_the_thing_goes_and_reaches_down_to_its_lowest_end() -> None:
     def places(picture: Tensor) -> Tensor:
         seen: Tensor = Outline(9)(picture)
-        return seen[0, :, :2].asin() * 2 / torch.pi
+        return seen[0]
 
     here, there = places(square(4, 4)), places(square(10, 20))
     torch.testing.assert_close(there - here, (2 / 31 * torch.tensor([16.0, 6.0])).expand(18, 2), atol=0.01, rtol=0)
@@ -212,6 +212,16 @@ def test_an_outline_goes_where_the_thing_goes_and_reaches_down_to_its_lowest_end
     below = places(tall)[9:, 1]
     assert below.argmax() == 4
     assert below[4] > middle + 0.2
+
+
+def test_an_outline_is_told_from_where_it_usually_is() -> None:
+    lit = np.zeros((40, 32, 32, 3), np.uint8)
+    for number, frame in enumerate(lit):
+        frame[3 + number % 20 : 8 + number % 20, number % 24 : 4 + number % 24] = 255
+    pictures = Unpacked(lit)
+    seen = Outline.of([pictures], 5)(shown(pictures, np.arange(40)))
+    torch.testing.assert_close(seen.mean(0), torch.zeros(10, 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen.std(0), torch.ones(10, 2), atol=1e-3, rtol=0)
 
 
 def test_an_outline_of_nothing_is_a_number() -> None:

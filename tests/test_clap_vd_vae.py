@@ -285,7 +285,7 @@ def test_who_sees_what_moves_is_shown_it_in_training_in_agreement_and_for_labels
         net.windows(robot()).batch(np.arange(4)).images, in_windows(robot(), 30).batch(np.arange(4)).images
     )
     first = np.load(min((tmp_path / "seen").glob("*.npy")))
-    assert first.shape[2:] == (10, 4)
+    assert first.shape[2:] == (10, 2)
     with pytest.raises(ValueError, match="set moving, and no vision"):
         replace(TINY, outline=5)
 

@@ -101,26 +101,33 @@ class Outline(nn.Module):
     """An eye for pictures of what moves (`learners.clap.moving`): how far it reaches in every direction, and where.
 
     For each direction there are means of all lit places, of which those further that way count more: a soft outline,
-    much the same for an arm and a hand. Nothing of it is learned. Directions up the picture are left out: whoever is
-    filmed comes from there, and is seen no further than the picture goes.
+    much the same for an arm and a hand. Only where they usually are is learned. Directions up the picture are left out:
+    whoever is filmed comes from there, and is seen no further than the picture goes.
     """
 
     def __init__(self, directions: int) -> None:
         super().__init__()
-        self.directions = directions
+        self.directions, self.width = directions, 2
         angle = torch.linspace(0, torch.pi, directions)
         self.register_buffer("ways", torch.stack([angle.cos(), angle.sin()], dim=-1))
-        self.width = 4
+        self.register_buffer("middle", torch.zeros(len(SHARP) * directions, 2))
+        self.register_buffer("spread", torch.ones(len(SHARP) * directions, 2))
+
+    @classmethod
+    def of(cls, sources: Sequence[Pixels], directions: int, most: int = 256) -> Self:
+        """Made for evenly spaced pictures of each source."""
+        eye = cls(directions)
+        seen = eye(torch.cat([_some(frames, most) for frames in sources]))
+        eye.get_buffer("middle").copy_(seen.mean(0))
+        eye.get_buffer("spread").copy_(seen.std(0).clamp(min=0.01))
+        return eye
 
     @property
     def facts(self) -> dict[str, Any]:
         return {"directions": self.directions}
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Points (n, 2 * directions, 4) of pictures (n, 3, H, W), 0..1: sine and cosine, a quarter turn to either side.
-
-        Finer waves would tell places better apart, and what is learned of one outline would say less of another.
-        """
+        """Points (n, 2 * directions, 2) of pictures (n, 3, H, W), 0..1: x and y, each from where it usually is."""
         lit = pictures[:, 0].flatten(1)
         rows, columns = pictures.shape[-2:]
         y = torch.linspace(-1, 1, rows, device=lit.device).repeat_interleave(columns)
@@ -131,8 +138,7 @@ class Outline(nn.Module):
         # The middle of the picture counts a very little, for when nothing moves.
         total = torch.einsum("np,dp->nd", lit, weight) + 1e-6
         at = torch.einsum("np,dp,pc->ndc", lit, weight, places) / total[..., None]
-        turn = torch.pi / 2 * at
-        return torch.cat([turn.sin(), turn.cos()], dim=-1)
+        return (at - self.get_buffer("middle")) / self.get_buffer("spread")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from learners.backbones import sinusoids
 
+FEW = 8
+"""Numbers of a patch."""
+
 
 class Attention(nn.Module):
     """Multi-head attention of a sequence (B, T, width) on itself."""
@@ -61,10 +64,12 @@ class Inverse(nn.Module):
     def __init__(
         self, seen: int, patches: int, width: int, blocks: int, heads: int, nuisance: int, count: int, code: int
     ) -> None:
+        """Patches of fewer than `FEW` numbers are taken as they are: brought to one size, they would say little."""
         super().__init__()
         self.nuisance = nuisance
         self.queries = nn.Parameter(torch.empty(nuisance + 2 * count, seen).uniform_(-1, 1))
-        self.enter = nn.Sequential(nn.LayerNorm(seen), nn.Linear(seen, width), nn.LayerNorm(width))
+        level = nn.LayerNorm(seen) if seen >= FEW else nn.Identity()
+        self.enter = nn.Sequential(level, nn.Linear(seen, width), nn.LayerNorm(width))
         self.register_buffer("places", sinusoids(len(self.queries) + patches, width), persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(blocks))
         self.to_action = nn.Linear(width, code)

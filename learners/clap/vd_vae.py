@@ -167,7 +167,7 @@ class VdVae:
         """Who looks at such frames."""
         if is_name(self.vision):
             return Eye(self.vision)
-        return Outline(self.outline) if self.outline else Patches.of(frames, self.patch, self.channels)
+        return Outline.of(frames, self.outline) if self.outline else Patches.of(frames, self.patch, self.channels)
 
     def _looked(
         self, net: "VdVaeNet", frames: Sequence[Pixels], folder: Path | None, prepare: Prepare
