@@ -52,5 +52,5 @@ def _compare(one: str, other: str, pairs: Sequence[tuple[str, str]]) -> Agreemen
     mine, theirs = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
     chance = sum(mine[tag] * theirs[tag] for tag in mine) / n**2
     kappa = (same - chance) / (1 - chance) if chance < 1 else None
-    apart = Counter((a, b) for a, b in pairs if a != b)
+    apart = Counter(sorted((a, b) for a, b in pairs if a != b))
     return Agreement(one, other, n, same, kappa, tuple((*pair, times) for pair, times in apart.most_common()))

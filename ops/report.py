@@ -58,6 +58,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "open_batches": {batch: {"done": n, "planned": of} for batch, (n, of) in report.open_batches.items()},
         "policies": [_policy_json(one) for one in report.policies],
         "published": [asdict(one) for one in report.published],
+        "raters": [asdict(one) | {"says": one.says} for one in report.raters],
     }
 
 
@@ -80,7 +81,8 @@ def tables(report: Report) -> RenderableType:
         ways.add_row(name, ", ".join(f"{code} {n}" for code, n in one.failures.items()) or "none")
     funnel = Text("how many trials came how far"), steps
     return Group(
-        rates, *_lasting(report), *_axes(report), *funnel, ways, *_paced(report), *_published(report), *_running(report)
+        *(rates, *_lasting(report), *_axes(report), *funnel, ways, *(Text(one.says) for one in report.raters)),
+        *(*_paced(report), *_published(report), *_running(report)),
     )
 
 

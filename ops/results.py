@@ -18,6 +18,7 @@ from ops.by_axis import VALID, OnAxis, by_axis, learned
 from ops.cadence import Cadence, together
 from ops.judging.judgement import STAGES, ccol6, clap3, clap10
 from ops.published import Published, published
+from ops.raters import Agreement, agreements
 from ops.rates import mcnemar, tell_p, tell_rate, wilson
 from ops.sequential import Decision, decide
 from storage import Catalog, Listed, Outcome, PolicyRow, Trial, Verdict
@@ -133,6 +134,8 @@ class Report:
     """Batches that still run: trials done, trials planned."""
     published: tuple[Published, ...] = ()
     """What papers report where these policies were tried: other data."""
+    raters: tuple[Agreement, ...] = ()
+    """Whether people who tagged the same of these trials mean the same by their tags."""
 
 
 def summarize(catalog: Catalog, task: str | None = None) -> Report:
@@ -166,6 +169,7 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
         instructions={row.name: row.instruction for row in tasks},
         open_batches=running,
         published=_published(catalog, sorted({*places.values()})),
+        raters=tuple(agreements(catalog.verdicts_by_people(each.episode for one in alone for each in one.taken))),
     )
 
 

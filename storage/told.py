@@ -20,6 +20,15 @@ def last_verdicts(session: Session, episodes: Iterable[UUID], at_once: int) -> d
     return {episode: found[episode] for episode in wanted if episode in found}
 
 
+def by_people(session: Session, episodes: Iterable[UUID], at_once: int) -> list[Verdict]:
+    """All that people have said of these episodes, in the order in which they did."""
+    wanted = list(dict.fromkeys(episodes))
+    said = select(Verdict).where(Verdict.labelled_by == "human")
+    some = (wanted[first : first + at_once] for first in range(0, len(wanted), at_once))
+    found = [verdict for each in some for verdict in session.scalars(said.where(Verdict.episode.in_(each)))]
+    return sorted(found, key=lambda verdict: verdict.id)
+
+
 def with_camera(session: Session) -> set[UUID]:
     """Every episode that a camera gave something to."""
     return set(session.scalars(select(StreamRow.episode).where(StreamRow.camera).distinct()))

@@ -126,6 +126,21 @@ def test_a_person_overrules_the_rules(catalog: Catalog, tmp_path: Path) -> None:
     assert (one.successes, one.failures, one.funnel["S2"], one.funnel["S3"]) == (1, {"CON": 1}, 2, 1)
 
 
+def test_two_people_who_tagged_the_same_trials_are_compared(catalog: Catalog, tmp_path: Path) -> None:
+    batch = tried(catalog, tmp_path, [policy(catalog, "ccol-1")], lambda *_: SUCCESS, 2)
+    assert summarize(catalog, "sort").raters == (), "rules are nobody"
+    for by, codes in (("bob", ("LOC", "CON")), ("ada", ("CON", "CON")), ("bob", ("LOC", "DROP"))):
+        for trial, code in zip(catalog.trials(batch.id), codes, strict=True):
+            assert trial.episode is not None
+            catalog.add(Verdict(episode=trial.episode, by=by, outcome=Outcome.FAILURE, failure=code, stage="S2"))
+    found = summarize(catalog, "sort")
+    says = "ada and bob: the same tag in 0 of 2 trials, kappa 0.00; most often CON against DROP"
+    assert says in text(found, 140)
+    (raters,) = as_json(found)["raters"]
+    assert (raters["one"], raters["other"], raters["says"]) == ("ada", "bob", says)
+    assert says in write_page(found, tmp_path / "page", tmp_path).read_text()
+
+
 def test_overlapping_intervals_are_never_ranked(catalog: Catalog, tmp_path: Path) -> None:
     """Every pair that differs speaks for one policy, p = 0.03; the intervals still overlap."""
     policies = [policy(catalog, "ccol-1"), policy(catalog, "act-1")]
