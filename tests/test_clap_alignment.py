@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 from appliance.collect import Sitting, collect, starts
 from appliance.home import Home
 from appliance.imagine import Dream, dream
-from appliance.train import demonstrations
-from collectors.synthetic_human import AGENT
-from learners import Senses, Windows
 from learners.clap.act_vae import ActVae, ActVaeNet
 from learners.clap.agreement import Agreement, agreement
+from learners.clap.labels import label
 from learners.clap.vd_vae import VdVae, VdVaeNet
 from learners.footage import Footage
-from learners.transforms import ToolView
-from storage import Episode, Wanted
-from storage.pictures import cached
+from storage import Episode
+from tests.cells import done_by_hand, people, robots
 
 torch.set_num_threads(1)
 
@@ -41,54 +38,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return made
 
 
-def robots(home: Home) -> Windows:
-    with home.join() as catalog:
-        shown = demonstrations(catalog, TASK)
-    episodes = [Episode(home.folder / one.standing.path, one.keep) for one in shown]
-    return Windows.of(
-        episodes,
-        [TASK] * len(episodes),
-        Senses(("front",), IMAGE, 1, 0.0, ahead=K / HZ),
-        ToolView(),
-        HZ,
-        K,
-        pixels=lambda camera, pictures: cached(home.folder / "unpacked", camera, pictures),
-    )
-
-
-def people(home: Home) -> tuple[list[Episode], Footage]:
-    with home.join() as catalog:
-        shown = catalog.find(Wanted(task=TASK, agent=AGENT))
-    episodes = [Episode(home.folder / one.standing.path) for one in shown]
-    words = [str(each.attributes["instruction"]) for each in episodes]
-    film = Footage.of(
-        episodes,
-        words,
-        image=IMAGE,
-        hz=HZ,
-        ahead=K / HZ,
-        pixels=lambda camera, pictures: cached(home.folder / "unpacked", camera, pictures),
-    )
-    return episodes, film
-
-
 def of_film(
     vd: VdVaeNet, act: ActVaeNet, episodes: list[Episode], film: Footage, numbers: NDArray[np.intp]
 ) -> Agreement:
     """Words seen in film beside those of the hand's true motion, which only the twin knows and nobody learns from."""
-    seen, done = [], []
-    for number in np.unique(film.episode[numbers]):
-        some = numbers[film.episode[numbers] == number]
-        true = episodes[number].rows("truth")
-        at = film.moment[some][:, None] + np.arange(K + 1) * round(1e9 / HZ)
-        row = np.searchsorted(true["t"], at, side="right") - 1
-        targets = {"tool_target": true["wrist"][row[:, 1:]], "width_target": true["width"][row[:, 1:]]}
-        plan = ToolView().encode(targets, {"tool": true["wrist"][row[:, 0]]})
-        rows, arms = act.schema.rows(torch.from_numpy(plan).float())
-        batch = film.batch(some)
-        done.append(act.tokens(rows[arms]))
-        seen.append(vd.tokens(batch.now, batch.later)[arms])
-    return Agreement.of(torch.cat(seen), torch.cat(done), act.codes.entries)
+    words = label(film, vd)
+    seen = np.concatenate([words[name] for name in film.ids])[numbers, 1].astype(np.int64)
+    done = act.tokens(done_by_hand(episodes, film, act.schema)[numbers])
+    return Agreement.of(torch.from_numpy(seen), done, act.codes.entries)
 
 
 @pytest.mark.slow
@@ -98,7 +55,7 @@ def test_alignment_makes_what_is_seen_speak_the_words_of_what_is_done(home: Home
 
     How far film agrees with the hand's true motion is printed, and nothing is claimed of it.
     """
-    data, (episodes, film) = robots(home), people(home)
+    data, (episodes, film) = robots(home, [TASK], HZ, K, IMAGE), people(home, TASK, HZ, K, IMAGE)
     tiny = ActVae.preset("tiny")
     how = replace(tiny, hz=HZ, k=K, training=replace(tiny.training, steps=500, batch=96, workers=0))
     act = how.fit(data)
