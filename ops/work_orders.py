@@ -7,7 +7,7 @@ with exponents about there are reported for imitation, e.g. Lin et al. 2024, "Da
 learning".) A gain is an estimate for ranking; what an order has brought is measured when it is fulfilled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ops.slices import Slice, Start, slices
@@ -80,28 +80,36 @@ def propose(
         most: proposals.
     """
     parts = list(slices([one.start for one in tried]))
-    open_ = list(tried)
+    taken: set[str] = set()
     found: list[Proposal] = []
     while len(found) < most:
-        codes = sorted({one.code for one in open_ if one.code is not None})
+        codes = sorted({one.code for one in tried if one.code is not None and one.episode not in taken})
         sure = SURE / max(1, len(parts) - 1)
-        each = (_offer(code, part, open_, shown, seconds, wanted, sure) for code in codes for part in parts)
+        each = (_offer(code, part, tried, taken, shown, seconds, wanted, sure) for code in codes for part in parts)
         offers = [offer for offer in each if offer is not None]
         if not offers:
             break
         best = max(offers, key=lambda offer: (offer.gain / offer.minutes, -len(offer.where.bounds)))
         found.append(best)
-        open_ = [one for one in open_ if one.episode not in best.episodes]
+        taken |= {*best.episodes}
     return found
 
 
 def _offer(
-    code: str, part: Slice, tried: Sequence[Tried], shown: Sequence[Start], seconds: float, wanted: int, sure: float
+    code: str,
+    part: Slice,
+    tried: Sequence[Tried],
+    taken: Collection[str],
+    shown: Sequence[Start],
+    seconds: float,
+    wanted: int,
+    sure: float,
 ) -> Proposal | None:
-    """What demonstrations in this part would bring against this failure; None where there is too little to say so."""
+    """What demonstrations in this part would bring against failures that no other order takes; None if they are few."""
     inside = [one for one in tried if part.holds(one.start)]
-    failed = tuple(one.episode for one in inside if one.code == code)
-    everywhere = sum(one.code == code for one in tried)
+    left = [one for one in tried if one.code == code and one.episode not in taken]
+    failed = tuple(one.episode for one in left if part.holds(one.start))
+    everywhere = len(left)
     if len(failed) < LEAST:
         return None
     if part.bounds and _chance(len(failed), len(inside), everywhere, len(tried)) > sure:

@@ -65,6 +65,21 @@ def test_two_weaknesses_become_two_orders_and_no_failure_is_taken_twice() -> Non
     assert len(taken) == len(set(taken))
 
 
+def test_trials_that_another_order_took_are_still_trials() -> None:
+    """On the left all fail, every third one by CON: that is a third of the trials there, not all that are left."""
+    tried = [
+        Tried(start, ("LOC", "LOC", "CON")[n % 3] if left(start) else None, str(n))
+        for n, start in enumerate(starts(90))
+    ]
+    shown = [start for start in starts(100, 1) if not left(start)]
+    found = {one.code: one for one in propose(tried, shown, seconds=20)}
+    there = sum(found["CON"].where.holds(one.start) for one in tried)
+    assert found["CON"].where.words == "left half"
+    assert (found["CON"].trials, found["LOC"].trials) == (there, there)
+    assert found["CON"].failures < there / 2
+    assert found["CON"].gain == pytest.approx(found["LOC"].gain / 2, rel=0.4)
+
+
 def test_what_was_shown_often_brings_less_than_what_was_not() -> None:
     """The same failures: where nobody has shown anything, a demonstration brings more."""
     tried = trials(starts(40), lambda start: "LOC" if left(start) else None)
