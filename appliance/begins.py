@@ -6,7 +6,7 @@ from typing import Any
 from appliance.refusal import Refusal
 from appliance.station import Station
 from drivers.device import Foreseeing
-from ops.axes import of_scene
+from ops.axes import AXES, of_scene, shown
 from ops.slices import Slice, Start
 from ops.starts import start
 from storage import WorkOrder
@@ -24,14 +24,21 @@ def begins(cell: Station, condition: Mapping[str, Any], instruction: str) -> Sta
 
 
 def fits(cell: Station, instruction: str, order: WorkOrder | None) -> Callable[[int], bool]:
-    """Whether a seed's start is what an order asks for; without one, every start is.
+    """Whether a seed's start is what an order asks for; without one, every start is. Along axes, takes are varied.
 
     Raises:
         CannotOrder: a person sets the scene, so that a seed means nothing.
     """
     part = Slice() if order is None else Slice.said(order.part)
-    if order is None or not part.bounds:
+    where = Slice(tuple(bound for bound in part.bounds if bound.feature not in AXES))
+    if order is None or not where.bounds:
         return lambda _seed: True
     if not isinstance(cell.cell, Foreseeing):
         raise CannotOrder(f"at {cell.name} a person sets the scene; order {order.id} wants: {part.words}")
-    return lambda seed: part.holds(begins(cell, {"seed": seed, **order.condition}, instruction))
+    along = varied(order)
+    return lambda seed: where.holds(begins(cell, {"seed": seed, **shown(along, seed), **order.condition}, instruction))
+
+
+def varied(order: WorkOrder) -> tuple[str, ...]:
+    """The axes along which takes for an order, and trials of what it brought, are varied: those that its part names."""
+    return tuple(bound.feature for bound in Slice.said(order.part).bounds if bound.feature in AXES)

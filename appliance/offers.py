@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.begins import varied
 from appliance.collect import CannotCollect, ordered
 from ops import axes
 from storage import Catalog, Task
@@ -20,6 +21,8 @@ class Offer:
     condition: Mapping[str, Any] = field(default_factory=dict)
     """How the scene is to be set."""
     why: str = ""
+    vary: tuple[str, ...] = ()
+    """The axes along which takes are varied in turn, unless the person wants others."""
 
     @property
     def words(self) -> str:
@@ -39,7 +42,7 @@ def offers(catalog: Catalog, task: str | None, order: int | None, takes: int | N
         if task is None:
             raise CannotCollect(f"--order {order} needs its task too: --task NAME")
         asked, lacking = ordered(catalog, task, order)
-        return [Offer(catalog.task(task), takes or max(1, lacking), order, asked.condition, asked.why)]
+        return [Offer(catalog.task(task), takes or max(1, lacking), order, asked.condition, asked.why, varied(asked))]
     tasks = catalog.tasks() if task is None else [catalog.task(task)]
     if not tasks:
         raise CannotCollect(
@@ -47,7 +50,7 @@ def offers(catalog: Catalog, task: str | None, order: int | None, takes: int | N
         )
     known = {one.name: one for one in tasks}
     found = [
-        Offer(known[asked.task], takes or lacking, asked.id, asked.condition, asked.why)
+        Offer(known[asked.task], takes or lacking, asked.id, asked.condition, asked.why, varied(asked))
         for asked in catalog.orders(closed=False)
         if asked.task in known and (lacking := asked.wanted - catalog.order_progress(asked.id)) > 0
     ]

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from appliance import station
-from appliance.begins import CannotOrder, begins
+from appliance.begins import CannotOrder, begins, varied
 from appliance.evaluate import plan, resume
 from appliance.home import Home
 from appliance.train import demonstrations
@@ -126,7 +126,8 @@ def again(home: Home, number: int, policy: str, trials: int, seed: int) -> Batch
     """Plan to try an order's policy and a newer one again, from just the starts that it asked for, or go on with that.
 
     Raises:
-        CannotOrder: it names no policy that it follows from, or its station's scene is set by hand.
+        CannotOrder: it names no policy that it follows from, or just that one is given, or its station's scene is set
+            by hand.
         CannotEvaluate: a policy cannot be tried there.
         Unknown: there is no such order or policy.
     """
@@ -135,11 +136,20 @@ def again(home: Home, number: int, policy: str, trials: int, seed: int) -> Batch
         if not order.evidence.get("policy"):
             raise CannotOrder(f"order {number} was not made from trials; there is nothing to compare with")
         where = catalog.batch(order.evidence["batch"]).station
-        begun = [one for one in catalog.batches(order.task) if one.order == number and one.closed is None]
+        before, after = catalog.policy(order.evidence["policy"]), catalog.policy(policy)
+        if before.id == after.id:
+            raise CannotOrder(f"order {number} follows from failures of {before.name}; name what was learned since")
+        begun = [
+            one
+            for one in catalog.batches(order.task)
+            if one.order == number
+            and one.closed is None
+            and after.id in {trial.policy for trial in catalog.trials(one.id)}
+        ]
     if begun:
         return resume(home, order.task, begun[-1].id, where)[0]
-    policies = list(dict.fromkeys((order.evidence["policy"], policy)))
-    return plan(home, order.task, policies, trials, seed, where, order=order)[0]
+    policies = [before.name, after.name]
+    return plan(home, order.task, policies, trials, seed, where, vary=varied(order), order=order)[0]
 
 
 def brought(catalog: Catalog, batch: Batch) -> Brought:

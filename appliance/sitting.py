@@ -198,7 +198,9 @@ class Attended:
         starts = self.starts(offer)
         while (made := self._done(offer)) < offer.wanted:
             start = starts[made % len(starts)] if starts else made
-            condition = ({"seed": start} if starts else {}) | axes.shown(self.vary, start) | dict(offer.condition)
+            condition = (
+                ({"seed": start} if starts else {}) | axes.shown(self.vary or offer.vary, start) | dict(offer.condition)
+            )
             shown = self._take(driver, self.way, offer, condition, self.follows)
             if shown is None:
                 return False

@@ -54,7 +54,8 @@ def plan(
 
     Each axis of ``vary`` is tried as often, from the same starts once more, in the same variants for every policy.
     The starts and their order follow from the seed and the axes alone, so that another batch has the same ones. With
-    ``order``, the batch says what a work order has brought, and ``fits`` tells which starts that is asked of.
+    ``order``, the batch says what a work order has brought, and ``fits`` tells which starts that is asked of; the axes
+    are then its own, and nothing is tried as usual.
 
     Raises:
         ValueError: there is no policy, the same policy twice, no trial, no such axis, a seed that cannot be one, or
@@ -72,9 +73,12 @@ def plan(
     vary = axes.chosen(vary, axes.AXES, "a trial")
     chance = np.random.default_rng(seed)
     starts = _starts(chance, trials, fits)
+    asked = axes.conditions(vary, seed, trials)
+    if order is not None and vary:
+        del asked[axes.ORIG]
     begun = [
         {"seed": start} | variant
-        for variants in axes.conditions(vary, seed, trials).values()
+        for variants in asked.values()
         for start, variant in zip(starts, variants, strict=True)
     ]
     turns = [

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from appliance import station
-from appliance.begins import CannotOrder, begins, fits
+from appliance.begins import CannotOrder, begins, fits, varied
 from appliance.collect import CannotCollect, starts
+from appliance.evaluate import CannotEvaluate
 from appliance.home import STARTER, Home
+from appliance.offers import offers
 from appliance.orders import again, brought, place, suggest
 from ops import rollout
 from ops.results import summarize
@@ -119,6 +121,41 @@ def test_what_an_order_has_brought_is_measured_on_its_starts_alone_and_closes_it
         assert "whole-1 n=8: 100%" in kept.result["says"]
         again_ = summarize(catalog, STARTER.name)
         assert [one.batch for one in again_.policies] == [one.batch for one in before.policies]
+
+
+def test_an_order_for_what_was_varied_is_shown_and_tried_varied_so(home: Home) -> None:
+    """Its starts are any, or those of its place; a take for it is varied, and so is a trial of what it brought."""
+    cell = station.load(CELL)
+    dark = Bound("lighting", "lighting", "lighting", "lighting")
+    with home.open(lambda _: None) as catalog:
+        anywhere = catalog.order(WorkOrder(task=STARTER.name, wanted=3, part=Slice((dark,)).facts))
+        there = catalog.order(WorkOrder(task=STARTER.name, wanted=3, part=Slice((dark, *LEFT.bounds)).facts))
+        rows = [said.policy(name, minute=n, task=STARTER.name) for n, name in enumerate(("half-1", "whole-1"))]
+        catalog.add(*rows)
+        meant = fits(cell, STARTER.instruction, there)
+        batch = rollout.plan(catalog, STARTER.name, rows, 4, 2, CELL, varied(there), there.id, meant)
+        trials = catalog.trials(batch.id)
+        offered = {one.order: one.vary for one in offers(catalog, STARTER.name, None, None)}
+    assert offered == {anywhere.id: ("lighting",), there.id: ("lighting",), None: ()}
+    assert starts(home, STARTER.name, CELL, 3, 0, fits(cell, STARTER.instruction, anywhere)) == (0, 1, 2)
+    assert all(left({"seed": seed}) for seed in starts(home, STARTER.name, CELL, 3, 0, meant))
+    assert len(trials) == 8
+    assert all(set(one.condition) == {"seed", "lighting"} and left(one.condition) for one in trials)
+
+
+def test_an_order_is_measured_with_the_policy_that_is_named(tried: Home) -> None:
+    """Another one's batch that was left open is not gone on with."""
+    with tried.join() as catalog:
+        (order,) = place(catalog, STARTER.name, suggest(tried, STARTER.name))
+        rows = [said.policy(name, minute=n, task=STARTER.name) for n, name in enumerate(("whole-1", "third-1"), 1)]
+        catalog.add(*rows)
+        policies = [catalog.policy("half-1"), rows[0]]
+        batch = rollout.plan(catalog, STARTER.name, policies, 2, 2, CELL, order=order.id)
+    assert again(tried, order.id, "whole-1", 2, 0).id == batch.id
+    with pytest.raises(CannotEvaluate, match="policy half-1: "):
+        again(tried, order.id, "third-1", 2, 0)
+    with pytest.raises(CannotOrder, match="follows from failures of half-1; name what was learned since"):
+        again(tried, order.id, "half-1", 2, 0)
 
 
 def test_an_order_of_a_person_has_nothing_to_be_compared_with(home: Home) -> None:

@@ -99,7 +99,7 @@ def _scripted(
 ) -> None:
     """Have a script show a task."""
     from appliance import station as stations
-    from appliance.begins import fits
+    from appliance.begins import fits, varied
     from appliance.collect import LIMIT, Sitting, Took, ordered, starts, tally
     from appliance.collect import collect as run
 
@@ -117,8 +117,8 @@ def _scripted(
             took.append(one)
             advance(tally(took))
 
-        scene = {} if wanted is None else wanted.condition
-        sitting = Sitting(home, task, station, operator, chosen, limit or LIMIT, order, scene, vary)
+        scene, along = ({}, ()) if wanted is None else (wanted.condition, varied(wanted))
+        sitting = Sitting(home, task, station, operator, chosen, limit or LIMIT, order, scene, vary or along)
         whole = run(sitting, workers, tell)
     typer.echo(tally(took) + "." if whole else f"Stopped. {tally(took)}.")
 
