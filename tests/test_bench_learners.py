@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from appliance.home import Home
 from learners import Windows
 from learners.body import ONE_ARM
 from storage import Episode
@@ -90,7 +91,11 @@ def test_a_row_that_was_stopped_goes_on_with_its_policy_and_its_batch(
     noted = json.loads(part.read_text())
     assert {"policy", "tried_in"} <= noted.keys()
     monkeypatch.setattr(rows, "train", None)
+    # Another process took the batch's only trial, and died.
+    with Home(home, str(home / "catalog.db")).join() as catalog:
+        assert catalog.claim_trial(noted["tried_in"], "nobody") is not None
     assert bench_learners.main(arguments) == 0
+    assert "begin anew" in capsys.readouterr().out
     assert not part.exists()
     (row,) = json.loads((home / "table.json").read_text())["rows"]
     assert row["policy"] == noted["policy"]
