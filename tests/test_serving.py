@@ -361,7 +361,9 @@ def test_a_server_that_went_between_two_takes_is_missed_before_the_next() -> Non
             remote.reach()
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "http://127.0.0.1:1", "ws://"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "http://127.0.0.1:1", "ws://", "ws://h:70000", "ws://h:x", "ws://[::1"]
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(NoServer, match="ws://HOST:PORT"):
         Remote(url, CODE)

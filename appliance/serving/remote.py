@@ -54,7 +54,7 @@ class Remote:
         self._leaving = ExitStack()
         self._contract: Contract | None = None
         self._first = True
-        if urlsplit(url).scheme not in {"ws", "wss"} or not urlsplit(url).hostname:
+        if not _address(url):
             raise NoServer(f"{url!r} is no address of a policy server; one is ws://HOST:PORT")
 
     @property
@@ -193,7 +193,7 @@ class Remote:
         where = urlsplit(self.url)
         shown = ssl.get_server_certificate((where.hostname or "", where.port or 443), timeout=OPENING)
         found = hashlib.sha256(ssl.PEM_cert_to_DER_cert(shown)).hexdigest()
-        if not hmac.compare_digest(found, self._mark):
+        if not hmac.compare_digest(found.encode(), self._mark.encode()):
             raise NoServer(
                 f"{self.url} shows a certificate with the fingerprint {found}, not {self._mark or 'a known one'}"
             )
@@ -201,3 +201,12 @@ class Remote:
         context.check_hostname = False
         context.load_verify_locations(cadata=shown)
         return context
+
+
+def _address(url: str) -> bool:
+    """Whether that is the address of a WebSocket."""
+    try:
+        where = urlsplit(url)
+        return where.scheme in {"ws", "wss"} and bool(where.hostname) and where.port != 0
+    except ValueError:
+        return False
