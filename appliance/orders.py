@@ -57,7 +57,8 @@ def suggest(home: Home, task_name: str, policy: str | None = None, wanted: int =
             if taken.outcome in {Outcome.SUCCESS, Outcome.FAILURE}
         ]
         shown = demonstrations(catalog, task_name)
-        starts = [begins(cell, listed.row.condition, task.instruction) for listed in shown]
+        here = [listed.row.condition for listed in shown if listed.row.station == cell.name]
+        starts = [begins(cell, condition, task.instruction) for condition in here]
         seconds = RESET + sum(listed.row.seconds for listed in shown) / len(shown)
     return Suggested(one.name, one.batch, tuple(propose(tried, starts, seconds, wanted)))
 

@@ -72,6 +72,14 @@ def test_a_planted_weakness_becomes_the_first_order(tried: Home) -> None:
         assert place(catalog, STARTER.name, found) == []
 
 
+def test_what_was_shown_elsewhere_is_no_start_of_this_table(tried: Home) -> None:
+    """People at another station set the scene in words, which this table could not be set by."""
+    with tried.join() as catalog:
+        row = said.episode(task=STARTER.name, station="bench", condition={"red_cube": "left"}, minute=90)
+        catalog.add(row, Verdict(episode=row.id, by="ada", outcome=Outcome.SUCCESS))
+    assert suggest(tried, STARTER.name).proposals[0].shown == 0
+
+
 def test_takes_for_an_order_begin_in_its_part(home: Home) -> None:
     cell = station.load(CELL)
     with home.open(lambda _: None) as catalog:
