@@ -120,10 +120,16 @@ class Trials:
         return over
 
     def _judged(self, task: Task, episode: UUID, pressed: Event | None) -> Judgement:
-        """Have it said how a trial went: by rules that need no person, unless one has said so."""
+        """Have it said how a trial went: by rules that need no person, unless one has said so.
+
+        A policy that has the arm brake has failed; where no truth tells how, the person says it.
+        """
         row = self.session.catalog.episode(episode)
         if row.ended_by == Ended.FAULT:
-            return failures.judge(Episode(self.session.root / row.path), task.instruction)
+            record = Episode(self.session.root / row.path)
+            found = failures.judge(record, task.instruction)
+            if found.outcome is not Outcome.INVALID or failures.caused(record) is None:
+                return found
         rules = self._by_rules(task, episode)
         if pressed is None and rules is not None and not self.session.stop.is_set():
             return rules

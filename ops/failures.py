@@ -57,7 +57,7 @@ def judge(episode: Episode, instruction: str) -> Judgement:
     Raises:
         Unclear: the instruction does not say what is to be done with what stands on the table.
     """
-    stop = _stop(episode)
+    stop = caused(episode)
     if stop is None and episode.attributes.get("ended_by") == "fault":
         why = episode.attributes.get("fault", "a device, the recorder or the controller failed")
         return invalid(f"the loop ended in a fault: {why}")
@@ -71,6 +71,14 @@ def judge(episode: Episode, instruction: str) -> Judgement:
         return invalid(str(error))
     found = rules.judge_rows(truth, episode.rows("arm"), instruction, max(ticks, default=None), _sizes(episode))
     return found if stop is None else blamed(found, stop)
+
+
+def caused(episode: Episode) -> Stop | None:
+    """What whoever drove did that ended the take in a fault, if anything. A program that died says nothing of it."""
+    said = episode.attributes
+    if said.get("ended_by") != "fault" or said.get("recovered") or not {"arm", "action"} <= {*episode.streams}:
+        return None
+    return stopped(episode.rows("arm"), episode.rows("action"))
 
 
 def finished(seen: Observation, instruction: str) -> bool:
@@ -89,14 +97,6 @@ def _sizes(episode: Episode) -> dict[str, Sequence[float]]:
     """How large each thing was, as its table said of itself; nothing of one that says nothing."""
     said = episode.attributes.get("devices", {}).get("truth", {}).get("things", {})
     return {name: thing["size"] for name, thing in said.items()}
-
-
-def _stop(episode: Episode) -> Stop | None:
-    """What whoever drove did that ended the take in a fault, if anything. A program that died says nothing of it."""
-    said = episode.attributes
-    if said.get("ended_by") != "fault" or said.get("recovered") or not {"arm", "action"} <= {*episode.streams}:
-        return None
-    return stopped(episode.rows("arm"), episode.rows("action"))
 
 
 def _of(truth: Rows) -> Judge:

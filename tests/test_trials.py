@@ -20,7 +20,10 @@ from collectors.events import Press
 from collectors.scripted import Scripted
 from collectors.ways import Place
 from drivers import Rows
-from storage import Episode, Outcome, Trial, Verdict
+from ops import failures
+from ops.judging.judgement import invalid
+from ops.judging.stops import Stop
+from storage import Episode, Outcome, Stale, Trial, Verdict
 from tests.test_sitting import Finger, Letters
 
 CELL, TASK = "franka-sim", STARTER.name
@@ -45,6 +48,18 @@ class Hand:
             return ()
         self._wait = -1
         return [(self._event,)]
+
+
+class Fault:
+    """Ends the take in a fault, once."""
+
+    stream, past = "arm", False
+
+    def hear(self, rows: Rows) -> Sequence[Press]:
+        if len(rows) > 20 and not self.past:
+            self.past = True
+            raise Stale("the arm has stopped")
+        return ()
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +192,20 @@ def test_nobody_takes_over_where_nobody_can(trials: Trials, event: Event) -> Non
         assert alone.run()
     (verdict,) = told(alone)
     assert verdict.labelled_by == "auto"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_policy_that_stops_the_arm_is_tagged_where_no_rules_can_and_a_cable_is_nobody_s(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    monkeypatch.setattr(failures, "judge", lambda *_: invalid("there is no stream 'truth'"))
+    monkeypatch.setattr(failures, "caused", lambda _: Stop("the arm braked by itself", {}) if own else None)
+    trials.session.sources = [Fault()]
+    asked = [(WENT, F), (STAGE, Event.TAG_2), (HOW, Event.TAG_1)] if own else []
+    with Finger(trials, [(BEGIN, X), *asked]):
+        assert trials.run()
+    (verdict,) = told(trials)
+    assert (verdict.outcome is Outcome.FAILURE, verdict.labelled_by == "human") == (own, own)
 
 
 def test_a_batch_that_is_stopped_gives_its_trial_back(trials: Trials) -> None:
