@@ -99,7 +99,8 @@ class Remote:
         """Targets from now on, as the policy there says them.
 
         Raises:
-            PolicyLost: the server is gone, is silent, or says what it should not.
+            PolicyLost: the server is gone, is silent, or says what it should not. Its message names no policy: whoever
+                stands beside a trial reads it, and is not to know.
         """
         if self._socket is None:
             raise PolicyLost(f"{self.url} is not connected")
@@ -110,7 +111,7 @@ class Remote:
             plan = self.contract.plan(unpack(self._socket.recv(patience)), seen)
         except (OSError, ConnectionClosed, Malformed) as error:
             self.close()
-            raise PolicyLost(f"{self.name}: {error}") from error
+            raise PolicyLost(f"{self.url}: {error}") from error
         self._first = False
         return plan
 
