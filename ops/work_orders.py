@@ -1,12 +1,14 @@
 """From failures to the demonstrations that would cure them, most cure per operator minute first.
 
-Failures of one code are looked for in a part of the starts where they are more frequent than elsewhere. What
+Failures of one code, and failures of any, are looked for in a part of the starts where they are more frequent than
+elsewhere: where nothing was shown, a policy fails in many ways. What
 demonstrations there would bring is estimated from how many there are: error falls with the square root of how densely
 starts are covered, so the first demonstrations of a start nobody has shown bring most. (A rule of thumb: power laws
 with exponents about there are reported for imitation, e.g. Lin et al. 2024, "Data scaling laws in imitation
 learning".) A gain is an estimate for ranking; what an order has brought is measured when it is fulfilled.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -42,13 +44,12 @@ class Tried:
 class Proposal:
     """Demonstrations worth asking for."""
 
-    code: str
+    codes: tuple[tuple[str, int], ...]
+    """How trials from there failed, and how often, most frequent first: one code, or all there are."""
     where: Slice
     wanted: int
     trials: int
     """Valid trials from there."""
-    failures: int
-    """With this code."""
     shown: int
     """Demonstrations from there so far."""
     gain: float
@@ -59,11 +60,22 @@ class Proposal:
     """The failures."""
 
     @property
+    def code(self) -> str:
+        """What they are most of all to cure."""
+        return self.codes[0][0]
+
+    @property
+    def failures(self) -> int:
+        """How many trials failed so."""
+        return len(self.episodes)
+
+    @property
     def words(self) -> str:
-        """E.g. ``12 demonstrations: left half (LOC in 9 of 11 trials, 0 demonstrations so far)``."""
+        """E.g. ``12 demonstrations: left half (failed in 9 of 11 trials: LOC 6, CON 3; 0 demonstrations so far)``."""
+        how = ", ".join(f"{code} {times}" for code, times in self.codes)
         return (
-            f"{self.wanted} demonstrations: {self.where.words} "
-            f"({self.code} in {self.failures} of {self.trials} trials, {self.shown} demonstrations so far)"
+            f"{self.wanted} demonstrations: {self.where.words} (failed in {self.failures} of {self.trials} trials: "
+            f"{how}; {self.shown} demonstrations so far)"
         )
 
 
@@ -84,8 +96,9 @@ def propose(
     found: list[Proposal] = []
     while len(found) < most:
         codes = sorted({one.code for one in tried if one.code is not None and one.episode not in taken})
+        kinds = [*({code} for code in codes), {*codes}]
         sure = SURE / max(1, len(parts) - 1)
-        each = (_offer(code, part, tried, taken, shown, seconds, wanted, sure) for code in codes for part in parts)
+        each = (_offer(kind, part, tried, taken, shown, seconds, wanted, sure) for kind in kinds for part in parts)
         offers = [offer for offer in each if offer is not None]
         if not offers:
             break
@@ -96,7 +109,7 @@ def propose(
 
 
 def _offer(
-    code: str,
+    codes: Collection[str],
     part: Slice,
     tried: Sequence[Tried],
     taken: Collection[str],
@@ -107,18 +120,24 @@ def _offer(
 ) -> Proposal | None:
     """What demonstrations in this part would bring against failures that no other order takes; None if they are few."""
     inside = [one for one in tried if part.holds(one.start)]
-    left = [one for one in tried if one.code == code and one.episode not in taken]
-    failed = tuple(one.episode for one in left if part.holds(one.start))
+    free = [one for one in tried if one.episode not in taken]
+    left = [one for one in free if one.code in codes]
+    failed = [one for one in left if part.holds(one.start)]
     everywhere = len(left)
     if len(failed) < LEAST:
         return None
-    if part.bounds and _chance(len(failed), len(inside), everywhere, len(tried)) > sure:
+    if not part.bounds and len(codes) > 1:
+        return None
+    # Elsewhere another order may have taken just these failures: trials that it took say nothing of where they are.
+    if part.bounds and _chance(len(failed), sum(part.holds(one.start) for one in free), everywhere, len(free)) > sure:
         return None
     rate = (len(failed) + PRIOR * everywhere / len(tried)) / (len(inside) + PRIOR)
     there = sum(part.holds(start) for start in shown)
     cured = 1 - ((there + 1) / (there + 1 + wanted)) ** DECAY
     gain = len(inside) / len(tried) * rate * cured
-    return Proposal(code, part, wanted, len(inside), len(failed), there, gain, wanted * seconds / 60, failed)
+    counted = tuple(Counter(sorted(str(one.code) for one in failed)).most_common())
+    episodes = tuple(one.episode for one in failed)
+    return Proposal(counted, part, wanted, len(inside), there, gain, wanted * seconds / 60, episodes)
 
 
 def _chance(failed: int, inside: int, everywhere: int, tried: int) -> float:

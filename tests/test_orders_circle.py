@@ -17,8 +17,9 @@ from ops.slices import Bound, Slice
 from storage import PolicyRow, WorkOrder
 
 CELL, TASK = "franka-sim", STARTER.name
-RIGHT = WorkOrder(task=TASK, wanted=1, part=Slice((Bound("y", -0.14, 0.0, "right half"),)).facts)
-SHOWN, WANTED, TRIALS = 80, 40, 24
+RIGHT = WorkOrder(task=TASK, wanted=1, part=Slice((Bound("y", -0.14, -0.05, "right third"),)).facts)
+"""Shown the whole right half, a policy of 80 demonstrations fails on the left no more than anywhere."""
+SHOWN, WANTED, TRIALS = 30, 30, 24
 
 
 def shown(home: Home, number: int, order: WorkOrder, seed: int, kept: int | None = None) -> None:
@@ -28,14 +29,14 @@ def shown(home: Home, number: int, order: WorkOrder, seed: int, kept: int | None
 
 
 def learned(home: Home) -> PolicyRow:
-    how = learner("ccol", "small", {"steps": "1000", "tracker": "none"})
+    how = learner("ccol", "small", {"steps": "500", "tracker": "none"})
     return train(home, TASK, "ccol", "small", how, lambda _done, _of, _loss: None)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_half_that_was_never_shown_is_ordered_shown_and_measured_to_be_better(tmp_path: Path) -> None:
-    """Demonstrations of the right half alone; what is ordered lies in the left one, and cures it."""
+def test_what_was_never_shown_is_ordered_shown_and_measured_to_be_better(tmp_path: Path) -> None:
+    """Demonstrations of the right third alone; what is ordered lies in the left half, and cures it."""
     home = Home(tmp_path, str(tmp_path / "catalog.db"))
     with home.open(lambda _: None):
         shown(home, SHOWN, RIGHT, seed=0)
@@ -48,7 +49,7 @@ def test_a_half_that_was_never_shown_is_ordered_shown_and_measured_to_be_better(
         (report,) = summarize(catalog, TASK).policies
         order = place(catalog, TASK, found)[0]
     lines = ["", f"{first.name}: {report.says}", *(one.words for one in found.proposals)]
-    assert "left" in best.where.words
+    assert "left half" in best.where.words
     assert best.shown == 0
     shown(home, WANTED, order, seed=1, kept=order.id)
     second = learned(home)
