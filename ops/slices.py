@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Self
 
+import numpy as np
+
 type Start = Mapping[str, float | str]
 """What a trial or a demonstration began from, by feature. Metres and radians."""
 
@@ -98,6 +100,6 @@ def _parts(feature: str, starts: Sequence[Start]) -> Iterator[Bound]:
         low, high = ENDS.get(feature.rpartition(" ")[2], (f"low {feature}", f"high {feature}"))
         thing = feature.rpartition(" ")[0]
         for (part, of), name in PARTS.items():
-            ends = [least + (most - least) * (part + step) / of for step in (0, 1)]
+            ends = np.linspace(least, most, of + 1)[part : part + 2].tolist()  # exact at both ends of the range
             said = name.format(low=low, high=high)
             yield Bound(feature, ends[0], ends[1], f"{thing} {said}".strip() if thing else said)

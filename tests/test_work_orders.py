@@ -144,3 +144,13 @@ def test_halves_and_thirds_cover_what_was_tried() -> None:
     assert ends["left half"] == pytest.approx([0, 1])
     assert ends["middle third"] == pytest.approx([-1 / 3, 1 / 3])
     assert ends["left third"] == pytest.approx([1 / 3, 1])
+
+
+def test_whatever_was_tried_is_in_one_of_the_halves_and_in_one_of_the_thirds() -> None:
+    """The outermost starts as well, however their numbers are rounded."""
+    for seed in range(50):
+        begun = starts(10, seed)
+        parts = [part for part in slices(begun) if len(part.bounds) == 1]
+        for words in ("half", "third"):
+            named = [part for part in parts if part.bounds[0].feature == "y" and words in part.words]
+            assert all(any(part.holds(start) for part in named) for start in begun)
