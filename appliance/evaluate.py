@@ -30,7 +30,7 @@ from ops import axes, cadence, failures, results, rollout
 from ops.judging.judgement import Judgement, invalid
 from ops.rig import Recorded, Rig
 from ops.rollout import Turn
-from storage import Batch, Catalog, Episode, Observation, PolicyRow, Trial, WorkOrder
+from storage import Batch, Catalog, Episode, Observation, Outcome, PolicyRow, Trial, WorkOrder
 from storage.layout import RGB
 
 if TYPE_CHECKING:
@@ -357,11 +357,14 @@ def _valid(
 ) -> Judgement:
     """The judgement, if the cell is the one that the policy learned at; else the trial is invalid, and says why.
 
+    A trial that is invalid anyway, for a device that was lost, says nothing of the cell.
+
     Raises:
         Unlike: that was so of several trials one after the other: no further one would tell anything.
     """
-    seen = Recorded.of(record)
-    found = [] if learned is None else learned.differs(seen, cameras, axes.varied(record.attributes["condition"]))
+    if learned is None or judgement.outcome is Outcome.INVALID:
+        return judgement
+    found = learned.differs(Recorded.of(record), cameras, axes.varied(record.attributes["condition"]))
     drivers.unlike = drivers.unlike + 1 if found else 0
     if not found:
         return judgement

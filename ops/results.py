@@ -308,8 +308,9 @@ def compare(this: PolicyReport, other: PolicyReport) -> Comparison:
     (low, high), (least, most) = _interval(this, shared), _interval(other, shared)
     distinguishable = (low > most or high < least) and (p is None or p < SIGNIFICANT)
     word = "better than" if low > most else "worse than"
-    says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({tell_p(p, len(ahead))})"
     decided = decide(*(sum(way * each[0] > 0 for each in ahead.values()) for way in (1, -1)))
+    looked = "" if decided == "open" else f"; {decided}, however often one looked"
+    says = f"{word if distinguishable else 'not distinguishable from'} {other.name} ({tell_p(p, len(ahead))}{looked})"
     return Comparison(other.name, len(ahead), only_this, only_other, p, distinguishable, decided, says)
 
 

@@ -166,8 +166,10 @@ def test_policies_far_apart_are_told_apart(catalog: Catalog, tmp_path: Path) -> 
     assert better.against_best is not None
     assert worse.against_best is not None
     assert (better.against_best.only_this, better.against_best.only_other) == (10, 0)
-    assert better.against_best.says == "better than act-1 (paired p = 0.002, 10 pairs)"
-    assert worse.against_best.says == "worse than ccol-1 (paired p = 0.002, 10 pairs)"
+    assert (
+        better.against_best.says == "better than act-1 (paired p = 0.002, 10 pairs; better, however often one looked)"
+    )
+    assert worse.against_best.says == "worse than ccol-1 (paired p = 0.002, 10 pairs; worse, however often one looked)"
 
 
 def test_only_starts_that_counted_for_both_are_pairs(catalog: Catalog, tmp_path: Path) -> None:
