@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ops.by_axis import OnAxis
+    from ops.results import Tally
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,28 @@ def success(
     axes.set_xlim(-2, 102)
     axes.set_xticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
     axes.grid(axis="x", color=ink.line, linewidth=0.8)
+    _save(figure, file)
+
+
+def trend(points: "Sequence[Tally]", ink: Ink, file: Path) -> None:
+    """Draw every policy's success rate batch by batch, the newest on the right."""
+    batches = list(dict.fromkeys(at.batch for at in points))
+    figure, axes = _figure(7.2, 3.2, ink)
+    names = list(dict.fromkeys(at.policy for at in points))
+    for number, name in enumerate(names):
+        colour = SERIES[number % len(SERIES)]
+        own = [at for at in points if at.policy == name and at.interval is not None]
+        at_ = [batches.index(at.batch) + 0.08 * (number - (len(names) - 1) / 2) for at in own]
+        for place, at in zip(at_, own, strict=True):
+            low, high = at.interval or (0.0, 1.0)
+            axes.plot([place, place], [low * 100, high * 100], color=colour, linewidth=3, alpha=0.35)
+        axes.plot(at_, [100 * at.successes / at.trials for at in own], "o-", color=colour, label=name)
+    shown = {at.batch: f"{at.closed:%m-%d %H:%M}" for at in points}
+    axes.set_xticks(range(len(batches)), [shown[batch] for batch in batches], rotation=30, ha="right")
+    axes.set_ylim(-2, 102)
+    axes.set_yticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
+    axes.grid(axis="y", color=ink.line, linewidth=0.8)
+    figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False, labelcolor=ink.text)
     _save(figure, file)
 
 

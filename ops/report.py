@@ -19,6 +19,7 @@ from ops.axes import ORIG
 from ops.judging.judgement import STAGES, TAXONOMY
 from ops.judging.lines import RULES
 from ops.published import NOTE
+from ops.rates import tell_rate
 from ops.results import PolicyReport, Report, Taken, summarize
 from storage import Episode, Outcome
 from storage.layout import RGB
@@ -58,6 +59,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "open_batches": {batch: {"done": n, "planned": of} for batch, (n, of) in report.open_batches.items()},
         "policies": [_policy_json(one) for one in report.policies],
         "published": [asdict(one) for one in report.published],
+        "trend": [asdict(one) | {"closed": one.closed.isoformat()} for one in report.trend],
         "raters": [asdict(one) | {"says": one.says} for one in report.raters],
     }
 
@@ -82,7 +84,7 @@ def tables(report: Report) -> RenderableType:
     funnel = Text("how many trials came how far"), steps
     return Group(
         *(rates, *_lasting(report), *_axes(report), *funnel, ways, *(Text(one.says) for one in report.raters)),
-        *(*_paced(report), *_published(report), *_running(report)),
+        *(*_over_time(report), *_paced(report), *_published(report), *_running(report)),
     )
 
 
@@ -186,6 +188,17 @@ def _published(report: Report) -> Iterator[RenderableType]:
         yield from (Text(NOTE), rows)
 
 
+def _over_time(report: Report) -> list[RenderableType]:
+    """Every closed batch, once there are several."""
+    if len({at.batch for at in report.trend}) < 2:
+        return []
+    table = Table("closed", "batch", "policy", "success", box=SIMPLE_HEAD)
+    for at in report.trend:
+        name = at.policy if report.task else f"{at.policy} ({at.task})"
+        table.add_row(f"{at.closed:%Y-%m-%d %H:%M}", at.batch, name, tell_rate(at.successes, at.trials))
+    return [Text("batch by batch"), table]
+
+
 def _running(report: Report) -> list[Text]:
     return [
         Text(f"batch {batch} is still running, {n} of {of} trials done: not counted")
@@ -219,6 +232,13 @@ def _plots(report: Report, folder: Path, store_root: Path) -> Iterator[Picture]:
 
     yield _picture(success, folder, "success", "Success: a dot for the rate, a bar for its 95% Wilson interval")
     yield _picture(failures, folder, "failures", "Failures by code, as a share of all valid trials")
+    if len({at.batch for at in report.trend}) > 1:
+        yield _picture(
+            lambda ink, file: plots.trend(report.trend, ink, file),
+            folder,
+            "trend",
+            "Success batch by batch, oldest first; a bar is a 95% Wilson interval",
+        )
     yield _picture(
         lambda ink, file: plots.funnel(names, reached, ink, file), folder, "funnel", "How far the trials came"
     )

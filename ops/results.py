@@ -21,7 +21,7 @@ from ops.published import Published, published
 from ops.raters import Agreement, agreements
 from ops.rates import mcnemar, tell_p, tell_rate, wilson
 from ops.sequential import Decision, decide
-from storage import Catalog, Listed, Outcome, PolicyRow, Trial, Verdict
+from storage import Batch, Catalog, Listed, Outcome, PolicyRow, Trial, Verdict
 
 SIGNIFICANT = 0.05
 """A paired difference with a larger p is no difference."""
@@ -121,6 +121,19 @@ class PolicyReport:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How one policy did in one closed batch: what progress is drawn from."""
+
+    task: str
+    batch: str
+    closed: datetime
+    policy: str
+    trials: int
+    successes: int
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Report:
     """Every policy of one task, or of all."""
 
@@ -135,6 +148,8 @@ class Report:
     published: tuple[Published, ...] = ()
     """What papers report where these policies were tried: other data."""
     raters: tuple[Agreement, ...] = ()
+    trend: tuple[Tally, ...] = ()
+    """Every closed batch, in the order they were closed; those that were run for a work order are left out."""
     """Whether people who tagged the same of these trials mean the same by their tags."""
 
 
@@ -146,9 +161,8 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
     """
     tasks = [catalog.task(task)] if task is not None else catalog.tasks()
     policies = {row.id: row for row in catalog.policies()}
-    counted: dict[tuple[str, UUID], list[Trial]] = {}
+    ran: list[tuple[Batch, PolicyRow, list[Trial]]] = []
     running: dict[str, tuple[int, int]] = {}
-    places: dict[tuple[str, UUID], str] = {}
     for batch in catalog.batches(task):
         trials = catalog.trials(batch.id)
         if batch.order is not None:
@@ -156,10 +170,10 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
         if batch.closed is None:
             running[batch.id] = sum(trial.episode is not None for trial in trials), batch.planned
             continue
-        for policy in {trial.policy for trial in trials}:
-            counted[batch.task, policy] = [trial for trial in trials if trial.policy == policy]
-            places[batch.task, policy] = batch.station
-    alone = _of_policies(catalog, [(policies[policy], trials) for (_, policy), trials in counted.items()])
+        ran.extend((batch, policies[policy], own) for policy, own in _by_policy(trials).items())
+    every = _of_policies(catalog, [(policy, trials) for _, policy, trials in ran])
+    last = {(one.task, one.id): (one, batch.station) for (batch, _, _), one in zip(ran, every, strict=True)}
+    alone = [one for one, _ in last.values()]
     alone = _with_axes(catalog, alone)
     alone.sort(key=lambda one: (one.task, policies[one.id].created, one.name))
     return Report(
@@ -168,9 +182,15 @@ def summarize(catalog: Catalog, task: str | None = None) -> Report:
         policies=tuple(replace(one, against_best=_against_best(one, alone)) for one in alone),
         instructions={row.name: row.instruction for row in tasks},
         open_batches=running,
-        published=_published(catalog, sorted({*places.values()})),
+        published=_published(catalog, sorted({station for _, station in last.values()})),
+        trend=tuple(sorted(map(_tally, (batch for batch, _, _ in ran), every), key=lambda at: (at.closed, at.policy))),
         raters=tuple(agreements(catalog.verdicts_by_people(each.episode for one in alone for each in one.taken))),
     )
+
+
+def _tally(batch: Batch, one: PolicyReport) -> Tally:
+    closed = batch.closed or batch.created
+    return Tally(one.task, batch.id, closed, one.name, one.trials, one.successes, one.interval)
 
 
 def _published(catalog: Catalog, stations: Sequence[str]) -> tuple[Published, ...]:
@@ -186,10 +206,16 @@ def of_batch(catalog: Catalog, batch: str) -> list[PolicyReport]:
     Raises:
         Unknown: there is no such batch.
     """
-    by_policy: dict[UUID, list[Trial]] = {}
-    for trial in catalog.trials(batch):
-        by_policy.setdefault(trial.policy, []).append(trial)
-    return _of_policies(catalog, [(catalog.policy(policy), trials) for policy, trials in by_policy.items()])
+    tried = _by_policy(catalog.trials(batch))
+    return _of_policies(catalog, [(catalog.policy(policy), trials) for policy, trials in tried.items()])
+
+
+def _by_policy(trials: Iterable[Trial]) -> dict[UUID, list[Trial]]:
+    """The trials of each policy, the first that was tried first."""
+    found: dict[UUID, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(trial.policy, []).append(trial)
+    return found
 
 
 def enough(catalog: Catalog, batch: str) -> str:

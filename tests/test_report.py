@@ -16,7 +16,7 @@ from ops.judging.judgement import Judgement
 from ops.rates import mcnemar, tell_rate, wilson
 from ops.report import as_json, summarize, text, write_page
 from ops.rollout import plan, run
-from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, StationRow, Task, Trial, Verdict
+from storage import Batch, Catalog, Episode, EpisodeRow, Outcome, PolicyRow, StationRow, Task, Trial, Verdict, WorkOrder
 from tests.takes import TASK, Take
 
 SUCCESS = Judgement(Outcome.SUCCESS, None, None, (), {}, "S5")
@@ -139,6 +139,33 @@ def test_two_people_who_tagged_the_same_trials_are_compared(catalog: Catalog, tm
     (raters,) = as_json(found)["raters"]
     assert (raters["one"], raters["other"], raters["says"]) == ("ada", "bob", says)
     assert says in write_page(found, tmp_path / "page", tmp_path).read_text()
+
+
+def test_progress_is_shown_batch_by_batch_and_an_orders_own_batch_is_no_progress(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    first, second = policy(catalog, "ccol-1"), policy(catalog, "ccol-2")
+    early = tried(catalog, tmp_path, [first], lambda _, n: SUCCESS if n < 1 else failure("LOC", "S1"), 4)
+    alone = summarize(catalog, "sort")
+    assert "batch by batch" not in text(alone, 140), "one batch is no progress"
+    order = catalog.order(WorkOrder(task="sort", wanted=1))
+    again = plan(catalog, "sort", [first], 2, 1, "franka-sim", order=order.id)
+    run(catalog, again, lambda trial: (entered(catalog, tmp_path, trial), SUCCESS), "me", tmp_path)
+    late = tried(catalog, tmp_path, [first, second], lambda name, _: SUCCESS if name == "ccol-2" else INVALID, 4)
+    found = summarize(catalog, "sort")
+    assert [(at.batch, at.policy, at.successes, at.trials) for at in found.trend] == [
+        (early.id, "ccol-1", 1, 4),
+        (late.id, "ccol-1", 0, 0),
+        (late.id, "ccol-2", 4, 4),
+    ]
+    assert [one.batch for one in found.policies] == [late.id, late.id], "what counts is the last"
+    shown = text(found, 140)
+    assert "batch by batch" in shown
+    assert early.id in shown
+    assert as_json(found)["trend"][0]["interval"] == wilson(1, 4)
+    page = write_page(found, tmp_path / "page", tmp_path)
+    assert "Success batch by batch" in page.read_text()
+    assert (page.parent / "trend.png").stat().st_size > 1000
 
 
 def test_overlapping_intervals_are_never_ranked(catalog: Catalog, tmp_path: Path) -> None:
