@@ -314,7 +314,7 @@ def _strips(one: PolicyReport, place: int, folder: Path, store_root: Path) -> It
         plots.filmstrip([episode.frames(camera)[row] for row in rows], under, title, file)
         condition = ", ".join(f"{key} {value}" for key, value in taken.condition.items())
         also = f"; also {', '.join(taken.secondary)}" if taken.secondary else ""
-        says = f"{title}{also}; {condition}; episode {str(taken.episode)[:8]}"
+        says = f"{title}{also}; {condition}; appliance view {str(taken.episode)[:8]}"
         yield Picture(_inside(file), _inside(file), says)
 
 
