@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from appliance.home import Home
+from appliance.collect import Sitting, collect, starts
+from appliance.home import STARTER, Home
+from appliance.train import learner, train
 from storage import Catalog
 
 
@@ -16,3 +18,13 @@ def opened(tmp_path: Path) -> Home:
 def joined(home: Home) -> Catalog:
     """Its catalog."""
     return home.join()
+
+
+def remembering(folder: Path, takes: int) -> Home:
+    """A folder with so many scripted demonstrations in the twin, and the policy ``nearest-1``, which remembers them."""
+    home = opened(folder)
+    begun = starts(home, STARTER.name, "franka-sim", takes, 0)
+    assert collect(Sitting(home, STARTER.name, "franka-sim", "script", begun), 1, lambda _took: None)
+    how = learner("nearest", "tiny", {})
+    train(home, STARTER.name, "nearest", "tiny", how, lambda _done, _of, _loss: None)
+    return home

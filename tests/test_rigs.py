@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan
 from appliance.home import STARTER, Home
 from appliance.rigs import rig
 from appliance.station import Station
-from appliance.train import learner, train
 from storage import Outcome
+from tests.homes import remembering
 
 CELL, TASK = "franka-sim", STARTER.name
 
@@ -18,13 +17,7 @@ CELL, TASK = "franka-sim", STARTER.name
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Two demonstrations, and a policy that remembers them."""
-    folder = tmp_path_factory.mktemp("home")
-    made = Home(folder, str(folder / "catalog.db"))
-    with made.open(lambda _: None):
-        begun = starts(made, TASK, CELL, 2, 0)
-    assert collect(Sitting(made, TASK, CELL, "script", begun), 1, lambda _took: None)
-    train(made, TASK, "nearest", "tiny", learner("nearest", "tiny", {}), lambda _done, _of, _loss: None)
-    return made
+    return remembering(tmp_path_factory.mktemp("home"), 2)
 
 
 def outcomes(home: Home, batch: str) -> list[tuple[Outcome, str]]:

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from appliance import evaluate
-from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import Trying, plan, ready
 from appliance.home import STARTER, Home
 from appliance.session import NotThere, Session
-from appliance.train import demonstrations, learner, train
+from appliance.train import demonstrations
 from appliance.trials import INTERVENTION, Trials, lines
 from collectors import Event
 from collectors.events import Press
@@ -24,6 +23,7 @@ from ops import failures
 from ops.judging.judgement import invalid
 from ops.judging.stops import Stop
 from storage import Episode, Outcome, Stale, Trial, Verdict
+from tests.homes import remembering
 from tests.test_sitting import Finger, Letters
 
 CELL, TASK = "franka-sim", STARTER.name
@@ -64,13 +64,7 @@ class Fault:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    folder = tmp_path_factory.mktemp("home")
-    made = Home(folder, str(folder / "catalog.db"))
-    with made.open(lambda _: None):
-        begun = starts(made, TASK, CELL, 1, 0)
-    assert collect(Sitting(made, TASK, CELL, "script", begun), 1, lambda _took: None)
-    train(made, TASK, "nearest", "tiny", learner("nearest", "tiny", {}), lambda _done, _of, _loss: None)
-    return made
+    return remembering(tmp_path_factory.mktemp("home"), 1)
 
 
 @pytest.fixture
