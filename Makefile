@@ -54,7 +54,7 @@ bench-learners: setup ## methods beside each other: success, smoothness, pace (A
 	@$(BIN)/python -m tests.bench.bench_learners $(ARGS)
 
 lock: setup ## write requirements.lock anew from pyproject.toml
-	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra exchange --extra lerobot --extra view --extra hardware --extra postgres --extra serve --extra dev --generate-hashes --python-version 3.12 --no-annotate --no-header -q -o requirements.lock
+	@.cache/bootstrap/bin/uv pip compile pyproject.toml --extra learn --extra twin --extra exchange --extra lerobot --extra view --extra hardware --extra postgres --extra serve --extra jobs --extra screen --extra dev --generate-hashes --python-version 3.12 --no-annotate --no-header -q -o requirements.lock
 
 clean: ## remove what was built, the demo's data too (.venv and .cache stay)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
