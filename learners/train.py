@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from learners.data import Examples, Movable
 from learners.loading import fetched, loader
+from learners.pausing import Paused
 
 type Tell = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the running loss."""
@@ -110,9 +111,11 @@ def train(
     `Noting`.
 
     With a ``run`` folder, progress is stored there every ``save_every`` steps and a second call resumes it.
+    ``tell`` may raise `Paused`: progress is stored at that step.
 
     Raises:
         Diverged: the loss became NaN or infinite.
+        Paused: ``tell`` said so.
         ValueError: the folder holds a run with other settings.
     """
     from accelerate import Accelerator
@@ -132,11 +135,11 @@ def train(
     optimizer = _optimizer(groups, how)
     average = copy.deepcopy(net) if how.ema else None
     progress = _Progress(run, how, net, average, optimizer, parameters)
-    first = progress.resume()
+    first, told = progress.resume()
+    smooth = told.get("loss", math.nan)
     learn, check = data.split(how.held_out, how.seed)
     module, optimizer = accelerator.prepare(_Losses(net), optimizer)
     net.train()
-    smooth, told = math.nan, {}
     batches = loader(
         data,
         how.batch,
@@ -175,9 +178,14 @@ def train(
                 told["held_out"] = held_out_loss(average or net, data, check, how)
             accelerator.log(told, step=done)
         if accelerator.is_main_process:
-            tell(done, how.steps, smooth)
+            try:
+                tell(done, how.steps, smooth)
+            except Paused:
+                progress.save(done, told)
+                accelerator.end_training()
+                raise
             if done % how.save_every == 0 or done == how.steps:
-                progress.save(done)
+                progress.save(done, told)
     accelerator.end_training()
     if average is not None:
         net.load_state_dict(average.state_dict())
@@ -252,7 +260,7 @@ class _Progress:
     optimizer: torch.optim.Optimizer
     parameters: list[nn.Parameter]
 
-    def save(self, done: int) -> None:
+    def save(self, done: int, told: Mapping[str, float]) -> None:
         """Write tensors, then the note that names them; a crash between leaves the older pair whole."""
         if self.run is None:
             return
@@ -268,7 +276,7 @@ class _Progress:
         name = f"step-{done}.safetensors"
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, self.run / name)
         note = self.run / "last.json.part"
-        note.write_text(json.dumps({"done": done, "tensors": name, "how": self._settings()}, indent=1))
+        note.write_text(json.dumps({"done": done, "told": told, "tensors": name, "how": self._settings()}, indent=1))
         with note.open() as file:
             os.fsync(file.fileno())
         note.rename(self.run / "last.json")
@@ -280,10 +288,10 @@ class _Progress:
         """What makes this run what it is; how many workers help does not."""
         return {name: value for name, value in asdict(self.how).items() if name != "workers"}
 
-    def resume(self) -> int:
-        """Go back to where the run stopped; returns the steps already done."""
+    def resume(self) -> tuple[int, dict[str, float]]:
+        """Go back to where the run stopped; returns the steps already done, and the losses of the last of them."""
         if self.run is None or not (self.run / "last.json").exists():
-            return 0
+            return 0, {}
         note = json.loads((self.run / "last.json").read_text())
         if note["how"] != self._settings():
             raise ValueError(f"{self.run} holds a run with other settings; choose another folder to begin anew")
@@ -298,7 +306,7 @@ class _Progress:
                 {name: value if name == "step" else value.to(parameter.device) for name, value in moments.items()}
             )
         torch.set_rng_state(tensors["generator"])
-        return int(note["done"])
+        return int(note["done"]), dict(note.get("told", {}))
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

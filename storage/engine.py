@@ -107,7 +107,7 @@ def version_at(where: str | Path) -> str | None:
     Raises:
         Unavailable: it does not answer.
     """
-    url = _url(where)
+    url = address(where)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         return None
     engine = _engine(where)
@@ -127,8 +127,12 @@ def _help(error: DBAPIError) -> str:
     return f" ({known})" if known else ""
 
 
-def _url(where: str | Path) -> URL:
-    """The address of a file or a server."""
+def address(where: str | Path) -> URL:
+    """The address of a file or a server.
+
+    Raises:
+        Unavailable: it is none.
+    """
     given = str(where)
     try:
         url = make_url(given) if "://" in given else make_url("sqlite://").set(database=str(Path(given).absolute()))
@@ -143,7 +147,7 @@ def _url(where: str | Path) -> URL:
 
 def _engine(where: str | Path) -> Engine:
     """Connect to a file or a URL; nothing is opened yet."""
-    url = _url(where)
+    url = address(where)
     if url.get_backend_name() == "postgresql":
         return create_engine(url, pool_pre_ping=True)
     if url.database and not url.database.startswith("file:"):
