@@ -52,14 +52,16 @@ def _good(stands: type[Standing]) -> tuple[ColumnElement[bool], ...]:
     return stands.outcome == Outcome.SUCCESS, stands.retired.is_(False), stands.quarantined.is_(False)
 
 
-def close(session: Session, order: int) -> None:
-    """Ask for no more of it. Closing it again changes nothing.
+def close(session: Session, order: int, by: str = "", why: str = "") -> None:
+    """Ask for no more of it; who says so, and why, is kept. Closing it again changes nothing.
 
     Raises:
         Unknown: there is no such order.
     """
     stored = one(session, WorkOrder, order)
-    stored.closed = stored.closed or now()
+    if stored.closed is None:
+        stored.closed = now()
+        stored.result = stored.result | {name: said for name, said in (("by", by), ("why", why)) if said}
 
 
 def measured(session: Session, order: int, result: dict[str, Any]) -> None:
@@ -68,5 +70,6 @@ def measured(session: Session, order: int, result: dict[str, Any]) -> None:
     Raises:
         Unknown: there is no such order.
     """
-    one(session, WorkOrder, order).result = result
+    stored = one(session, WorkOrder, order)
+    stored.result = stored.result | result
     close(session, order)

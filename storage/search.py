@@ -4,13 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import starmap
+from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from storage.models import Calibration, EpisodeRow, Kit, Outcome, PolicyRow, Standing, Task
-from storage.rows import one
+from storage.models import Calibration, EpisodeRow, FailureMode, Kit, Outcome, PolicyRow, Standing, Task
+from storage.rows import digits, one
+
+type Trait = Literal["task", "outcome", "failure", "agent", "operator", "station"]
+"""What episodes can be counted by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,8 @@ class Wanted:
     """What they count as."""
     outcome: Outcome | None = None
     """The verdict that counts."""
+    failure: str | None = None
+    """How it failed, by code."""
     agent: str | None = None
     """Who drove: ``scripted``, ``person``, ``policy``, ..."""
     operator: str | None = None
@@ -33,6 +39,10 @@ class Wanted:
     since: datetime | None = None
     until: datetime | None = None
     """They began before this."""
+    before: tuple[datetime, UUID] | None = None
+    """They are listed before the episode that began then and has this id: the next page of older ones."""
+    words: tuple[str, ...] = ()
+    """Each is part of its task, operator, station, agent, outcome or way to fail, or begins its id; case is nothing."""
     retired: bool | None = False
     quarantined: bool | None = None
     purged: bool | None = False
@@ -68,6 +78,18 @@ def count(session: Session, wanted: Wanted) -> int:
     """How many `find` would find."""
     check(session, wanted)
     return session.scalar(counting(wanted)) or 0
+
+
+def tally(session: Session, wanted: Wanted, by: Trait) -> dict[str, int]:
+    """Count what `find` would find, apart for each value that is known, most frequent first.
+
+    Raises:
+        Unknown: there is no such task, policy or calibration.
+    """
+    check(session, wanted)
+    column = getattr(Standing, by)
+    each = select(column, func.count()).where(*narrowing(wanted), column.is_not(None)).group_by(column)
+    return {str(value): count for value, count in session.execute(each.order_by(func.count().desc(), column))}
 
 
 def among(session: Session, episodes: Iterable[UUID], at_once: int) -> dict[UUID, Listed]:
@@ -114,6 +136,7 @@ def narrowing(wanted: Wanted) -> list[ColumnElement[bool]]:
     given = (
         (Standing.task, wanted.task),
         (Standing.outcome, wanted.outcome),
+        (Standing.failure, wanted.failure),
         (Standing.agent, wanted.agent),
         (Standing.operator, wanted.operator),
         (Standing.station, wanted.station),
@@ -127,11 +150,27 @@ def narrowing(wanted: Wanted) -> list[ColumnElement[bool]]:
         held.append(Standing.started >= wanted.since)
     if wanted.until is not None:
         held.append(Standing.started < wanted.until)
+    if wanted.before is not None:
+        held.append(tuple_(Standing.started, Standing.episode) < tuple_(*wanted.before))
     if wanted.device is not None:
         held.append(Standing.kit.in_(select(Kit.id).where(is_called(wanted.device))))
     if wanted.calibration is not None:
         held.append(Standing.kit.in_(select(Kit.id).where(Kit.calibration == wanted.calibration)))
-    return held
+    return held + [is_about(word) for word in wanted.words]
+
+
+def is_about(word: str) -> ColumnElement[bool]:
+    """Whether a person who types this word can mean the episode."""
+    spoken = (Standing.task, Standing.operator, Standing.station, Standing.agent)
+    found: list[ColumnElement[bool]] = [column.icontains(word, autoescape=True) for column in spoken]
+    if said := [outcome for outcome in Outcome if word.lower() in outcome]:
+        found.append(Standing.outcome.in_(said))
+    if begins := digits(word):
+        found.append(Standing.episode.between(UUID(begins.ljust(32, "0")), UUID(begins.ljust(32, "f"))))
+    named = or_(*(column.icontains(word, autoescape=True) for column in (FailureMode.code, FailureMode.name)))
+    # Only of those that failed, because the index of listings does not hold how.
+    found.append(and_(Standing.outcome == Outcome.FAILURE, Standing.failure.in_(select(FailureMode.code).where(named))))
+    return or_(*found)
 
 
 def is_called(device: str) -> ColumnElement[bool]:

@@ -57,6 +57,15 @@ def rows(catalog: Catalog) -> list[EpisodeRow]:
         ({"until": NOON + timedelta(minutes=1)}, [0]),
         ({"operator": "ada", "station": "cell", "outcome": Outcome.SUCCESS, "device": "arm"}, [0]),
         ({"operator": "ada", "agent": "policy"}, []),
+        ({"failure": "DROP"}, [1]),
+        ({"failure": "ENV"}, [2]),
+        ({"words": ("ADA",)}, [0, 2]),
+        ({"words": ("bo", "cel")}, [1]),
+        ({"words": ("drop",)}, [1]),
+        ({"words": ("fail",)}, [1]),
+        ({"words": ("tack",)}, [2]),
+        ({"words": ("%",)}, []),
+        ({"words": ("polic",), "operator": "ada"}, []),
     ],
 )
 def test_every_question_finds_and_counts_what_it_should(
@@ -72,6 +81,30 @@ def test_the_newest_come_oldest_first(catalog: Catalog, rows: list[EpisodeRow]) 
     assert [one.row for one in catalog.find(Wanted(), last=2)] == rows[1:3]
     assert [one.standing.episode for one in catalog.find(Wanted(), last=2)] == [row.id for row in rows[1:3]]
     assert catalog.find(Wanted(), last=0) == []
+
+
+def test_a_word_may_begin_the_id_and_no_word_is_a_pattern(catalog: Catalog, rows: list[EpisodeRow]) -> None:
+    for row in rows[:3]:
+        assert [one.row for one in catalog.find(Wanted(words=(str(row.id)[:13],)))] == [row]
+    assert catalog.find(Wanted(words=("a_a",))) == []
+
+
+def test_pages_of_older_ones_follow_without_a_gap_or_a_repeat(catalog: Catalog) -> None:
+    """Three began in the same minute, so that only their ids tell them apart."""
+    there = [episode(minute) for minute in (0, 1, 1, 1, 2)]
+    catalog.add(*there)
+    seen, before = list[EpisodeRow](), None
+    while page := catalog.find(Wanted(before=before), last=2):
+        seen = [one.row for one in page] + seen
+        before = page[0].standing.started, page[0].standing.episode
+    assert seen == sorted(there, key=lambda row: (row.started, row.id.hex))
+
+
+def test_episodes_are_counted_by_anything_most_frequent_first(catalog: Catalog, rows: list[EpisodeRow]) -> None:
+    assert catalog.tally(Wanted(), "operator") == {"ada": 2, "bob": 1}
+    assert catalog.tally(Wanted(), "failure") == {"DROP": 1, "ENV": 1}
+    assert catalog.tally(Wanted(retired=None), "outcome") == {"failure": 1, "invalid": 1, "success": 1}
+    assert catalog.tally(Wanted(task="stack", outcome=Outcome.SUCCESS), "agent") == {}
 
 
 def test_what_cannot_exist_is_answered_with_what_does(catalog: Catalog, rows: list[EpisodeRow]) -> None:

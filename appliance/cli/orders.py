@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.opened import opened
-from appliance.cli.options import AnyTask, AsJson, TaskName, Why, Workers
+from appliance.cli.opened import opened, user
+from appliance.cli.options import AnyTask, AsJson, Operator, TaskName, Why, Workers
 from appliance.cli.shown import progress, show
 from appliance.cli.typed import json_object
 
@@ -122,9 +122,13 @@ def orders_ghost(
 
 
 @orders.command("close")
-def orders_close(order: Annotated[int, typer.Argument(metavar="ID", help="The order's number.")]) -> None:
+def orders_close(
+    order: Annotated[int, typer.Argument(metavar="ID", help="The order's number.")],
+    why: Annotated[str, typer.Option("--why", help="The reason; it stays on record.")] = "",
+    operator: Operator = "",
+) -> None:
     """Ask for no more. What was collected for the order stays."""
     with opened() as (_, catalog):
-        catalog.close_order(order)
+        catalog.close_order(order, operator or user(), why)
         done = catalog.order_progress(order)
     typer.echo(f"Order {order} is closed, with {done} good episodes.")
