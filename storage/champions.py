@@ -27,7 +27,7 @@ def champion(session: Session, task: str) -> PolicyRow | None:
     Raises:
         Unknown: there is no such task.
     """
-    reigning = _reigns(history(session, task))
+    reigning = reigns(history(session, task))
     return session.get(PolicyRow, reigning[-1].policy) if reigning else None
 
 
@@ -52,13 +52,13 @@ def roll_back(session: Session, task: str, by: str, why: str) -> Promotion:
         Refused: there was none.
         Unknown: there is no such task.
     """
-    reigning = _reigns(history(session, task))
+    reigning = reigns(history(session, task))
     if len(reigning) < 2:
         raise Refused(f"task {task!r} had no champion before the one of now, so there is none to go back to")
     return insert(session, Promotion(task=task, policy=reigning[-2].policy, kind=ROLLED_BACK, by=by, why=why))
 
 
-def _reigns(told: Sequence[Promotion]) -> list[Promotion]:
+def reigns(told: Sequence[Promotion]) -> list[Promotion]:
     """Champions that can be gone back to, the present one last: going back takes the last of them away."""
     found: list[Promotion] = []
     for row in told:
