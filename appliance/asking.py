@@ -1,7 +1,8 @@
 """A person at the table is asked, and answers by presses, however few keys they have."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid import UUID
 from appliance.offers import Offer
 from appliance.session import Session
 from collectors import Event
-from collectors.events import TAGS
+from collectors.events import TAGS, Press
 from storage import Outcome
 
 LOOK = 0.05
@@ -44,6 +45,11 @@ class Typing(Protocol):
     def end(self) -> None:
         """Keys are keys again."""
         ...
+
+
+type Hears = Callable[[Session, Mapping[str, Press]], AbstractContextManager[Typing | None]]
+"""As long as it is entered, a person's keys count in a session, with what the station file says of keys; it gives
+where they can write, if they can."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import functools
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from appliance import station
-from appliance.asking import DISCARDED, UNSAID, Asking, Shown, Typing, View, told
+from appliance.asking import DISCARDED, UNSAID, Asking, Hears, Shown, Typing, View, told
 from appliance.begins import fits
 from appliance.collect import CannotCollect, starts
 from appliance.home import Home
@@ -23,7 +24,7 @@ from appliance.session import NotThere, Session, State, sitting
 from appliance.station import Station
 from collectors import Agent, Ended, Event, Events, Lacking, Source
 from collectors.agents import Finishing, Lasting, Telling
-from collectors.events import ENDS
+from collectors.events import ENDS, Press
 from collectors.ways import WAYS, Place, Pulse, agent, can, report
 from drivers import DeviceError
 from drivers.hosted import Hosted
@@ -106,8 +107,8 @@ class Wish:
 
 
 @contextmanager
-def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generator["Attended"]:
-    """Connect a station for a person; with ``terminal``, keys of this terminal count.
+def attended(wish: Wish, hears: Hears, tell: Callable[[str], None]) -> Generator["Attended"]:
+    """Connect a station for a person whose keys are heard so.
 
     Raises:
         CannotCollect: the station lacks something that this way needs, or nothing like that was ever recorded.
@@ -128,8 +129,7 @@ def attended(wish: Wish, terminal: bool, tell: Callable[[str], None]) -> Generat
         session = stack.enter_context(sitting(cell, catalog, wish.home.folder, wish.operator))
         session.events, session.sources = events, WAYS[wish.way].sources(here)
         session.set_by_hand = cell.cell is None
-        stack.enter_context(interrupts(session))
-        typing = stack.enter_context(Keyboard(events, cell.keys)) if terminal else None
+        typing = stack.enter_context(hears(session, cell.keys))
         yield Attended(
             session,
             here,
@@ -368,6 +368,17 @@ def interrupts(session: Session) -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def at_terminal(session: Session, keys: Mapping[str, Press]) -> Generator[Typing | None]:
+    """Let Ctrl-C count and, where somebody types, the keys of this terminal."""
+    with interrupts(session):
+        if not sys.stdin.isatty():
+            yield None
+            return
+        with Keyboard(session.events, keys) as keyboard:
+            yield keyboard
 
 
 def lines(attended: Attended) -> list[str]:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from appliance.asking import Asking, Shown, Tag, Typing, View, told
+from appliance.asking import Asking, Hears, Shown, Tag, Typing, View, told
 from appliance.evaluate import Here, Stopped, Trying, checked, drive, go, ready
-from appliance.keys import Keyboard
 from appliance.mending import mend
 from appliance.offers import scene
 from appliance.session import NotThere, State
-from appliance.sitting import interrupts, place
+from appliance.sitting import place
 from collectors import Agent, Ended, Event, Events
 from collectors.agents import Finishing
 from collectors.events import ENDS
@@ -229,16 +228,14 @@ def _said(outcome: Outcome, tag: Tag | None = None, **evidence: Any) -> Judgemen
 
 
 @contextmanager
-def attending(
-    trying: Trying, operator: str, way: str, terminal: bool, tell: Callable[[str], None]
-) -> Generator[Trials]:
-    """Connect a station for trials with somebody beside it; with ``terminal``, keys of this terminal count.
+def attending(trying: Trying, operator: str, way: str, hears: Hears, tell: Callable[[str], None]) -> Generator[Trials]:
+    """Connect a station for trials with somebody beside it.
 
     Args:
         trying: the batch.
         operator: who stands there.
         way: how they take over, e.g. ``vr``; empty if they do not.
-        terminal: whether somebody types.
+        hears: how their keys are heard.
         tell: given a line for every trial that is over.
 
     Raises:
@@ -256,8 +253,7 @@ def attending(
             session.sources = WAYS[way].sources(beside)
         if cell.pedal is not None:
             stack.enter_context(cell.pedal.hear(session.events))
-        stack.enter_context(interrupts(session))
-        typing = stack.enter_context(Keyboard(session.events, cell.keys)) if terminal else None
+        typing = stack.enter_context(hears(session, cell.keys))
         yield Trials(here, beside, way, typing, tell=tell)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from appliance import station
 from appliance.home import Home
-from appliance.sitting import Wish, attended, place, shaking
+from appliance.sitting import Wish, at_terminal, attended, place, shaking
 from collectors.buttons import Buttons, Grasped
 from collectors.events import Event, Events
 from collectors.ways import WAYS, Place, can, report
@@ -145,7 +145,7 @@ def test_a_sitting_that_repeats_an_episode_says_so_in_each_of_its_own(tmp_path: 
     with home.open() as catalog:
         catalog.add(REACH)
         wish = Wish(home, bench, "vr", "ada", "reach", takes=1, seed=3)
-        with pytest.raises(Exception, match="needs a headset"), attended(wish, False, print):
+        with pytest.raises(Exception, match="needs a headset"), attended(wish, at_terminal, print):
             pass
         first = _shown(Wish(home, bench, "kinesthetic", "ada", "reach", takes=1, seed=3))
         again = _shown(Wish(home, bench, "replay", "ada", "reach", follows=str(first.id)))
@@ -158,7 +158,7 @@ def test_a_sitting_that_repeats_an_episode_says_so_in_each_of_its_own(tmp_path: 
 
 def _shown(wish: Wish) -> Episode:
     """Sit through one take."""
-    with attended(wish, False, print) as sitting:
+    with attended(wish, at_terminal, print) as sitting:
         sitting.make = lambda _way, here: toy.Showing(here.events, here.robot.action, [[Event.SUCCESS]])
         with toy.Finger(sitting, [(toy.READY, Event.START)]):
             assert sitting.run()

@@ -3,7 +3,6 @@
 import enum
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,10 +126,10 @@ def _attended(wish: "Wish") -> None:
     """Have a person show a task."""
     from appliance.cli.screen import say, screen
     from appliance.keys import HELP
-    from appliance.sitting import attended, lines
+    from appliance.sitting import at_terminal, attended, lines
     from collectors.ways import WAYS
 
-    with attended(wish, sys.stdin.isatty(), say) as sitting:
+    with attended(wish, at_terminal, say) as sitting:
         with screen(lambda: lines(sitting), WAYS[wish.way].helps, HELP):
             whole = sitting.run()
         said = f"{sitting.view.good} of {sum(one.kept for one in sitting.view.shown)} succeeded."
@@ -261,11 +260,12 @@ def evaluate(
 def _beside(trying: "Trying", operator: str, takeover: By | None) -> bool:
     """Have somebody stand beside the trials of a batch; return whether all have run."""
     from appliance.cli.screen import say, screen
+    from appliance.sitting import at_terminal
     from appliance.trials import HELP, attending, lines
 
     way = "" if takeover is None else str(takeover)
     with (
-        attending(trying, operator, way, sys.stdin.isatty(), say) as trials,
+        attending(trying, operator, way, at_terminal, say) as trials,
         screen(lambda: lines(trials), HELP),
     ):
         return trials.run()
