@@ -19,6 +19,7 @@ from appliance.cli.primitives import naming
 from appliance.cli.room import caches, room
 from appliance.cli.stations import stations
 from appliance.cli.tasks import tasks
+from appliance.cli.tui import screens
 from appliance.cli.upkeep import upkeep
 from appliance.cli.video import bring
 from appliance.cli.vocabulary import words
@@ -41,6 +42,7 @@ app.command("view")(episodes_view)
 app.add_typer(upkeep)
 app.add_typer(clinic)
 app.add_typer(room)
+app.add_typer(screens)
 app.add_typer(tasks, name="tasks")
 app.add_typer(stations, name="stations")
 app.add_typer(episodes, name="episodes")

@@ -1,0 +1,132 @@
+"""The app: six screens, the keys that lead to them, and a way out that hurts no take."""
+
+import asyncio
+import pkgutil
+import signal
+from collections.abc import Iterable
+from functools import partial
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from appliance.tui.leaving import Leaving
+from appliance.tui.room import Room, RoomScreen, Wanted
+from appliance.tui.table import Table
+from collectors import Event
+
+SCREENS = {
+    "cell": "appliance.tui.cell:Cell",
+    "collect": "appliance.tui.collect:Collect",
+    "episodes": "appliance.tui.episodes:Episodes",
+    "learn": "appliance.tui.learn:Learn",
+    "evaluate": "appliance.tui.evaluate:Evaluate",
+    "orders": "appliance.tui.orders:Orders",
+}
+"""Where each screen is, in the order of the keys that lead there: 1 to 6. A screen is loaded when it is first shown."""
+
+HELP = "appliance.tui.help:Help"
+"""The screen that explains the one it is called from: ``Help(screen)``."""
+
+PATIENCE = 0.5
+"""Seconds between two looks whether the sitting has ended."""
+
+
+class Tui(App[None]):
+    """The screen of one station."""
+
+    TITLE = "appliance"
+    CSS_PATH = "app.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(k), f"go('{name}')", name.title(), show=False) for k, name in enumerate(SCREENS, 1)),
+        Binding("left_square_bracket", "beside(-1)", "Screen before", show=False),
+        Binding("right_square_bracket", "beside(1)", "Next screen", show=False),
+        Binding("question_mark,f1", "help", "Help", key_display="?"),
+        Binding("ctrl+c", "interrupt", "End the take", show=False, priority=True),
+        Binding("ctrl+q", "quit", "Quit", priority=True),
+    ]
+
+    def __init__(self, room: Room, recovered: Iterable[str] = ()) -> None:
+        """Be before this station; ``recovered`` is what was told when the home was opened."""
+        super().__init__()
+        self.room = room
+        self.recovered = tuple(recovered)
+        self.table = Table(room)
+
+    def on_mount(self) -> None:
+        for name, where in SCREENS.items():
+            self.add_mode(name, partial(self._screen, where))
+        for gone in (signal.SIGTERM, signal.SIGHUP):  # the take in hand ends safely first
+            asyncio.get_running_loop().add_signal_handler(gone, self.leave)
+        self.switch_mode("cell")
+
+    def _screen(self, where: str) -> Screen[None]:
+        try:
+            made: RoomScreen = pkgutil.resolve_name(where)(self.room, self.table)
+        except ImportError:
+            made = RoomScreen(self.room, self.table)
+        return made
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        for name in SCREENS:
+            yield SystemCommand(name.title(), f"Show the screen {name.title()}", partial(self.action_go, name))
+        yield SystemCommand("Help", "What can be done here", self.action_help)
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Quit", "Leave; a take that runs ends safely", self.action_quit)
+
+    def action_go(self, name: str) -> None:
+        """Show that screen."""
+        if self.current_mode != name:
+            self.switch_mode(name)
+
+    def action_beside(self, by: int) -> None:
+        """Show the next screen, or the one before."""
+        names = list(SCREENS)
+        self.action_go(names[(names.index(self.current_mode) + by) % len(names)])
+
+    def action_help(self) -> None:
+        """Explain the screen that is shown."""
+        screen = self.screen
+        try:
+            self.push_screen(pkgutil.resolve_name(HELP)(screen))
+        except ImportError:
+            self.notify(getattr(screen, "HELP", "") or "nothing is known of this screen")
+
+    @on(Wanted)
+    def collect(self, wanted: Wanted) -> None:
+        """Show where takes are made, with what was wanted chosen."""
+        self.action_go("collect")
+        self.call_later(self._choose, wanted)
+
+    def _choose(self, wanted: Wanted) -> None:
+        if callable(choose := getattr(self.screen, "choose", None)):
+            choose(wanted.task, wanted.order)
+
+    def action_interrupt(self) -> None:
+        """End the take that runs; without one, leave."""
+        if self.table.running:
+            self.table.press(Event.STOP)
+        else:
+            self.run_worker(self.action_quit())
+
+    async def action_quit(self) -> None:
+        """Leave; while a take runs, only after a question."""
+        if not self.table.running:
+            self.leave()
+        elif not isinstance(self.screen, Leaving):
+            self.push_screen(Leaving(), self._left)
+
+    def _left(self, sure: bool | None) -> None:
+        if sure:
+            self.leave()
+
+    @work(thread=True, exclusive=True, group="leave")
+    def leave(self) -> None:
+        """End whatever goes on at the table, safely; then end the app."""
+        self.table.leave()
+        while not self.table.left(PATIENCE):
+            self.table.leave()
+        self.call_from_thread(self.exit)
