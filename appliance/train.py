@@ -7,12 +7,12 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,7 +26,7 @@ from appliance.version import revision
 from learners.train import Diverged
 from ops import axes
 from ops.purge import CACHES
-from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Wanted, digest
+from storage import Catalog, Episode, Listed, Outcome, PolicyRow, Unknown, Wanted, digest
 from storage.layout import RGB
 from storage.orders import LED
 from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
@@ -147,10 +147,14 @@ def train(
     start: str | None = None,
     prepare: Callable[[str, int, int], None] = lambda _what, _done, _of: None,
     hands: bool = False,
+    name: UUID | None = None,
+    among: Collection[UUID] | None = None,
 ) -> PolicyRow:
     """Fit a learner to the task's demonstrations, and keep the policy; ``start`` names one to go on from.
 
     ``hands`` keeps what shows a person's hand, see `demonstrations`; the policy's metric ``left_out`` counts it else.
+
+    ``name`` is the policy's id: one that is there already is returned as it is. ``among`` narrows what is learned from.
 
     ``tell`` hears of every step, ``prepare`` of what comes before the first.
 
@@ -161,19 +165,29 @@ def train(
         Unknown: there is no such task.
     """
     with home.join() as catalog, ExitStack() as held:
+        known = None if name is None else _known(catalog, name)
+        if known is not None:
+            return known
         instruction = catalog.task(task).instruction
         watches = bool(getattr(how, "watches", False))
         there = {
             one.row.id for one in [*demonstrations(catalog, task, hands), *(film(catalog, task) if watches else [])]
         }
         held.enter_context(reading(home.folder, f"training {method} on {task}", there))
+        if among is not None:
+            there &= set(among)
         # Nobody takes these away from here on; where they are now is what counts.
-        shown = [one for one in demonstrations(catalog, task, hands) if one.row.id in there]
+        taught = demonstrations(catalog, task, hands)
+        shown = [one for one in taught if one.row.id in there]
         watched = [one for one in film(catalog, task) if one.row.id in there] if watches else []
-        left_out = len(demonstrations(catalog, task, hands=True)) - len(shown)
+        if not shown:
+            raise CannotTrain(
+                f"none of the {len(among or ())} episodes to learn from is a demonstration of {task!r} now"
+            )
+        left_out = len(demonstrations(catalog, task, hands=True)) - len(taught)
         frozen = catalog.snapshot(task, [*shown, *watched], f"{QUERY}; {FILM}" if watched else QUERY)
         began = time.monotonic()
-        name = uuid4()
+        name = name or uuid4()
         settings = json.loads(json.dumps(dataclasses.asdict(how), default=str))
         parent = None if start is None else catalog.policy(start)
         run = home.folder / "runs" / _fingerprint(method, settings, frozen.id, parent)
@@ -208,8 +222,10 @@ def train(
         except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:
             raise CannotTrain(f"{method}: {error}") from error
         unnamed = home.folder / "policies" / f"{name}.part"
+        for leftover in (unnamed, unnamed.with_suffix("")):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a program that died before it wrote the row
         policy.save(unnamed)
-        folder = unnamed.rename(home.folder / "policies" / str(name))
+        folder = unnamed.rename(unnamed.with_suffix(""))
         row = PolicyRow(
             id=name,
             name=catalog.next_policy_name(method),
@@ -235,6 +251,14 @@ def train(
         if run.exists():
             run.rename(run.with_name(str(name)))
         return row
+
+
+def _known(catalog: Catalog, name: UUID) -> PolicyRow | None:
+    """The policy of that id, if there is one."""
+    try:
+        return catalog.policy(name)
+    except Unknown:
+        return None
 
 
 def _fingerprint(method: str, settings: Mapping[str, Any], snapshot: str, parent: PolicyRow | None) -> str:
