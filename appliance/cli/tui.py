@@ -1,5 +1,6 @@
 """The screen that an operator uses all day."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -15,6 +16,10 @@ def tui(
     station: StationName = "franka-sim",
     operator: Annotated[str, typer.Option("--operator", help="Who stands there. Default: the user's name.")] = "",
     task: AnyTask = None,
+    web: Annotated[bool, typer.Option("--web", help="Show it in a browser of this machine.")] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="With --web: the port; 0 is any that is free.")
+    ] = 8010,
 ) -> None:
     """Show the cell, collect, look at episodes, learn, evaluate: everything in one screen. Ctrl-Q leaves it safely.
 
@@ -30,4 +35,16 @@ def tui(
     with home.open(recovered.append) as catalog:
         if task is not None:
             catalog.task(task)
-    Tui(Room(home, station, operator or user(), task), recovered).run()
+    who = operator or user()
+    if web:
+        from appliance.tui.web import serve
+
+        asked = ("--station", station, "--operator", who, *(("--task", task) if task is not None else ()))
+        serve([sys.executable, "-m", "appliance.cli", "tui", *asked], port, typer.echo)
+        return
+    app = Tui(Room(home, station, who, task), recovered)
+    try:
+        app.run()
+    finally:  # a page that was closed, or a terminal that is gone, leaves no take running
+        app.table.leave()
+        app.table.left()
