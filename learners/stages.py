@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from learners.checkpoint import BadCheckpoint
+from learners.together import together
 from learners.train import Tell
 
 ARTEFACT, NOTE = "artefact", "done.json"
@@ -44,17 +45,22 @@ class Stages:
     ) -> A:
         """What the stage made before, or what ``make`` makes now in its folder.
 
-        ``against`` are the digests of what it is made with.
+        ``against`` are the digests of what it is made with. Of processes that are `together` the main one says whether
+        it was made before, and keeps it.
 
         Raises:
             BadCheckpoint: what lies there was made with something else, or is not what was stored.
         """
         if self.run is None:
             return make(None)
-        folder = self.run / name
-        if (folder / NOTE).exists():
-            return self._kept(folder, against, load)
+        folder, ranks = self.run / name, together()
+        note = ranks.told(lambda: json.loads((folder / NOTE).read_text()) if (folder / NOTE).exists() else None)
+        if note is not None:
+            ranks.share(folder / ARTEFACT)
+            return self._kept(folder, note, against, load)
         made = make(folder)
+        if not ranks.main:
+            return made
         shutil.rmtree(folder / ARTEFACT, ignore_errors=True)
         made.save(folder / ARTEFACT)
         _write(folder / NOTE, {"digest": made.digest, "against": against, "measured": made.measured})
@@ -64,8 +70,9 @@ class Stages:
             old.unlink()
         return made
 
-    def _kept[A: Artefact](self, folder: Path, against: dict[str, str], load: Callable[[Path], A]) -> A:
-        note = json.loads((folder / NOTE).read_text())
+    def _kept[A: Artefact](
+        self, folder: Path, note: dict[str, Any], against: dict[str, str], load: Callable[[Path], A]
+    ) -> A:
         if note["against"] != against:
             raise BadCheckpoint(
                 f"{folder} was made with {note['against']}, and this run has {against}; remove it to make it again"

@@ -16,12 +16,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from learners.data import Examples, Movable
 from learners.loading import fetched, loader
 from learners.pausing import Paused
+from learners.together import Together, together
 
 type Tell = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the running loss."""
@@ -113,20 +114,30 @@ def train(
     With a ``run`` folder, progress is stored there every ``save_every`` steps and a second call resumes it.
     ``tell`` may raise `Paused`: progress is stored at that step.
 
+    Processes that are `together` share every batch, so that each step shows the same windows however many they are.
+    What a network makes of several windows at once, such as a contrast between them, it makes of its process's share.
+    Each process tells; the main one alone stores, and its ``run`` counts.
+
     Raises:
         Diverged: the loss became NaN or infinite.
-        Paused: ``tell`` said so.
-        ValueError: the folder holds a run with other settings.
+        Paused: ``tell`` said so, here or in another process.
+        ValueError: the folder holds a run with other settings, or a batch is too small to be shared.
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     # It remembers the precision of the run before in this process, and refuses another. Who else takes part is kept.
     AcceleratorState._reset_state()  # ruff: ignore[private-member-access] - it has no other way
     tracked = how.tracker != "none" and run is not None
+    # Buffers follow what each process sees; a network that counts in them adds the counts up itself.
+    alike = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
     accelerator = Accelerator(
-        mixed_precision=how.precision, log_with=how.tracker if tracked else None, project_dir=run if tracked else None
+        mixed_precision=how.precision,
+        log_with=how.tracker if tracked else None,
+        project_dir=run if tracked else None,
+        kwargs_handlers=[alike],
     )
+    ranks = together()
     if tracked:
         accelerator.init_trackers("log")
     net.to(accelerator.device)
@@ -135,9 +146,10 @@ def train(
     optimizer = _optimizer(groups, how)
     average = copy.deepcopy(net) if how.ema else None
     progress = _Progress(run, how, net, average, optimizer, parameters)
-    first, told = progress.resume()
+    first, told = progress.resume(ranks)
     smooth = told.get("loss", math.nan)
     learn, check = data.split(how.held_out, how.seed)
+    counts = ranks.part(min(how.batch, len(learn)))
     module, optimizer = accelerator.prepare(_Losses(net), optimizer)
     net.train()
     batches = loader(
@@ -148,15 +160,16 @@ def train(
         learn=learn,
         first=first,
         steps=how.steps,
-        share=slice(accelerator.process_index, None, accelerator.num_processes),
+        share=slice(ranks.index, None, ranks.of),
         pin=accelerator.device.type == "cuda",
     )
     for step, batch in enumerate(batches, first):
         for group, said in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] = how.lr * said.pace * schedule(step, how)
+        ranks.draw(how.seed, step)
         with accelerator.autocast():
             terms = module(batch.to(accelerator.device))
-        loss = torch.stack(list(terms.values())).sum()
+        loss = torch.stack(list(terms.values())).sum() * counts
         optimizer.zero_grad()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(parameters, how.clip)
@@ -165,7 +178,7 @@ def train(
             net.after(step)
         if average is not None:
             _follow(average, net, min(how.ema, (1 + step) / (10 + step)))
-        value = float(loss.detach())
+        value = ranks.mean(float(loss.detach()))
         if not math.isfinite(value):
             raise Diverged(f"the loss is {value} at step {step}; try a lower lr than {how.lr}")
         smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
@@ -174,19 +187,17 @@ def train(
         if isinstance(net, Noting):
             told |= net.notes
         if done % how.check_every == 0 or done == how.steps:
-            if len(check):
+            if len(check) and ranks.main:
                 told["held_out"] = held_out_loss(average or net, data, check, how)
             accelerator.log(told, step=done)
-        if accelerator.is_main_process:
-            try:
-                tell(done, how.steps, smooth)
-            except Paused:
-                progress.save(done, told)
-                accelerator.end_training()
-                raise
-            if done % how.save_every == 0 or done == how.steps:
-                progress.save(done, told)
-    accelerator.end_training()
+        paused = _paused(tell, done, how.steps, smooth)
+        stop = ranks.anyone(paused is not None)
+        if ranks.main and (stop or done % how.save_every == 0 or done == how.steps):
+            progress.save(done, told)
+        if stop:
+            _close(accelerator.trackers)
+            raise paused or Paused("another process that takes part was asked to make way")
+    _close(accelerator.trackers)
     if average is not None:
         net.load_state_dict(average.state_dict())
     net.eval()
@@ -217,6 +228,21 @@ def held_out_loss(
         values.append(float(sum(terms.values())))
     net.train(was)
     return float(np.mean(values))
+
+
+def _paused(tell: Tell, done: int, of: int, loss: float) -> Paused | None:
+    """Tell, and return what is answered when learning has to make way."""
+    try:
+        tell(done, of, loss)
+    except Paused as asked:
+        return asked
+    return None
+
+
+def _close(trackers: Sequence[Any]) -> None:
+    """End the logs; who takes part goes on, for another stage may follow."""
+    for tracker in trackers:
+        tracker.finish()
 
 
 class _Losses(nn.Module):
@@ -288,14 +314,16 @@ class _Progress:
         """What makes this run what it is; how many workers help does not."""
         return {name: value for name, value in asdict(self.how).items() if name != "workers"}
 
-    def resume(self) -> tuple[int, dict[str, float]]:
+    def resume(self, ranks: Together) -> tuple[int, dict[str, float]]:
         """Go back to where the run stopped; returns the steps already done, and the losses of the last of them."""
-        if self.run is None or not (self.run / "last.json").exists():
+        run = self.run
+        note = None if run is None else ranks.told(lambda: _read(run / "last.json"))
+        if run is None or note is None:
             return 0, {}
-        note = json.loads((self.run / "last.json").read_text())
         if note["how"] != self._settings():
             raise ValueError(f"{self.run} holds a run with other settings; choose another folder to begin anew")
-        tensors = load_file(self.run / note["tensors"])
+        stored = run / note["tensors"]
+        tensors = load_file(stored) if ranks.of == 1 else load(ranks.handed(stored.read_bytes))
         self.net.load_state_dict(_under("net.", tensors))
         if self.average is not None:
             self.average.load_state_dict(_under("average.", tensors))
@@ -307,6 +335,10 @@ class _Progress:
             )
         torch.set_rng_state(tensors["generator"])
         return int(note["done"]), dict(note.get("told", {}))
+
+
+def _read(note: Path) -> Any:
+    return json.loads(note.read_text()) if note.exists() else None
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
