@@ -43,7 +43,6 @@ def upgrade() -> None:
         sa.Column("queues", sa.JSON(), nullable=False),
         sa.Column("beat", sa.Integer(), nullable=False),
         sa.Column("since", Moment(), nullable=False),
-        sa.Column("given_up", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_worker")),
     )
     op.create_table(
