@@ -11,7 +11,7 @@ from appliance.offers import Offer
 from appliance.session import Session
 from collectors import Event
 from collectors.events import TAGS, Press
-from storage import Outcome
+from storage import FailureMode, Outcome
 
 LOOK = 0.05
 """Seconds between two looks at the devices while the person is waited for."""
@@ -116,6 +116,11 @@ class Tag:
     note: str
 
 
+def ways(modes: Sequence[FailureMode], stage: str) -> list[FailureMode]:
+    """How things fail in a stage."""
+    return [mode for mode in modes if {stage, "any"} & {*mode.stage.split("/")}]
+
+
 @dataclass
 class Asking:
     """Asks, and waits for what is pressed."""
@@ -147,7 +152,7 @@ class Asking:
         if stage is None:
             return None
         key = keys[stage]
-        here = [mode for mode in modes if {key, "any"} & {*mode.stage.split("/")}]
+        here = ways(modes, key)
         codes = [mode.code for mode in here]
         first = codes.index(likely[1]) if likely and likely[1] in codes else 0
         how = self.choose(f"How, in {key} {STAGES[key]}?", [f"{mode.code} {mode.name}" for mode in here], at=first)
