@@ -63,6 +63,25 @@ def paths(episode: Episode) -> Iterator[Line]:
                 yield Line(f"space/{stream}/tool_{arm + 1}/{kind}", kind, t, path)
 
 
+def moving(episode: Episode, parts: int) -> NDArray[np.float64] | None:
+    """How fast the robot moved in equal parts of the take: rad/s over all joints, or m/s where only a tool is known.
+
+    None where nothing is aimed at, and so nobody knows what moves.
+    """
+    fields = sorted(_aimed(episode), key=lambda field: (field[1] == "tool", field[1] != "q"))
+    for stream, name in fields:
+        t, values = episode[stream, "t"], episode[stream, name]
+        values = values.reshape(len(values), -1).astype(np.float64)
+        if name == "tool":
+            values = values.reshape(len(values), -1, 7)[:, :, :3].reshape(len(values), -1)
+        if len(t) < 2 or t[-1] == t[0]:
+            continue
+        ways = np.nan_to_num(np.linalg.norm(np.diff(values, axis=0), axis=1))
+        part = np.minimum(parts - 1, (t[1:] - t[0]) * parts // (t[-1] - t[0]))
+        return np.bincount(part, ways, parts) / ((t[-1] - t[0]) / 1e9 / parts)
+    return None
+
+
 def _aimed(episode: Episode) -> Iterator[tuple[str, str]]:
     """Every stream and field that is measured and has a target beside it."""
     for stream in episode.streams:
