@@ -167,7 +167,7 @@ def test_a_fault_on_one_line_is_told_and_both_arms_stop(cell: EmulatedAloha, fau
     with pytest.raises(DeviceLost, match=sentence):
         lead(cell, 0.1)
     cell.arrange({"seed": 2})
-    assert np.abs(np.diff(lead(cell, 0.3)["q"][[0, -1], 0])) > 0.05, "mended, it goes on"
+    assert np.abs(np.diff(lead(cell, 0.6)["q"][[0, -1], 0])) > 0.05, "mended, it goes on"
     cell.robot.hold()
 
 
