@@ -121,6 +121,11 @@ def lineage(session: Session, policy: PolicyRow) -> Lineage:
     )
 
 
+def trial_of(session: Session, episode: UUID) -> Trial | None:
+    """The trial that an episode ran, if it was one."""
+    return session.scalar(select(Trial).where(Trial.episode == episode))
+
+
 def live(session: Session) -> set[UUID]:
     """Policies in use, and those they descend from: what they learned from has to stay.
 
@@ -131,7 +136,7 @@ def live(session: Session) -> set[UUID]:
     used |= set(session.scalars(select(Trial.policy).join(Batch).where(Batch.closed.is_(None)).distinct()))
     for row in session.scalars(select(Night).where(Night.ended.is_(None))):
         used |= {one for one in (row.champion, row.candidate) if one is not None}
-    parents = dict(session.execute(select(PolicyRow.id, PolicyRow.parent)).tuples())
+    parents = {row.id: row.parent for row in session.execute(select(PolicyRow.id, PolicyRow.parent))}
     found: set[UUID] = set()
     for key in used:
         while key not in found:

@@ -72,8 +72,9 @@ def episodes_list(
 
 @episodes.command("show")
 def episodes_show(episode: OneEpisode, as_json: AsJson = False) -> None:
-    """Show one episode: what was recorded, everything that was said of it and done to it, and how it stands."""
+    """Show one episode: what was recorded, what was said of it and done to it, how it stands, who learned from it."""
     from appliance.cli import rows
+    from ops import lineage
     from storage import Episode
 
     with opened() as (home, catalog):
@@ -88,6 +89,7 @@ def episodes_show(episode: OneEpisode, as_json: AsJson = False) -> None:
             "attributes": {},
             "verdicts": [rows.of_verdict(one) for one in catalog.verdicts(key)],
             "edits": [rows.of_edit(one) for one in catalog.edits(key)],
+            **lineage.learned(catalog, key),
         }
         if not found.standing.purged:
             record = Episode(home.folder / found.standing.path)

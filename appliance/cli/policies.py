@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from appliance.cli.lineage import Picture, answer
 from appliance.cli.opened import opened, user
 from appliance.cli.options import AnyTask, AsJson, Operator, TaskName, Why
 from appliance.cli.shown import show, show_one
@@ -27,15 +28,20 @@ def policies_list(task: AnyTask = None, as_json: AsJson = False) -> None:
 @policies.command("show")
 def policies_show(
     policy: Annotated[str, typer.Argument(help="A policy's name, its ID or the first characters of it.")],
+    save: Picture = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one policy: its settings, and which episodes it learned from."""
+    """Show one policy: its settings, who showed what it and its parents learned from, its trials, what came of it."""
     from appliance.cli.rows import of_policy
+    from ops import lineage
 
-    with opened() as (_, catalog):
+    with opened() as (home, catalog):
         row = catalog.policy(policy)
         found = of_policy(row) | {"settings": row.settings, "metrics": row.metrics}
-    show_one(found, as_json)
+        line = lineage.of_policy(catalog, home.folder, row)
+    if not as_json:
+        show_one(found, as_json)
+    answer(found | {"lineage": line} if as_json else line, lineage.tree(line), save, as_json)
 
 
 @policies.command("promote")
