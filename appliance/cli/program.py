@@ -13,6 +13,7 @@ from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
 from appliance.cli.label import labelling
+from appliance.cli.lineage import ways
 from appliance.cli.orders import orders
 from appliance.cli.policies import policies
 from appliance.cli.primitives import naming
@@ -40,6 +41,7 @@ app.add_typer(words)
 app.add_typer(naming)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
+app.add_typer(ways)
 app.add_typer(clinic)
 app.add_typer(room)
 app.add_typer(screens)
