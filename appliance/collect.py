@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from appliance import station, workers
@@ -12,61 +12,19 @@ from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.session import STOPPED, Flag, Session, sitting
 from appliance.station import Station
-from collectors import Agent, bimanual, kitchen
-from collectors.bimanual import Bimanual
-from collectors.kitchen import KitchenHand
-from collectors.scripted import Scripted, Unclear, asked
-from drivers import Robot
+from collectors import scripts
+from collectors.scripted import Unclear
+from collectors.scripts import TRUTH, Demonstrator, Script
 from ops import axes, failures
 from ops.judging.judgement import Judgement, invalid
 from ops.rollout import RARE, UNSEEN
-from storage import Catalog, Episode, Observation, Outcome, Task, Wanted, WorkOrder
+from storage import Catalog, Episode, Outcome, Task, Wanted, WorkOrder
 
 LIMIT = 20.0
 """Seconds until a take ends anyway."""
 
 APART = 1000
 """Sittings with different seeds share no start, unless they are longer than this."""
-
-
-class Demonstrator(Agent, Protocol):
-    """Shows a task without a person, and says when it is done."""
-
-    def done(self, seen: Observation, /) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Script:
-    """A demonstrator, and what it can show."""
-
-    sees: frozenset[str]
-    """What it has to know of the table: fields of ``truth``."""
-    asked: Callable[[str, Sequence[str]], object]
-    """Reads an instruction, given the fields of ``truth``; raises Unclear when it is not for this demonstrator."""
-    make: Callable[[Robot, int], Demonstrator]
-    """For a robot and the seed of a start."""
-
-
-SCRIPTS = (
-    Script(
-        frozenset({"red_cube", "yellow_pad", "held"}),
-        asked,
-        lambda robot, seed: Scripted(robot.kinematics, robot.action, seed=seed),
-    ),
-    *(
-        Script(frozenset({*things, "stage"}), bimanual.asked, lambda robot, _: Bimanual(robot.kinematics, robot.action))
-        for things in bimanual.ON.values()
-    ),
-    *(
-        Script(
-            frozenset({element, "off"}),
-            kitchen.shown,
-            lambda robot, seed: KitchenHand(robot.kinematics, robot.action, seed),
-        )
-        for element in kitchen.HANDLES
-    ),
-)
-"""Who shows what, where nobody's hands are needed."""
 
 
 class CannotCollect(Refusal):
@@ -162,7 +120,8 @@ def collect(sitting_: Sitting, processes: int, tell: Callable[[Took], None]) -> 
         Whether every take was made; False when a person stopped it.
 
     Raises:
-        CannotCollect: the station cannot be driven by a script.
+        CannotCollect: the task is not for a script here.
+        Lacking: the station cannot be driven by a script.
         StationError: there is no such station, its file is wrong, or its scene cannot be varied so.
         Unknown: there is no such task.
     """
@@ -183,20 +142,14 @@ def script(cell: Station) -> Script:
     """Who can show tasks at a station without a person.
 
     Raises:
-        CannotCollect: nobody can.
+        Lacking: nobody can.
     """
-    names = _truth(cell)
-    if not names:
-        raise CannotCollect(f"a script needs to know where things are, and {cell.name} has no device 'truth'")
-    for one in SCRIPTS:
-        if one.sees <= {*names}:
-            return one
-    raise CannotCollect(f"no script knows what to do with the things at {cell.name}: {', '.join(names)}")
+    return scripts.script(_truth(cell), cell.name)
 
 
 def _truth(cell: Station) -> tuple[str, ...]:
     """What a station knows of the things on its table."""
-    return next((device.dtype.names or () for device in cell.watching if device.name == "truth"), ())
+    return next((device.dtype.names or () for device in cell.watching if device.name == TRUTH), ())
 
 
 def show(sitting_: Sitting, worker: int, of: int, stop: Flag, tell: Callable[[Took], None]) -> None:

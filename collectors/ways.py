@@ -99,6 +99,10 @@ def _nothing_to_repeat(place: Place) -> str:
     return "" if place.repeats is not None else "an episode to repeat; give it, e.g. --of ID"
 
 
+def _no_truth(place: Place) -> str:
+    return "" if "truth" in place.devices else "to know where things are; no real table tells"
+
+
 def _arms(place: Place) -> int:
     action = place.robot.action
     return int(np.prod(action["width"].shape)) if "width" in (action.names or ()) else 1
@@ -127,8 +131,9 @@ WAYS: Mapping[str, Way] = {
     "kinesthetic": Way("collectors.kinesthetic:agent", _guiding, _unguided),
     "leader": Way("collectors.leader:agent", _grippers, _no_leaders, "collectors.leader:report"),
     "replay": Way("collectors.replay:agent", lambda _place: (), _nothing_to_repeat),
+    "scripted": Way("collectors.scripts:agent", lambda _place: (), _no_truth),
 }
-"""By the name that ``--by`` and the catalog give them. ``scripted`` needs no person, so its sittings are others."""
+"""By the name that ``--by`` and the catalog give them."""
 
 
 def agent(way: str, place: Place) -> Agent:

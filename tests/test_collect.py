@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from appliance import station
-from appliance.collect import CannotCollect, script
+from appliance.collect import script
+from collectors import Lacking
 from tests.needs import needs_gym_aloha
 from tests.typed import Type
 
@@ -68,7 +69,7 @@ def test_where_nobody_knows_a_script_that_is_said(tmp_path: Path) -> None:
         '[device.truth]\ndriver = "tests.test_station:Gauge"\nhosted = false\n'
         "[limits]\nlow = [-1.0]\nhigh = [1.0]\nspeed = [1.0]\n"
     )
-    with pytest.raises(CannotCollect, match="no script knows what to do with the things at strange: t, w"):
+    with pytest.raises(Lacking, match="no script knows what to do with the things at strange: t, w"):
         script(station.load(strange))
 
 

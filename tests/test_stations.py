@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from appliance import station
-from appliance.collect import SCRIPTS, Script, script
+from appliance.collect import script
 from appliance.home import Home
 from appliance.session import sitting
 from appliance.station import Station, StationError
+from collectors.scripts import SCRIPTS, Script
 from drivers import StepClock
 from storage import Catalog, Episode, Observation, Task
 from tests.needs import needs_gym_aloha
