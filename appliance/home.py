@@ -5,10 +5,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from appliance.refusal import Refusal
 from storage import Catalog, Reconciled, Recovered, Task, reconcile, recover
+
+if TYPE_CHECKING:
+    from ops.jobs import Jobs
 
 STARTER = Task(name="pick_place", instruction="put the red cube on the yellow pad")
 """What a new appliance can be asked to learn."""
@@ -70,6 +73,17 @@ class Home:
     def join(self) -> Catalog:
         """Open the catalog beside another process of this appliance, which has opened the home already."""
         return Catalog(self.database)
+
+    def jobs(self) -> "Jobs":
+        """What is done in the background.
+
+        Raises:
+            Unavailable: the catalog's address is none.
+        """
+        from appliance.kinds import QUEUES
+        from ops.jobs import Jobs
+
+        return Jobs(self.folder, self.database, QUEUES)
 
 
 def _of_take(found: Recovered) -> str:

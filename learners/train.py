@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from learners.data import Examples, Movable
 from learners.loading import fetched, loader
-from learners.pausing import Paused
 from learners.together import Together, together
 
 type Tell = Callable[[int, int, float], None]
@@ -30,6 +29,10 @@ type Tell = Callable[[int, int, float], None]
 
 def silent(_done: int, _of: int, _loss: float) -> None:
     """Tell nobody."""
+
+
+class StoppedElsewhere(Exception):
+    """Another of the processes that fit a network together was stopped. Progress is stored."""
 
 
 class Diverged(Exception):
@@ -112,7 +115,7 @@ def train(
     `Noting`.
 
     With a ``run`` folder, progress is stored there every ``save_every`` steps and a second call resumes it.
-    ``tell`` may raise `Paused`: progress is stored at that step.
+    Whatever ``tell`` raises ends it; progress is stored at that step first.
 
     Processes that are `together` share every batch, so that each step shows the same windows however many they are.
     What a network makes of several windows at once, such as a contrast between them, it makes of its process's share.
@@ -120,7 +123,7 @@ def train(
 
     Raises:
         Diverged: the loss became NaN or infinite.
-        Paused: ``tell`` said so, here or in another process.
+        StoppedElsewhere: ``tell`` raised in another process that takes part.
         ValueError: the folder holds a run with other settings, or a batch is too small to be shared.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -190,13 +193,13 @@ def train(
             if len(check) and ranks.main:
                 told["held_out"] = held_out_loss(average or net, data, check, how)
             accelerator.log(told, step=done)
-        paused = _paused(tell, done, how.steps, smooth)
-        stop = ranks.anyone(paused is not None)
+        answered = _answered(tell, done, how.steps, smooth)
+        stop = ranks.anyone(answered is not None)
         if ranks.main and (stop or done % how.save_every == 0 or done == how.steps):
             progress.save(done, told)
         if stop:
             _close(accelerator.trackers)
-            raise paused or Paused("another process that takes part was asked to make way")
+            raise answered or StoppedElsewhere("another process that takes part was stopped")
     _close(accelerator.trackers)
     if average is not None:
         net.load_state_dict(average.state_dict())
@@ -230,12 +233,12 @@ def held_out_loss(
     return float(np.mean(values))
 
 
-def _paused(tell: Tell, done: int, of: int, loss: float) -> Paused | None:
-    """Tell, and return what is answered when learning has to make way."""
+def _answered(tell: Tell, done: int, of: int, loss: float) -> BaseException | None:
+    """Tell, and return what whoever hears of it raises: it is raised again once progress is stored."""
     try:
         tell(done, of, loss)
-    except Paused as asked:
-        return asked
+    except BaseException as answer:  # ruff: ignore[blind-except] - whatever it is, it is raised again
+        return answer
     return None
 
 

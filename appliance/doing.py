@@ -1,0 +1,57 @@
+"""What a piece of background work is given beside its settings: somebody to tell, and a reason to stop."""
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from appliance.session import Flag
+
+
+class Paused(Exception):
+    """Somebody needs the machine. What was done until then is stored; asked again, the work goes on."""
+
+
+class Doing(Protocol):
+    """A job while it is done."""
+
+    @property
+    def job(self) -> str:
+        """Its id; empty outside of the queue."""
+        ...
+
+    @property
+    def stop(self) -> Flag:
+        """Set once the machine is needed: store what was done, and raise `Paused` or return."""
+        ...
+
+    def tell(self, what: str, done: int, of: int, loss: float | None = None) -> None:
+        """Say how far it came.
+
+        Raises:
+            Paused: somebody needs the machine. Whatever trains has stored its progress at that step.
+        """
+        ...
+
+    def log(self, what: str, **facts: Any) -> None:
+        """Write down what happened."""
+        ...
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """Nobody listens; setting ``stop`` pauses it all the same."""
+
+    job: str = ""
+    stop: Flag = field(default_factory=threading.Event)
+
+    def tell(self, what: str, done: int, of: int, loss: float | None = None) -> None:
+        """Tell nobody.
+
+        Raises:
+            Paused: ``stop`` is set.
+        """
+        if self.stop.is_set():
+            raise Paused(what)
+
+    def log(self, what: str, **facts: Any) -> None:
+        """Write nothing."""
