@@ -55,6 +55,8 @@ class Trials:
     tell: Callable[[str], None] = lambda _line: None
     """Given a line for every trial that is over."""
     view: View = field(default_factory=View)
+    trial: Trial | None = field(default=None, init=False)
+    """The one in hand, or the last one. Whose it is must not be shown."""
 
     def __post_init__(self) -> None:
         self.session = self.here.session
@@ -79,7 +81,7 @@ class Trials:
             Stopped: the person ends the batch; the trial is given back.
             Deserted, Unlike: see `appliance.evaluate`.
         """
-        task = self.session.catalog.task(trial.task)
+        self.trial, task = trial, self.session.catalog.task(trial.task)
         self._begin(trial, task)
         here = self.here
         episode = drive(self.session, here.drivers, here.limit, here.trying.delay, trial, self._over(task))
