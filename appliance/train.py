@@ -31,6 +31,7 @@ from storage.layout import RGB
 from storage.orders import LED
 from storage.pictures import NoRoom, Pictures, Pixels, cached, caches, drop
 from storage.reading import reading
+from storage.snapshot import freeze
 
 QUERY = "last judged a success, neither retired nor quarantined, not driven by a policy, not repeated without the hand"
 """Which episodes of a task are learned from."""
@@ -160,14 +161,16 @@ def train(
 
     A run that was interrupted goes on where it stopped when the same settings meet the same demonstrations again.
 
+    Processes that `launch` started together all cut the same windows; the main one keeps the policy.
+
     Raises:
         CannotTrain: the task has no successful demonstration, or its loss became infinite.
         Unknown: there is no such task.
     """
-    with home.join() as catalog, ExitStack() as held:
-        known = None if name is None else _known(catalog, name)
-        if known is not None:
-            return known
+    with home.join() as catalog, ExitStack() as held, learners.joined() as ranks:
+        name = UUID(ranks.told(lambda: str(name or uuid4())))
+        if ranks.told(lambda: _known(catalog, name) is not None):
+            return catalog.policy(name)
         instruction = catalog.task(task).instruction
         watches = bool(getattr(how, "watches", False))
         there = {
@@ -185,12 +188,18 @@ def train(
                 f"none of the {len(among or ())} episodes to learn from is a demonstration of {task!r} now"
             )
         left_out = len(demonstrations(catalog, task, hands=True)) - len(taught)
-        frozen = catalog.snapshot(task, [*shown, *watched], f"{QUERY}; {FILM}" if watched else QUERY)
+        frozen = freeze([*shown, *watched], f"{QUERY}; {FILM}" if watched else QUERY)
         began = time.monotonic()
-        name = name or uuid4()
         settings = json.loads(json.dumps(dataclasses.asdict(how), default=str))
         parent = None if start is None else catalog.policy(start)
-        run = home.folder / "runs" / _fingerprint(method, settings, frozen.id, parent)
+        same = _fingerprint(method, settings, frozen.id, parent)
+        if ranks.told(lambda: same) != same:
+            raise CannotTrain(
+                f"process {ranks.index + 1} of {ranks.of} has other settings or another revision than the main one, or "
+                "found other episodes; ask again, of machines that have the same of each"
+            )
+        ranks.told(lambda: catalog.snapshot(task, [*shown, *watched], frozen.query).id)
+        run = home.folder / "runs" / same
         unpacking = _unpacking(home.folder / CACHES, frozen.id, how, prepare)
         try:
             data = learners.windows(
@@ -221,36 +230,45 @@ def train(
             )
         except (learners.NoData, learners.CannotGoOn, learners.BadCheckpoint, Diverged) as error:
             raise CannotTrain(f"{method}: {error}") from error
-        unnamed = home.folder / "policies" / f"{name}.part"
-        for leftover in (unnamed, unnamed.with_suffix("")):
-            shutil.rmtree(leftover, ignore_errors=True)  # of a program that died before it wrote the row
-        policy.save(unnamed)
-        folder = unnamed.rename(unnamed.with_suffix(""))
-        row = PolicyRow(
-            id=name,
-            name=catalog.next_policy_name(method),
-            method=method,
-            preset=preset,
-            settings=settings,
-            task=task,
-            snapshot=frozen.id,
-            parent=None if parent is None else parent.id,
+        said = {
+            "episodes": len(shown),
+            "left_out": left_out,
+            **({"films": len(watched)} if watches else {}),
+            "windows": len(data),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+        row = {
+            "id": name,
+            "method": method,
+            "preset": preset,
+            "settings": settings,
+            "task": task,
+            "snapshot": frozen.id,
+            "parent": None if parent is None else parent.id,
+            "metrics": said | policy.measured,
+        }
+        ranks.told(lambda: _keep(home, catalog, policy, row, run))
+        return catalog.policy(name)
+
+
+def _keep(home: Home, catalog: Catalog, policy: Any, row: dict[str, Any], run: Path) -> None:
+    """Store a policy, and tell the catalog of it."""
+    unnamed = home.folder / "policies" / f"{row['id']}.part"
+    for leftover in (unnamed, unnamed.with_suffix("")):
+        shutil.rmtree(leftover, ignore_errors=True)  # of a program that died before it wrote the row
+    policy.save(unnamed)
+    folder = unnamed.rename(unnamed.with_suffix(""))
+    catalog.add(
+        PolicyRow(
+            name=catalog.next_policy_name(row["method"]),
             path=folder.relative_to(home.folder).as_posix(),
             digest=digest(folder),
             revision=revision(),
-            metrics={
-                "episodes": len(shown),
-                "left_out": left_out,
-                **({"films": len(watched)} if watches else {}),
-                "windows": len(data),
-                "seconds": round(time.monotonic() - began, 1),
-            }
-            | policy.measured,
+            **row,
         )
-        catalog.add(row)
-        if run.exists():
-            run.rename(run.with_name(str(name)))
-        return row
+    )
+    if run.exists():
+        run.rename(run.with_name(folder.name))
 
 
 def _known(catalog: Catalog, name: UUID) -> PolicyRow | None:

@@ -113,7 +113,8 @@ def joined() -> Generator[Together]:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from accelerate import PartialState
 
-        PartialState()
+        # Unless told so, it takes a machine without a GPU for one that is not shared.
+        PartialState(cpu=not torch.cuda.is_available())
     yield together()  # ruff: ignore[fallible-context-manager] - who failed waits for nobody; the others end with it
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

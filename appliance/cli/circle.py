@@ -147,14 +147,28 @@ def train(
     hands: Annotated[
         bool, typer.Option("--with-hands", help="Keep what was led by hand though a success repeats it without.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, max=64, help="Processes on this machine, e.g. one for each GPU.")
+    ] = 1,
+    machines: Annotated[
+        int, typer.Option("--machines", min=1, max=256, help="Machines that take part; type the same on each.")
+    ] = 1,
+    rank: Annotated[int, typer.Option("--rank", min=0, help="Which of the machines this is, counted from 0.")] = 0,
+    meet: Annotated[str, typer.Option("--main", help="HOST:PORT, where machine 0 is met by the others.")] = "",
+    show_line: Annotated[
+        bool, typer.Option("--show", help="Show the line that would start the processes, and train nothing.")
+    ] = False,
 ) -> None:
     """Learn a policy from the task's successful demonstrations.
+
+    With several processes each step looks at the same demonstrations as with one, each process at its share of them.
 
     What was led by hand is left out once the robot has repeated it with success: no hand is in view then.
 
     Any field of the method may be given as an option, e.g. --lr 0.0003; a wrong name is answered with the right ones.
     A part that may be left out is switched on by its name or by one of its fields, e.g. --rscl, --rscl.beta 0.5.
     """
+    from appliance import launch
     from appliance.train import WrongSetting, learner, seeing
     from appliance.train import train as run
 
@@ -167,13 +181,24 @@ def train(
         how = learner(method, preset, given)
     except WrongSetting as error:
         raise typer.BadParameter(str(error), context) from error
-    if "cameras" not in given:
+    asked = launch.Asked(task, method, preset, given, parent, hands)
+    spread = launch.Spread(processes, machines, rank, meet)
+    if show_line:
+        typer.echo(launch.shown(home, spread, asked))
+        return
+    if spread.alone and "cameras" not in given:
         how = seeing(home, task, how)
     with progress(method, None) as advance:
-        row = run(
-            *(home, task, method, preset, how),
-            *(lambda done, of, loss: advance(_loss(loss), done, of), parent, advance, hands),
-        )
+
+        def tell(done: int, of: int, loss: float) -> None:
+            advance(_loss(loss), done, of)
+
+        if spread.alone:
+            row = run(home, task, method, preset, how, tell, parent, advance, hands)
+        else:
+            made = launch.run(home, spread, asked, tell, advance)
+            with home.join() as catalog:
+                row = catalog.policy(made)
     measured = row.metrics
     typer.echo(f"{row.name}: learned from {measured['episodes']} episodes in {measured['seconds']} s.")
     if left := measured["left_out"]:
