@@ -135,10 +135,11 @@ def plan(
     delay: float = 0.0,
     vary: Sequence[str] = (),
     order: WorkOrder | None = None,
+    name: str = "",
 ) -> tuple[Batch, list[PolicyRow]]:
     """Write down every trial before the first one runs: from each start as usual, and again varied along each axis.
 
-    With ``order``, only from starts that it asked for.
+    With ``order``, only from starts that it asked for. ``name`` is the batch's id; empty: a new one.
 
     Raises:
         CannotEvaluate: a policy was trained for another task, another robot or other cameras, or cannot be read, or the
@@ -161,7 +162,7 @@ def plan(
                 _fit(row.name, drivers.get(row), cell)
         try:
             number, meant = None if order is None else order.id, fits(cell, instruction, order)
-            return rollout.plan(catalog, task, rows, trials, seed, cell.name, vary, number, meant), rows
+            return rollout.plan(catalog, task, rows, trials, seed, cell.name, vary, number, meant, name), rows
         except ValueError as error:
             raise CannotEvaluate(str(error)) from error
 

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
+from ops.rates import wilson
+
 if TYPE_CHECKING:
     from ops.by_axis import OnAxis
     from ops.results import Tally
@@ -234,6 +236,41 @@ def filmstrip(frames: Sequence[NDArray[np.uint8]], under: Sequence[str], title: 
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
         axes.set_xlabel(words, color=grey, fontsize=9)
+    _save(figure, file)
+
+
+def unfolding(tried: Mapping[str, Sequence[bool]], ink: Ink, file: Path) -> None:
+    """Draw how each policy's success rate became known, trial by trial, with its 95 % Wilson interval."""
+    figure, axes = _figure(7.2, 3.2, ink)
+    for number, (name, succeeded) in enumerate(tried.items()):
+        if not succeeded:
+            continue
+        colour, turns = SERIES[number % len(SERIES)], np.arange(1, len(succeeded) + 1)
+        sums = np.cumsum(succeeded)
+        low, high = np.array([wilson(int(good), int(n)) for good, n in zip(sums, turns, strict=True)]).T
+        axes.fill_between(turns, 100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(turns, 100 * sums / turns, color=colour, linewidth=2, label=name)
+    axes.set_xlim(1, max(2, *(len(each) for each in tried.values())))
+    axes.set_xlabel("trials", color=ink.text)
+    axes.set_ylim(-2, 102)
+    axes.set_yticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
+    axes.grid(axis="y", color=ink.line, linewidth=0.8)
+    figure.legend(loc="outside lower center", ncols=min(4, max(1, len(tried))), frameon=False, labelcolor=ink.text)
+    _save(figure, file)
+
+
+def board(rows: Sequence[Mapping[str, Any]], ink: Ink, file: Path) -> None:
+    """Draw by which share a candidate's error on each task, or part of one, differs from the champion's."""
+    figure, axes = _figure(7.2, 0.9 + 0.5 * len(rows), ink)
+    places = np.arange(len(rows))[::-1]
+    changes = [100 * row["forgotten"] for row in rows]
+    axes.barh(places, changes, color=[ink.bad if change > 0 else ink.good for change in changes], height=0.55)
+    axes.axvline(0, color=ink.line, linewidth=1)
+    axes.set_yticks(places, [f"{row['what']} ({row['episodes']})" for row in rows])
+    reach = max(30.0, *(1.1 * abs(change) for change in changes))
+    axes.set_xlim(-reach, reach)
+    axes.xaxis.set_major_formatter(lambda value, _place: f"{value:+.0f}%")
+    axes.grid(axis="x", color=ink.line, linewidth=0.8)
     _save(figure, file)
 
 

@@ -127,7 +127,7 @@ def write_page(report: Report, folder: Path, store_root: Path) -> Path:
         rules=TAXONOMY,
         plots=list(_plots(report, folder, store_root)) if report.policies else [],
         strips={
-            str(one.id): list(_strips(one, number, folder, store_root))
+            str(one.id): list(strips(one, number, folder, store_root))
             for number, one in enumerate(report.policies, start=1)
         },
     )
@@ -230,27 +230,27 @@ def _plots(report: Report, folder: Path, store_root: Path) -> Iterator[Picture]:
     def failures(ink: "Ink", file: Path) -> None:
         plots.failures(names, [one.failures for one in all_of], [one.trials for one in all_of], ink, file)
 
-    yield _picture(success, folder, "success", "Success: a dot for the rate, a bar for its 95% Wilson interval")
-    yield _picture(failures, folder, "failures", "Failures by code, as a share of all valid trials")
+    yield picture(success, folder, "success", "Success: a dot for the rate, a bar for its 95% Wilson interval")
+    yield picture(failures, folder, "failures", "Failures by code, as a share of all valid trials")
     if len({at.batch for at in report.trend}) > 1:
-        yield _picture(
+        yield picture(
             lambda ink, file: plots.trend(report.trend, ink, file),
             folder,
             "trend",
             "Success batch by batch, oldest first; a bar is a 95% Wilson interval",
         )
-    yield _picture(
+    yield picture(
         lambda ink, file: plots.funnel(names, reached, ink, file), folder, "funnel", "How far the trials came"
     )
     if tried := _varied(report):
-        yield _picture(
+        yield picture(
             lambda ink, file: plots.axes({_label(report, one): one.axes for one in tried}, ink, file),
             folder,
             "axes",
             "Success by what of the scene was varied, with 95% Wilson intervals; full dots: it learned from such",
         )
     if any(place.succeeded or place.failed for place in places):
-        yield _picture(
+        yield picture(
             lambda ink, file: plots.starts(places, RULES.tolerance, ink, file),
             folder,
             "starts",
@@ -258,7 +258,8 @@ def _plots(report: Report, folder: Path, store_root: Path) -> Iterator[Picture]:
         )
 
 
-def _picture(draw: "Callable[[Ink, Path], None]", folder: Path, name: str, says: str) -> Picture:
+def picture(draw: "Callable[[Ink, Path], None]", folder: Path, name: str, says: str) -> Picture:
+    """Draw something in both inks, for a page."""
     from ops import plots
 
     light, dark = folder / f"{name}.png", folder / f"{name}-dark.png"
@@ -291,7 +292,7 @@ def _starts(one: PolicyReport, instruction: str, store_root: Path) -> "Starts":
     return Starts(one.name, places[Outcome.SUCCESS], places[Outcome.FAILURE], goals)
 
 
-def _strips(one: PolicyReport, place: int, folder: Path, store_root: Path) -> Iterator[Picture]:
+def strips(one: PolicyReport, place: int, folder: Path, store_root: Path) -> Iterator[Picture]:
     """Show the first, the deciding and the last moment of failed trials."""
     from ops import plots
 

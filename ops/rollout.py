@@ -46,6 +46,7 @@ def plan(
     vary: Sequence[str] = (),
     order: int | None = None,
     fits: Callable[[int], bool] = lambda _start: True,
+    name: str = "",
 ) -> Batch:
     """Write down a batch before any of it runs: every policy from the same ``trials`` starts, shuffled by ``seed``.
 
@@ -55,7 +56,7 @@ def plan(
     Each axis of ``vary`` is tried as often, from the same starts once more, in the same variants for every policy.
     The starts and their order follow from the seed and the axes alone, so that another batch has the same ones. With
     ``order``, the batch says what a work order has brought, and ``fits`` tells which starts that is asked of; the axes
-    are then its own, and nothing is tried as usual.
+    are then its own, and nothing is tried as usual. ``name`` is the batch's id; empty: a new one.
 
     Raises:
         ValueError: there is no policy, the same policy twice, no trial, no such axis, a seed that cannot be one, or
@@ -86,7 +87,7 @@ def plan(
         for place in chance.permutation(len(begun))
         for which in chance.permutation(len(policies))
     ]
-    batch = Batch(id=uuid4().hex[:8], task=task, station=station, seed=seed, planned=len(turns), order=order)
+    batch = Batch(id=name or uuid4().hex[:8], task=task, station=station, seed=seed, planned=len(turns), order=order)
     catalog.plan(
         batch,
         [

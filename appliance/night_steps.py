@@ -1,0 +1,335 @@
+"""A night until its candidate is trained and examined. Each step may be killed at any moment and asked again.
+
+What a step finds is written into the night's row when it is done, and its first word stands.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import wraps
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+import learners
+from appliance import station
+from appliance.doing import Doing
+from appliance.film import film
+from appliance.home import Home
+from appliance.refusal import Refusal
+from appliance.train import CannotTrain, changed, demonstrations, learner, seeing, train
+from learners import examine
+from ops import gates as gate
+from ops.gates import Gate
+from ops.tells import tells
+from storage import Catalog, Episode, Listed, Night, Outcome, PolicyRow, Wanted, check, digest
+from storage.reading import reading
+
+type Facts = dict[str, Any]
+
+
+class CannotNight(Refusal):
+    """A night cannot be had as it is asked for. The message says why."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a night is asked for. JSON in, JSON out."""
+
+    night: str
+    """Its name."""
+    task: str
+    station: str = "franka-sim"
+    """Where the candidate is tried: a simulated cell; trials at a real one are proposed."""
+    by: str = "schedule"
+    method: str = ""
+    """How to learn; empty: as the champion did, or CCoL where there is none."""
+    preset: str = "small"
+    settings: dict[str, str] = field(default_factory=dict)
+    """Fields of the method that are to be others, as a person types them."""
+    anew: bool = False
+    """Learn from nothing, though there is a champion to go on from."""
+    least: int = 1
+    """Demonstrations that have to be new."""
+    first: int = 5
+    """Demonstrations that a first policy needs."""
+    space: float = 2.0
+    """Gigabytes that have to be free."""
+    aside: float = 0.1
+    """Share of the demonstrations, by their ids, that no night ever learns from: plans are compared on them."""
+    doubted: float = 0.2
+    """Share of the new demonstrations that may contradict what is said of them."""
+    harm: float = 0.25
+    """By which share the error on what the champion does may grow."""
+    keep: list[str] = field(default_factory=list)
+    """Earlier tasks that the candidate may not forget either: by default only its own task counts."""
+    trials: int = 40
+    """Of each policy, at most."""
+    seed: int | None = None
+    """Which starts; None: other ones every night."""
+    early: bool = True
+    """End the trials as soon as one of the two is shown to be better."""
+    workers: int = 1
+    """Processes that run the trials."""
+    wanted: int = 12
+    """Demonstrations of each work order."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+def said(facts: Facts) -> Asked:
+    """Read what is asked for.
+
+    Raises:
+        CannotNight: a field is unknown, missing, or cannot have that value.
+    """
+    try:
+        return TypeAdapter(Asked).validate_python(facts)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CannotNight(f"a night cannot be asked for so: {'; '.join(wrong)}") from error
+
+
+type Step = Callable[[Home, Catalog, Night, Doing], Facts]
+
+
+def once(name: str) -> Callable[[Step], Callable[[Home, Facts, Doing], Facts]]:
+    """Make a step of a function: what it finds is kept under ``name``, and it is not done again once that is there."""
+
+    def made(does: Step) -> Callable[[Home, Facts, Doing], Facts]:
+        @wraps(does)
+        def step(home: Home, settings: Facts, doing: Doing) -> Facts:
+            with home.join() as catalog:
+                row = catalog.night(settings["night"])
+                known = row.facts.get(name)
+                return (
+                    known if known is not None else catalog.night_found(row.id, name, does(home, catalog, row, doing))
+                )
+
+        return step
+
+    return made
+
+
+def begin(home: Home, settings: Facts, _doing: Doing) -> Facts:
+    """Write the night down, and look whether there is anything to do, and room for it.
+
+    Raises:
+        CannotNight: it is asked for wrongly.
+        Refused: another night of this task is not over.
+        StationError: there is no such station.
+        Unknown: there is no such task.
+    """
+    asked = said(settings)
+    station.load(asked.station)
+    with home.join() as catalog:
+        champion = catalog.champion(asked.task)
+        row = catalog.begin_night(
+            Night(
+                id=asked.night,
+                task=asked.task,
+                station=asked.station,
+                by=asked.by,
+                settings=asdict(asked),
+                champion=None if champion is None else champion.id,
+            )
+        )
+        if "begin" in row.facts:
+            return dict(row.facts["begin"])
+        # The row's champion counts: somebody may have chosen another since it was written.
+        champion = None if row.champion is None else catalog.policy(row.champion)
+        known = learned(catalog, champion)
+        new = [one for one in _teaching(catalog, asked) if one.row.id not in known]
+        free = shutil.disk_usage(home.folder).free
+        name = None if champion is None else champion.name
+        found = gate.fresh(name, len(known), len(new), asked.least, asked.first)
+        if found.passed and not (room := gate.room(free, round(asked.space * 1e9))).passed:
+            found = room
+        facts = {"night": row.id, "champion": name, "known": len(known), "new": _ids(new), "free": free}
+        return catalog.night_found(row.id, "begin", facts | asdict(found))
+
+
+@once("verify")
+def verify(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
+    """Read every byte that is to be learned from, and compare it with what was sealed."""
+    asked = said(row.settings)
+    there = every(catalog, asked.task)
+    wrong: dict[str, str] = {}
+    with reading(home.folder, f"night {row.id} verifies", {one.row.id for one in there}):
+        for number, one in enumerate(there, start=1):
+            if why := _wrong(home, one):
+                wrong[str(one.row.id)] = why
+            doing.tell("verifying demonstrations", number, len(there))
+    found = gate.sound(len(there), wrong, asked.doubted)
+    return {"looked": len(there), "wrong": wrong} | asdict(found)
+
+
+@once("grade")
+def grade(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
+    """Look which new demonstrations are good enough: in time, whole, and what is said of them."""
+    asked = said(row.settings)
+    wrong = row.facts["verify"]["wrong"]
+    new = [one for one in _new(catalog, row) if str(one.row.id) not in wrong]
+    instruction = catalog.task(asked.task).instruction
+    doubted: dict[str, str] = {}
+    with reading(home.folder, f"night {row.id} looks", {one.row.id for one in new}):
+        for number, one in enumerate(new, start=1):
+            if why := "; ".join(tells(Episode(home.folder / one.standing.path), instruction)):
+                doubted[str(one.row.id)] = why
+            doing.tell("looking at new demonstrations", number, len(new))
+    needed = asked.first if row.champion is None else asked.least
+    found = gate.believable(len(new), doubted, asked.doubted, needed)
+    waiting = catalog.count(Wanted(task=asked.task, outcome=Outcome.SUCCESS, quarantined=True))
+    return {"new": len(new), "doubted": doubted, "waiting": waiting} | asdict(found)
+
+
+@once("snapshot")
+def snapshot(_home: Home, catalog: Catalog, row: Night, _doing: Doing) -> Facts:
+    """Freeze what is learned from: every demonstration that is sound, believed, and not set aside, and the film."""
+    asked = said(row.settings)
+    out = {*row.facts["verify"]["wrong"], *row.facts["grade"]["doubted"]}
+    taught = [one for one in _teaching(catalog, asked) if str(one.row.id) not in out]
+    watches = bool(getattr(_method(catalog, row, asked), "watches", False))
+    watched = film(catalog, asked.task) if watches else []
+    if not taught:
+        return asdict(Gate(False, "no demonstration is left to learn from"))
+    frozen = catalog.snapshot(asked.task, [*taught, *watched], f"night {row.id}")
+    champion = None if row.champion is None else catalog.policy(row.champion)
+    new = [one for one in taught if one.row.id not in learned(catalog, champion)]
+    aside = [one for one in every(catalog, asked.task) if set_aside(one.row.id, asked.aside)]
+    facts = {"snapshot": frozen.id, "episodes": _ids(taught), "films": _ids(watched), "new": len(new)}
+    why = f"{len(taught)} demonstrations, {len(new)} of them new; {len(aside)} are set aside to compare plans on"
+    return facts | asdict(Gate(len(new) > 0, why))
+
+
+@once("train")
+def learn(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
+    """Train the candidate: from the champion, where its method goes on from a policy."""
+    asked, frozen = said(row.settings), row.facts["snapshot"]
+    champion = None if row.champion is None else catalog.policy(row.champion)
+    how = _how(home, catalog, row, asked)
+    name = asked.method or (champion.method if champion else "ccol")
+    start = champion if champion and not asked.anew and _goes_on(champion, name, how) else None
+    trained = train(
+        *(home, asked.task, name, asked.preset if asked.method or champion is None else champion.preset, how),
+        tell=lambda done, of, loss: doing.tell(f"training {name}", done, of, loss),
+        start=None if start is None else start.name,
+        prepare=lambda what, done, of: doing.tell(what, done, of),
+        name=candidate(row.id),
+        among={UUID(key) for key in [*frozen["episodes"], *frozen["films"]]},
+    )
+    catalog.night_trained(row.id, trained.id)
+    if trained.snapshot != frozen["snapshot"]:
+        why = "what was to be learned from changed while the night ran: somebody trimmed, retired or judged some of it"
+        return {"policy": trained.name} | asdict(Gate(False, why))
+    parent = None if start is None else start.name
+    why = f"{trained.name}, from {parent or 'nothing'}, on {trained.metrics['episodes']} demonstrations"
+    return {"policy": trained.name, "parent": parent, "metrics": trained.metrics} | asdict(Gate(True, why))
+
+
+@once("proof")
+def proof(home: Home, catalog: Catalog, row: Night, _doing: Doing) -> Facts:
+    """Prove what the candidate was made from, by what is on the disk."""
+    trained = catalog.policy(candidate(row.id))
+    parent = None if trained.parent is None else catalog.policy(trained.parent)
+    champion = None if row.champion is None else catalog.policy(row.champion)
+    here = home.folder / trained.path
+    loaded = gate.Loaded(
+        parent=None if parent is None else parent.name,
+        parent_recorded="" if parent is None else parent.digest,
+        parent_found="" if parent is None else digest(home.folder / parent.path),
+        recorded=trained.digest,
+        found=digest(here),
+        new=len(learned(catalog, trained) - learned(catalog, champion)),
+        moved=None if parent is None else examine.moved(home.folder / parent.path, here),
+        stages=_stages(home, trained),
+    )
+    return asdict(loaded) | asdict(gate.proved(loaded))
+
+
+def _stages(home: Home, trained: PolicyRow) -> dict[str, dict[str, float]]:
+    """How far each stage of a policy's training went, as its own notes say."""
+    run = home.folder / "runs" / str(trained.id)
+    notes = {note.parent.relative_to(run).as_posix(): json.loads(note.read_text()) for note in run.rglob("last.json")}
+    return {
+        "" if name == "." else name: {
+            "done": note["done"],
+            "steps": note["how"]["steps"],
+            "lr": note["how"]["lr"],
+        }
+        for name, note in sorted(notes.items())
+    }
+
+
+def candidate(night: str) -> UUID:
+    """The id of what a night trains: the same however often it is asked."""
+    return uuid5(NAMESPACE_URL, f"appliance:night:{night}:candidate")
+
+
+def set_aside(episode: UUID, share: float) -> bool:
+    """Whether an episode belongs to the share that no night learns from: by its id, so that it is so for ever."""
+    return int.from_bytes(hashlib.blake2b(episode.bytes, digest_size=4).digest()) < share * 2**32
+
+
+def every(catalog: Catalog, task: str) -> list[Listed]:
+    """The task's demonstrations; there may be none."""
+    try:
+        return demonstrations(catalog, task)
+    except CannotTrain:
+        return []
+
+
+def _teaching(catalog: Catalog, asked: Asked) -> list[Listed]:
+    """Those that nights learn from."""
+    return [one for one in every(catalog, asked.task) if not set_aside(one.row.id, asked.aside)]
+
+
+def _new(catalog: Catalog, row: Night) -> list[Listed]:
+    """Those that were new when the night began, and still are demonstrations."""
+    new = {*row.facts["begin"]["new"]}
+    return [one for one in every(catalog, row.task) if str(one.row.id) in new]
+
+
+def learned(catalog: Catalog, policy: PolicyRow | None) -> set[UUID]:
+    """The episodes of a policy's snapshot."""
+    return set() if policy is None or policy.snapshot is None else {*catalog.learned(policy.snapshot)}
+
+
+def _ids(found: Iterable[Listed]) -> list[str]:
+    return [str(one.row.id) for one in found]
+
+
+def _wrong(home: Home, one: Listed) -> str:
+    """What is wrong with an episode's files; nothing where they are what was sealed."""
+    path = home.folder / one.standing.path
+    try:
+        wrong = check(path)
+        if not wrong and (found := Episode(path).digest) != one.standing.digest:
+            wrong = [f"its digest is {found}, and the catalog has {one.standing.digest}"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        wrong = [f"it cannot be read: {error!r}"]
+    return "; ".join(wrong)
+
+
+def _method(catalog: Catalog, row: Night, asked: Asked) -> Any:
+    """The class of the method that the night uses."""
+    champion = None if row.champion is None else catalog.policy(row.champion)
+    return learners.method(asked.method or (champion.method if champion else "ccol"))
+
+
+def _how(home: Home, catalog: Catalog, row: Night, asked: Asked) -> Any:
+    """The learner: the champion's settings, with what was asked for changed; or a preset."""
+    champion = None if row.champion is None else catalog.policy(row.champion)
+    if champion is None or (asked.method and asked.method != champion.method):
+        how = learner(asked.method or "ccol", asked.preset, asked.settings)
+        return how if "cameras" in asked.settings else seeing(home, asked.task, how)
+    as_it_was = learners.load(home.folder / champion.path).how
+    return changed(as_it_was, asked.settings, champion.method)
+
+
+def _goes_on(champion: PolicyRow, method: str, how: Any) -> bool:
+    """Whether a learner of this method can begin from that policy."""
+    return champion.method == method and not getattr(how, "remembers", False)
