@@ -1,7 +1,6 @@
 """Making room on the disk: deleting what was retired, and keeping smaller copies of what is old."""
 
 import os
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 from appliance.cli.opened import opened, user
 from appliance.cli.options import AsJson, Operator
 from appliance.cli.shown import megabytes, progress, show, show_one
+from appliance.cli.sure import sure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def purge(
                 return
             _tell(planned)
             if not yes:
-                _ask()
+                sure("purge asks before it deletes", "Type yes to delete them", "Nothing was deleted.")
             with progress("purged", len(planned.episodes)) as advance:
                 kept = purging.purge(catalog, home.folder, planned, operator or user(), why, lambda _: advance(""))
         except purging.CannotPurge as error:
@@ -186,19 +186,3 @@ def _tell(planned: "Plan") -> None:
         typer.echo(f"These learned from them, and could not be trained again the same way: {names}")
     if planned.snapshots:
         typer.echo(f"Snapshots that would lose episodes: {', '.join(row.id[:8] for row in planned.snapshots)}")
-
-
-def _ask() -> None:
-    """Go on only when a person types yes.
-
-    Raises:
-        Refusal: there is nobody to ask.
-        typer.Exit: they did not.
-    """
-    from appliance.refusal import Refusal
-
-    if not sys.stdin.isatty():
-        raise Refusal("purge asks before it deletes, and there is no terminal here; --yes says yes for scripts")
-    if typer.prompt("Type yes to delete them", default="no", show_default=False) != "yes":
-        typer.echo("Nothing was deleted.")
-        raise typer.Exit(1)
