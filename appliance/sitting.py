@@ -66,6 +66,12 @@ def place(cell: Station, events: Events, way: str, repeats: Episode | None = Non
     return found
 
 
+def ways(cell: Station) -> list[str]:
+    """How tasks can be shown at a station; what repeats an episode is left out."""
+    found = Place(cell.robot, cell.drivers, cell.hz)
+    return [name for name, way in WAYS.items() if not way.lacks(found)]
+
+
 def shaking(devices: Mapping[str, Any]) -> Pulse:
     """What shakes the things in a person's hands: the first of the devices that can; or nothing."""
     for device in devices.values():
@@ -194,7 +200,7 @@ class Attended:
         if offer is None:
             return False
         self.session.order, self.view.offer, driver = offer.order, offer, self.make(self.way, self.place)
-        self._before = 0 if offer.order is None else self.session.catalog.order_progress(offer.order)
+        self._before = len(self.view.shown) if offer.order is None else self.session.catalog.order_progress(offer.order)
         starts = self.starts(offer)
         while (made := self._done(offer)) < offer.wanted:
             start = starts[made % len(starts)] if starts else made
@@ -211,7 +217,7 @@ class Attended:
     def _done(self, offer: Offer) -> int:
         """How many takes count: for an order, those that are good to learn from, whoever made them since."""
         if offer.order is None:
-            return sum(one.kept and one.way == self.way for one in self.view.shown)
+            return sum(one.kept and one.way == self.way for one in self.view.shown[self._before :])
         return self.session.catalog.order_progress(offer.order) - self._before
 
     def _offer(self) -> Offer | None:

@@ -4,6 +4,7 @@ import asyncio
 import pkgutil
 import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -61,6 +62,14 @@ class Tui(App[None]):
         for gone in (signal.SIGTERM, signal.SIGHUP):  # the take in hand ends safely first
             asyncio.get_running_loop().add_signal_handler(gone, self.leave)
         self.switch_mode("cell")
+        self._load()
+
+    @work(thread=True, group="load")
+    def _load(self) -> None:
+        """Have every screen at hand: what one needs takes a while to load, and nobody is to wait for it later."""
+        for where in (*SCREENS.values(), HELP):
+            with suppress(ImportError):
+                pkgutil.resolve_name(where)
 
     def _screen(self, where: str) -> Screen[None]:
         try:

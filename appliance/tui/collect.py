@@ -1,0 +1,178 @@
+"""Where takes are made: what is shown, live pictures, how it goes, and the keys to begin and judge."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from appliance import station
+from appliance.begins import CannotOrder
+from appliance.orders import ghost
+from appliance.refusal import refusal
+from appliance.sitting import Wish, ways
+from appliance.tui.collecting import seated
+from appliance.tui.widgets.asking import Asks, Pressing
+from appliance.tui.widgets.cameras import Cameras
+from appliance.tui.widgets.picture import Pixels
+from collectors import Event
+from collectors.agents import Telling
+from collectors.ways import WAYS
+from storage.layout import pictures
+
+OFTEN = 0.1
+"""Seconds between two looks."""
+
+NOBODY: Mapping[str, Pixels] = {}
+"""No ghost of any camera."""
+
+IDLE = "Enter: begin a sitting"
+
+
+class Collect(Pressing):
+    """A person shows a task, take after take."""
+
+    TITLE = "Collect"
+    HELP = """\
+Enter begins a sitting, then each take; s and f say how it went, d discards the take in hand or the last one.
+After f, three keys say how it failed: the stage, the code, and a note or Enter. Digits choose what is numbered.
+During a take digits mark moments; between takes they lead to the other screens, as [ and ] always do.
+q ends the take, another q the sitting. Buttons of a headset, a leader's gripper and a pedal count as these keys do.
+w changes who shows: a headset, a hand on the arm, a leader arm, or a script in simulation.
+g hides the picture of how an order wants things to stand, which lies half over what the cameras see."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "way", "Who shows"),
+        Binding("g", "ghost", "Ghost", show=False),
+    ]
+
+    @dataclass
+    class Ways(Message):
+        """How tasks can be shown here."""
+
+        names: list[str]
+        trouble: str
+
+    @dataclass
+    class Ghosts(Message):
+        """What the cameras are to see when a take for an order begins."""
+
+        order: int | None
+        pictures: Mapping[str, Pixels]
+
+    def body(self) -> Iterable[Widget]:
+        self._asks = Asks(self.table, IDLE)
+        self._cameras = Cameras(self.table)
+        return Static(id="facts", markup=False), self._cameras, self._asks
+
+    def on_mount(self) -> None:
+        self._ways: list[str] = []
+        self._way = ""
+        self._shows: tuple[str | None, int | None] = self.room.task, None
+        self._haunted: int | None = None
+        self._ghosts: Mapping[str, Pixels] = {}
+        self._hidden = False
+        self._drawn = ""
+        self._find_ways()
+        self.set_interval(OFTEN, self.look)
+
+    def choose(self, task: str | None, order: int | None) -> None:
+        """The next sitting is for this task, and this order of it."""
+        self._shows = task, order
+
+    def pressed(self, *meanings: Event) -> None:
+        if not self.table.taken and Event.START in meanings:
+            self._begin()
+        else:
+            super().pressed(*meanings)
+
+    def action_way(self) -> None:
+        """Somebody else shows from the next sitting on."""
+        if self.table.taken:
+            self.notify("q ends the sitting first")
+        elif self._ways:
+            self._way = self._ways[(self._ways.index(self._way) + 1) % len(self._ways)]
+
+    def action_ghost(self) -> None:
+        """Hide or show how things are to stand."""
+        self._hidden = not self._hidden
+
+    def _begin(self) -> None:
+        if not self._way:
+            self.notify("nobody can show anything here yet", severity="warning")
+            return
+        room = self.room
+        wish = Wish(room.home, room.station, self._way, room.operator, *self._shows)
+        self.table.sit(partial(seated, wish))
+
+    @work(thread=True, exclusive=True, group="ways")
+    def _find_ways(self) -> None:
+        try:
+            found, trouble = ways(station.load(self.room.station)), ""
+        except Exception as error:  # told like a sitting that cannot begin; a mistake of ours is raised
+            if (said := refusal(error)) is None:
+                raise
+            found, trouble = [], said
+        self.post_message(self.Ways(found, trouble))
+
+    @on(Ways)
+    def _found_ways(self, message: Ways) -> None:
+        self._ways, self._way = message.names, next(iter(message.names), "")
+        self._asks.idle = message.trouble or IDLE
+
+    def look(self) -> None:
+        """Say how it goes."""
+        if self.app.screen is not self:
+            return
+        facts = self._facts()
+        if facts != self._drawn:
+            self._drawn = facts
+            self.query_one("#facts", Static).update(facts)
+            self.refresh_bindings()
+        sitting = self.table.sitting
+        offer = None if sitting is None else sitting.view.offer
+        order = None if offer is None else offer.order
+        if order != self._haunted:
+            self._haunted = order
+            self._haunt(order)
+        self._cameras.ghost = NOBODY if self._hidden or self.table.running else self._ghosts
+
+    def _facts(self) -> str:
+        sitting = self.table.sitting
+        free = f"{shutil.disk_usage(self.room.home.folder).free / 1e9:.1f} GB free"
+        helps = WAYS[self._way].helps if self._way in WAYS else ""
+        if sitting is None:
+            task, order = self._shows
+            what = (task or "any task") + ("" if order is None else f", order {order}")
+            return "   ".join(filter(None, [what, f"by {self._way}" if self._way else "", free, helps]))
+        view, session = sitting.view, sitting.session
+        what = view.offer.words if view.offer else f"by {self._way}"
+        driving, late = session.driving, session.glance.late  # whoever drives may be gone: another thread sets it
+        parts = [what, f"take {len(view.shown) + 1}", f"{view.good} good", free]
+        if session.recording and late is not None:
+            parts.append(f"late {late * 1e3:.0f} ms")
+        if isinstance(driving, Telling):
+            parts.append(driving.status)
+        return "   ".join(parts)
+
+    @work(thread=True, exclusive=True, group="ghost")
+    def _haunt(self, order: int | None) -> None:
+        found = {}
+        if order is not None:
+            cell = station.load(self.room.station)
+            for camera in (one.name for one in cell.watching if "rgb" in pictures(one.dtype)):
+                try:
+                    found[camera] = ghost(self.room.home, order, camera)
+                except CannotOrder:
+                    continue
+        self.post_message(self.Ghosts(order, found))
+
+    @on(Ghosts)
+    def _haunted_by(self, message: Ghosts) -> None:
+        if message.order == self._haunted:
+            self._ghosts = message.pictures
