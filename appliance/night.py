@@ -71,7 +71,7 @@ class Steps(Protocol):
 
 
 def night(steps: Steps, asked: Facts) -> Facts:
-    """Have a night: ``asked`` is `night_steps.Asked` as JSON, with the night's name.
+    """Have a night: ``asked`` is `night_steps.Asked` as JSON, with the night's name or when it was due.
 
     Raises:
         StepFailed: it cannot begin at all, e.g. because another one of its task is under way.

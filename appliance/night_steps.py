@@ -6,9 +6,11 @@ What a step finds is written into the night's row when it is done, and its first
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
 from functools import wraps
+from itertools import count
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -16,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import learners
 from appliance import station
+from appliance.collect import LIMIT
 from appliance.doing import Doing
 from appliance.film import film
 from appliance.home import Home
@@ -39,9 +42,13 @@ class CannotNight(Refusal):
 class Asked:
     """What a night is asked for. JSON in, JSON out."""
 
-    night: str
-    """Its name."""
     task: str
+    night: str = ""
+    """Its name; one that a schedule asks for is named by when it was due."""
+    due: str = ""
+    """When a schedule asked for it, in ISO 8601."""
+    planned: str = ""
+    """When that schedule was made."""
     station: str = "franka-sim"
     """Where the candidate is tried: a simulated cell; trials at a real one are proposed."""
     by: str = "schedule"
@@ -70,6 +77,8 @@ class Asked:
     """Of each policy, at most."""
     seed: int | None = None
     """Which starts; None: other ones every night."""
+    limit: float = LIMIT
+    """Seconds until a trial ends anyway."""
     early: bool = True
     """End the trials as soon as one of the two is shown to be better."""
     workers: int = 1
@@ -129,7 +138,7 @@ def begin(home: Home, settings: Facts, _doing: Doing) -> Facts:
         champion = catalog.champion(asked.task)
         row = catalog.begin_night(
             Night(
-                id=asked.night,
+                id=asked.night or _due(catalog, asked),
                 task=asked.task,
                 station=asked.station,
                 by=asked.by,
@@ -262,6 +271,31 @@ def _stages(home: Home, trained: PolicyRow) -> dict[str, dict[str, float]]:
         }
         for name, note in sorted(notes.items())
     }
+
+
+def named(catalog: Catalog, task: str, day: date) -> str:
+    """A name for a night of that day which no night has yet."""
+    there = {row.id for row in catalog.nights(task)}
+    return next(name for name in _names(task, day) if name not in there)
+
+
+def _due(catalog: Catalog, asked: Asked) -> str:
+    """The name of a night that was due then: the same one however often it is asked for.
+
+    Raises:
+        CannotNight: it has no name, and was not due.
+    """
+    if not asked.due:
+        raise CannotNight("a night needs a name, or a moment at which it was due")
+    others = {row.id for row in catalog.nights(asked.task) if row.settings.get("due") != asked.due}
+    day = datetime.fromisoformat(asked.due).date()
+    return next(name for name in _names(asked.task, day) if name not in others)
+
+
+def _names(task: str, day: date) -> Iterator[str]:
+    """``2026-11-21-pick_place``, and then with a number from 2 on."""
+    yield f"{day}-{task}"
+    yield from (f"{day}-{task}-{number}" for number in count(2))
 
 
 def candidate(night: str) -> UUID:

@@ -60,7 +60,7 @@ def trials(home: Home, settings: dict[str, Any], doing: Doing) -> dict[str, Any]
         ran += 1
         doing.tell("trials", turn.turn, turn.of)
 
-    here = trying.Trying(home, batch.id, asked.station, until_decided=asked.early)
+    here = trying.Trying(home, batch.id, asked.station, asked.limit, until_decided=asked.early)
     if not trying.evaluate(here, int(settings.get("workers", 1)), tell):
         raise Paused(f"trials of night {row.id} were stopped; batch {batch.id} stays open")
     return {"ran": ran}
@@ -137,7 +137,7 @@ def page(home: Home, settings: dict[str, Any], _doing: Doing) -> dict[str, Any]:
     """Write the morning page, again whenever it is asked for."""
     with home.join() as catalog:
         found = morning.of(catalog, settings["night"])
-        written = morning.write_page(found, home.folder / "reports" / "nights" / settings["night"], home.folder)
+        written = morning.write_page(found, morning.folder(home.folder, settings["night"]), home.folder)
     return {"page": written.relative_to(home.folder).as_posix()}
 
 

@@ -87,7 +87,8 @@ class Morning:
     @property
     def says(self) -> str:
         """The night in a sentence."""
-        return WORDS[self.decision]
+        nobody = self.decision == "kept" and self.champion is None
+        return "There is still no champion: the candidate never succeeded." if nobody else WORDS[self.decision]
 
 
 def of(catalog: Catalog, night: str) -> Morning:
@@ -131,6 +132,11 @@ def _steps(row: Night) -> Iterator[Step]:
     for name, about in STEPS.items():
         if name in row.facts:
             yield Step(name, about, row.facts[name].get("passed"), str(row.facts[name].get("why", "")))
+
+
+def folder(root: Path, night: str) -> Path:
+    """Where the page of a night is, in a data folder."""
+    return root / "reports" / "nights" / night
 
 
 def as_json(morning: Morning) -> dict[str, Any]:
@@ -186,12 +192,12 @@ def tables(morning: Morning) -> RenderableType:
     return Group(*parts)
 
 
-def write_page(morning: Morning, folder: Path, store_root: Path) -> Path:
+def write_page(morning: Morning, where: Path, store_root: Path) -> Path:
     """Write ``morning.html`` and its pictures; the page has copies of them inside, so that it can be sent alone.
 
     Args:
         morning: what to show.
-        folder: where to; it is made if need be.
+        where: where to; it is made if need be.
         store_root: the data folder, for frames of the recorded trials.
 
     Returns:
@@ -199,7 +205,7 @@ def write_page(morning: Morning, folder: Path, store_root: Path) -> Path:
     """
     import jinja2  # the page alone needs it, and the plots
 
-    folder.mkdir(parents=True, exist_ok=True)
+    where.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -212,15 +218,15 @@ def write_page(morning: Morning, folder: Path, store_root: Path) -> Path:
         mark=_mark,
         errors=_errors,
         role=lambda name: _role(morning, name),
-        plots=list(_plots(morning, folder)),
-        strips={one.name: list(strips(one, place, folder, store_root)) for place, one in enumerate(morning.tried, 1)},
+        plots=list(_plots(morning, where)),
+        strips={one.name: list(strips(one, place, where, store_root)) for place, one in enumerate(morning.tried, 1)},
     )
-    unfinished = folder / "morning.html.part"
+    unfinished = where / "morning.html.part"
     unfinished.write_text(text, encoding="utf-8")
-    return unfinished.rename(folder / "morning.html")
+    return unfinished.rename(where / "morning.html")
 
 
-def _plots(morning: Morning, folder: Path) -> Iterator[Picture]:
+def _plots(morning: Morning, where: Path) -> Iterator[Picture]:
     """Draw what can be compared."""
     from ops import plots  # matplotlib takes long to import
 
@@ -235,19 +241,19 @@ def _plots(morning: Morning, folder: Path) -> Iterator[Picture]:
         def failures(ink: "Ink", file: Path) -> None:
             plots.failures(names, [one.failures for one in tried], [one.trials for one in tried], ink, file)
 
-        yield picture(success, folder, "success", "Success: a dot for the rate, a bar for its 95% Wilson interval")
+        yield picture(success, where, "success", "Success: a dot for the rate, a bar for its 95% Wilson interval")
         yield picture(
             lambda ink, file: plots.unfolding(_unfolding(morning), ink, file),
-            folder,
+            where,
             "trials",
             "Success while the trials went on, with 95% Wilson intervals",
         )
-        yield picture(failures, folder, "failures", "Failures by code, as a share of all valid trials")
+        yield picture(failures, where, "failures", "Failures by code, as a share of all valid trials")
     known = [row for row in morning.board if row["forgotten"] is not None]
     if known:
         yield picture(
             lambda ink, file: plots.board(known, ink, file),
-            folder,
+            where,
             "board",
             "Do no harm: by how much the candidate's error differs from the champion's; to the left is better",
         )
