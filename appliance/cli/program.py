@@ -14,6 +14,7 @@ from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
 from appliance.cli.label import labelling
 from appliance.cli.lineage import ways
+from appliance.cli.nightly import nightly
 from appliance.cli.orders import orders
 from appliance.cli.policies import policies
 from appliance.cli.primitives import naming
@@ -49,6 +50,7 @@ app.add_typer(tasks, name="tasks")
 app.add_typer(stations, name="stations")
 app.add_typer(episodes, name="episodes")
 app.add_typer(policies, name="policies")
+app.add_typer(nightly, name="nightly")
 app.add_typer(calibrations, name="calibrations")
 app.add_typer(orders, name="orders")
 app.add_typer(caches, name="caches")
