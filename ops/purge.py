@@ -158,6 +158,22 @@ def leftovers(catalog: Catalog, root: Path) -> list[Path]:
     return [path for path in dict.fromkeys(every) if os.path.lexists(path)]
 
 
+def finish(catalog: Catalog, root: Path, tell: Callable[[Path], None] = lambda _: None) -> list[Path]:
+    """Remove what an interrupted run was told to remove, and did not.
+
+    Returns:
+        Files of unpacked pictures that are being made at this moment, and stay.
+
+    Raises:
+        CannotPurge: something that is left lies where nothing is deleted.
+    """
+    kept = drop_caches(catalog, root, interrupted(catalog, root))
+    for left in leftovers(catalog, root):
+        remove(root, left)
+        tell(left)
+    return kept
+
+
 def remove(root: Path, folder: Path) -> None:
     """Delete one recording's folder. Links in it are deleted, not followed.
 

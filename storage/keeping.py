@@ -6,11 +6,12 @@ from uuid import UUID
 from sqlalchemy import String, cast, func, select
 from sqlalchemy.orm import Session
 
-from storage import edits, standing
+from storage import edits, retention, standing
 from storage.models import (
     Base,
     Edit,
     EpisodeRow,
+    KeepingRule,
     Kit,
     Merge,
     Operator,
@@ -90,6 +91,8 @@ def _keep_one(session: Session, row: Base) -> None:
                 edits.store(session, row)
         case Merge():
             standing.merge(session, row)
+        case KeepingRule():
+            retention.make(session, row)
         case Snapshot():
             keep_snapshot(session, row)
         case Standing() | SnapshotEpisode() | Kit():

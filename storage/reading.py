@@ -61,11 +61,21 @@ def unread(root: Path, episodes: Collection[UUID]) -> Generator[None]:
     """
     going = {key.hex for key in episodes}
     with alone(root / NOTES):
-        told = [note for path in sorted((root / NOTES).iterdir()) if (note := _told(path)) is not None]
-        read = {note["who"]: going.intersection(note["episodes"]) for note in told}
+        read = {note["who"]: going.intersection(note["episodes"]) for note in _notes(root)}
         if readers := [f"{who} reads {_some(both)}" for who, both in read.items() if both]:
             raise BeingRead(f"{'; '.join(readers)}; wait until that is done, or stop it")
         yield
+
+
+def readers(root: Path) -> dict[UUID, str]:
+    """Episodes that somebody reads at this moment, and who does."""
+    with alone(root / NOTES):
+        return {UUID(key): note["who"] for note in _notes(root) for key in note["episodes"]}
+
+
+def _notes(root: Path) -> list[dict[str, Any]]:
+    """What everybody who lives has noted."""
+    return [note for path in sorted((root / NOTES).iterdir()) if (note := _told(path)) is not None]
 
 
 def _end(note: Path, held: int) -> None:

@@ -1,7 +1,5 @@
 """Rules for what is to become of old episodes: people make them, and end them; none of them is ever rewritten."""
 
-import math
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -12,21 +10,34 @@ DOES = (EditKind.COMPACT, EditKind.COOL, EditKind.PURGE)
 """What a rule can do, the mildest first."""
 
 
-def make(session: Session, rule: KeepingRule) -> KeepingRule:
-    """Put a rule in force; it comes back with its id.
+OLDEST = 36_500.0
+"""Days that a rule can wait for at most."""
+
+
+def check(rule: KeepingRule) -> None:
+    """Make sure that a rule can be in force.
 
     Raises:
         Refused: it does something else than a rule can, says no age or not who made it, or purges for no reason.
-        Unknown: there is no such task.
     """
     if rule.does not in DOES:
         raise Refused(f"a rule can {', '.join(DOES)} what is old, not {rule.does}")
-    if not (math.isfinite(rule.days) and rule.days >= 0):
-        raise Refused(f"a rule is for what is so many days old or older, 0 or more, not {rule.days:g}")
+    if not 0 <= rule.days <= OLDEST:
+        raise Refused(f"a rule is for what is so many days old or older, 0 to {OLDEST:g}, not {rule.days:g}")
     if not rule.by:
         raise Refused("a rule says who made it")
     if rule.does is EditKind.PURGE and not rule.why.strip():
         raise Refused("a rule that deletes for good says why")
+
+
+def make(session: Session, rule: KeepingRule) -> KeepingRule:
+    """Put a rule in force; it comes back with its id.
+
+    Raises:
+        Refused: see `check`.
+        Unknown: there is no such task.
+    """
+    check(rule)
     return insert(session, rule)
 
 

@@ -144,10 +144,11 @@ def _finish(home: "Home", catalog: "Catalog") -> None:
     """Remove what an interrupted run was told to remove, and did not."""
     from ops import purge as purging
 
-    _tell_of(purging.drop_caches(catalog, home.folder, purging.interrupted(catalog, home.folder)))
-    for left in purging.leftovers(catalog, home.folder):
-        purging.remove(home.folder, left)
-        typer.echo(f"Removed {left}, which an interrupted run had left.")
+    _tell_of(
+        purging.finish(
+            catalog, home.folder, lambda left: typer.echo(f"Removed {left}, which an interrupted run had left.")
+        )
+    )
 
 
 def _tell_of(kept: "list[Path]") -> None:
