@@ -12,6 +12,7 @@ from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
+from appliance.cli.keeping import keeping
 from appliance.cli.label import labelling
 from appliance.cli.lineage import ways
 from appliance.cli.nightly import nightly
@@ -54,6 +55,7 @@ app.add_typer(nightly, name="nightly")
 app.add_typer(calibrations, name="calibrations")
 app.add_typer(orders, name="orders")
 app.add_typer(caches, name="caches")
+app.add_typer(keeping, name="keeping")
 app.add_typer(export, name="export")
 app.add_typer(bring, name="import")
 
