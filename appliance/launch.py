@@ -117,6 +117,7 @@ def run(
 
     Raises:
         CannotLaunch: a process refused, or failed.
+        Paused: somebody else asked the processes to end, perhaps on another machine.
     """
     file = _written(home, asked)
     told = file.with_name(f"{uuid4().hex}.told")
@@ -132,6 +133,8 @@ def run(
             for line in lines:
                 heard |= _passed_on(json.loads(line), tell, prepare)
             time.sleep(0 if ended else TURN)
+    if "stopped" in heard:
+        raise Paused(heard["stopped"])
     if "policy" not in heard:
         raise CannotLaunch(str(heard.get("refused") or f"a process failed; it said last:\n{_last(said)}"))
     for leftover in (told, said):
@@ -145,6 +148,7 @@ def take_part(home: Home, asked: Asked, write: Callable[[dict[str, Any]], object
     Asked to end (SIGTERM), they store what was learned and end together.
     """
     from appliance.train import learner, seeing, train
+    from learners.train import StoppedElsewhere
 
     stop, last = threading.Event(), 0.0
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -170,6 +174,9 @@ def take_part(home: Home, asked: Asked, write: Callable[[dict[str, Any]], object
             asked.name,
             asked.among,
         )
+    except (Paused, StoppedElsewhere) as stopped:
+        write({"stopped": str(stopped)})
+        raise SystemExit(1) from stopped
     except Exception as error:
         if (said := refusal(error)) is not None:
             write({"refused": said})

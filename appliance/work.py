@@ -70,25 +70,34 @@ def do(home: Home, kind: str, settings: dict[str, Any], doing: Doing) -> dict[st
 
 
 def train(home: Home, settings: dict[str, Any], doing: Doing) -> dict[str, Any]:
-    """Fit a learner: ``task``, ``method``, ``preset``; ``settings`` as typed; ``start``: the policy to go on from."""
+    """Fit a learner: ``task``, ``method``, ``preset``; ``settings`` as typed; ``start``: the policy to go on from.
+
+    With ``processes``, that many of this machine.
+    """
     from uuid import NAMESPACE_OID, uuid5
 
+    from appliance import launch
     from appliance.train import learner, seeing
     from appliance.train import train as run
 
     task, method, preset = settings["task"], settings["method"], settings.get("preset", "small")
-    given = dict(settings.get("settings", {}))
+    given, start, hands = dict(settings.get("settings", {})), settings.get("start"), bool(settings.get("hands"))
+    name = uuid5(NAMESPACE_OID, doing.job) if doing.job else None
+    spread = launch.Spread(int(settings.get("processes", 1)))
+
+    def tell(done: int, of: int, loss: float) -> None:
+        doing.tell("training", done, of, loss)
+
+    if not spread.alone:
+        asked = launch.Asked(task, method, preset, given, start, hands, name)
+        made = launch.run(home, spread, asked, tell, doing.tell)
+        with home.join() as catalog:
+            row = catalog.policy(made)
+        return {"policy": row.name, "metrics": row.metrics}
     how = learner(method, preset, given)
     if "cameras" not in given:
         how = seeing(home, task, how)
-    row = run(
-        *(home, task, method, preset, how),
-        lambda done, of, loss: doing.tell("training", done, of, loss),
-        settings.get("start"),
-        lambda what, done, of: doing.tell(what, done, of),
-        bool(settings.get("hands")),
-        name=uuid5(NAMESPACE_OID, doing.job) if doing.job else None,
-    )
+    row = run(home, task, method, preset, how, tell, start, doing.tell, hands, name=name)
     return {"policy": row.name, "metrics": row.metrics}
 
 

@@ -169,6 +169,8 @@ def train(
     A part that may be left out is switched on by its name or by one of its fields, e.g. --rscl, --rscl.beta 0.5.
     """
     from appliance import launch
+    from appliance.doing import Paused
+    from appliance.refusal import Refusal
     from appliance.train import WrongSetting, learner, seeing
     from appliance.train import train as run
 
@@ -196,7 +198,10 @@ def train(
         if spread.alone:
             row = run(home, task, method, preset, how, tell, parent, advance, hands)
         else:
-            made = launch.run(home, spread, asked, tell, advance)
+            try:
+                made = launch.run(home, spread, asked, tell, advance)
+            except Paused as error:
+                raise Refusal(f"{error}; what was learned is stored, and the same words go on from there") from error
             with home.join() as catalog:
                 row = catalog.policy(made)
     measured = row.metrics
