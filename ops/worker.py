@@ -23,9 +23,10 @@ from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
 from dbos import DBOS, SetWorkflowAttributes, SetWorkflowID
+from dbos import error as dbos_error
 
 from ops import leases
-from ops.jobs import APPLICATION, JOB, NIGHT, QUEUES, VERSION, YIELDING, JobFailed, Plain
+from ops.jobs import APPLICATION, DUE, JOB, NIGHT, QUEUES, VERSION, YIELDING, JobFailed, Plain
 from ops.journal import Journal, Level
 from storage import Catalog, WorkerRow
 from storage.durable import jobs_at
@@ -146,15 +147,31 @@ class Worker:
         def night(settings: dict[str, Any]) -> dict[str, Any]:
             return self.night(Durable(job_of_dbos, self.kinds, str(DBOS.workflow_id)), settings)
 
+        def due(at: datetime, planned: dict[str, Any]) -> str:
+            return self._ask(at, planned, job_of_dbos, night_of_dbos)
+
         job_of_dbos = DBOS.workflow(name=JOB, max_recovery_attempts=None)(job)
-        DBOS.workflow(name=NIGHT, max_recovery_attempts=None)(night)
+        night_of_dbos = DBOS.workflow(name=NIGHT, max_recovery_attempts=None)(night)
+        DBOS.workflow(name=DUE, max_recovery_attempts=None)(due)
         DBOS.listen_queues([*self.queues])
         DBOS.launch()
-        stack.callback(DBOS.destroy, workflow_completion_timeout_sec=0)
+        stack.callback(DBOS.destroy, destroy_registry=True, workflow_completion_timeout_sec=0)
         for queue in self.queues:
             DBOS.register_queue(
                 queue, worker_concurrency=QUEUES[queue], polling_interval_sec=LOOKING, on_conflict="always_update"
             )
+
+    def _ask(self, at: datetime, planned: dict[str, Any], job: Any, night: Any) -> str:
+        """Ask for what is due: once for each time, however often this is gone through."""
+        kind, settings = planned["kind"], planned["settings"] | {"due": at.isoformat()}
+        queue, key = self.kinds[kind], f"{planned['name']}-{at:%Y-%m-%dT%H%M%S}"
+        said = {"kind": kind, "queue": queue, "by": f"schedule {planned['name']}"}
+        with SetWorkflowID(key), SetWorkflowAttributes(said):
+            if queue == NIGHT:
+                DBOS.enqueue_workflow(queue, night, settings)
+            else:
+                DBOS.enqueue_workflow(queue, job, kind, settings)
+        return key
 
     def _work(self, key: str, kind: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Do one job. Its result is kept by DBOS as the result of one step."""
@@ -239,7 +256,8 @@ class Worker:
         finally:
             _end(process)
             for reader in readers:
-                reader.join(1.0)
+                reader.join()
+            process.__exit__(None, None, None)
             said.tell(last=True)
         return Ended(process.returncode, asked, said.result, said.refused, " / ".join(said.words))
 
@@ -388,7 +406,10 @@ class Durable:
             said = {"kind": name, "queue": queue, "by": self._night, "night": self._night}
             with SetWorkflowID(key), SetWorkflowAttributes(said):
                 handles.append(DBOS.enqueue_workflow(queue, self._job, name, settings))
-        return [handle.get_result() for handle in handles]
+        try:
+            return [handle.get_result() for handle in handles]
+        except dbos_error.DBOSAwaitedWorkflowCancelledError as error:
+            raise JobFailed("it was cancelled") from error
 
 
 def assert_stdin(process: "subprocess.Popen[str]") -> IO[str]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
+from appliance.cli.backup import keeping_safe
 from appliance.cli.cell import calibrations
 from appliance.cli.circle import circle
 from appliance.cli.doctor import clinic
@@ -12,6 +13,7 @@ from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
 from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
+from appliance.cli.jobs import daemon, jobs
 from appliance.cli.keeping import keeping
 from appliance.cli.label import labelling
 from appliance.cli.lineage import ways
@@ -43,9 +45,12 @@ app.add_typer(words)
 app.add_typer(naming)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
+app.add_typer(keeping_safe)
 app.add_typer(ways)
 app.add_typer(clinic)
 app.add_typer(room)
+app.add_typer(daemon)
+app.add_typer(jobs, name="jobs")
 app.add_typer(screens)
 app.add_typer(tasks, name="tasks")
 app.add_typer(stations, name="stations")
