@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,8 +54,8 @@ class Restored:
     """Recordings, smaller copies and policies."""
     files: int
     bytes: int
-    damaged: tuple[str, ...]
-    """What the backup no longer has as it was, in words; or never had."""
+    damaged: Mapping[str, str]
+    """What the backup no longer has as it was, or never had: for each path, what is wrong."""
     made: str
     """When the backup was made."""
     seconds: float
@@ -109,7 +109,7 @@ class Restore:
                 raise CannotRestore(f"{self._where()} says something else than the backup; do not use it")
         for left in (self.into / PARTS, under_way):
             shutil.rmtree(left, ignore_errors=True)
-        return Restored(len(wanted) - len(damaged), files, moved, (*damaged, *wrong), said.made, 0.0)
+        return Restored(len(wanted) - len(damaged), files, moved, damaged | wrong, said.made, 0.0)
 
     def _catalog(self, said: Told, local: Path) -> Path:
         """Bring the catalog's file here: opening it where it is could change it."""
@@ -122,8 +122,8 @@ class Restore:
             raise CannotRestore(f"the catalog in {self.backup} has changed since it was copied there")
         return local
 
-    def _bring_items(self, wanted: tuple[Item, ...]) -> tuple[int, list[str]]:
-        moved, damaged = 0, []
+    def _bring_items(self, wanted: tuple[Item, ...]) -> tuple[int, dict[str, str]]:
+        moved, damaged = 0, {}
         for number, item in enumerate(wanted):
             self.tell(item.about, number, len(wanted))
             if (self.into / item.path).exists():
@@ -131,11 +131,11 @@ class Restore:
             try:
                 moved += carry(item, self.backup, self.into)
             except (Vanished, Damaged) as error:
-                damaged.append(str(error))
+                damaged[item.path] = str(error)
         return moved, damaged
 
-    def _bring_files(self, said: Told) -> tuple[int, list[str]]:
-        count, wrong = 0, []
+    def _bring_files(self, said: Told) -> tuple[int, dict[str, str]]:
+        count, wrong = 0, {}
         for name, (_, changed, digest) in said.files.items():
             path = self.into / within(Path(name), FILES)
             if path.exists() and hashed(path) == digest:
@@ -146,7 +146,7 @@ class Restore:
                 if copy_file(self.backup / CONTENT / digest, part) != digest:
                     raise Damaged("its content has changed")
             except (Vanished, Damaged) as error:
-                wrong.append(f"{name} is not in the backup as it was: {error}")
+                wrong[name] = f"{name} is not in the backup as it was: {error}"
                 continue
             os.utime(part, ns=(changed, changed))
             sync(part)
