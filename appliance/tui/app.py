@@ -1,10 +1,10 @@
 """The app: six screens, the keys that lead to them, and a way out that hurts no take."""
 
 import asyncio
+import importlib.util
 import pkgutil
 import signal
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -35,11 +35,17 @@ PATIENCE = 0.5
 """Seconds between two looks whether the sitting has ended."""
 
 
+def there(where: str) -> bool:
+    """Whether there is such a screen."""
+    return importlib.util.find_spec(where.split(":")[0]) is not None
+
+
 class Tui(App[None]):
     """The screen of one station."""
 
     TITLE = "appliance"
     CSS_PATH = "app.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # ruff: ignore[mutable-class-default] as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(k), f"go('{name}')", name.title(), show=False) for k, name in enumerate(SCREENS, 1)),
         Binding("left_square_bracket", "beside(-1)", "Screen before", show=False),
@@ -67,15 +73,11 @@ class Tui(App[None]):
     @work(thread=True, group="load")
     def _load(self) -> None:
         """Have every screen at hand: what one needs takes a while to load, and nobody is to wait for it later."""
-        for where in (*SCREENS.values(), HELP):
-            with suppress(ImportError):
-                pkgutil.resolve_name(where)
+        for where in filter(there, (*SCREENS.values(), HELP)):
+            pkgutil.resolve_name(where)
 
     def _screen(self, where: str) -> Screen[None]:
-        try:
-            made: RoomScreen = pkgutil.resolve_name(where)(self.room, self.table)
-        except ImportError:
-            made = RoomScreen(self.room, self.table)
+        made: RoomScreen = (pkgutil.resolve_name(where) if there(where) else RoomScreen)(self.room, self.table)
         return made
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -98,11 +100,7 @@ class Tui(App[None]):
 
     def action_help(self) -> None:
         """Explain the screen that is shown."""
-        screen = self.screen
-        try:
-            self.push_screen(pkgutil.resolve_name(HELP)(screen))
-        except ImportError:
-            self.notify(getattr(screen, "HELP", "") or "nothing is known of this screen")
+        self.push_screen(pkgutil.resolve_name(HELP)(self.screen))
 
     @on(Wanted)
     def collect(self, wanted: Wanted) -> None:

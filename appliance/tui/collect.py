@@ -19,8 +19,8 @@ from appliance.refusal import refusal
 from appliance.sitting import Wish, ways
 from appliance.tui.collecting import seated
 from appliance.tui.widgets.asking import Asks, Pressing
+from appliance.tui.widgets.blocks import Pixels
 from appliance.tui.widgets.cameras import Cameras
-from appliance.tui.widgets.picture import Pixels
 from collectors import Event
 from collectors.agents import Telling
 from collectors.ways import WAYS

@@ -62,10 +62,10 @@ def cost(before: Sequence[Strip], after: Sequence[Strip]) -> int:
     return sum(PER_COLOUR * len([*new]) for was, new in zip(old, after, strict=False) if was != new)
 
 
-class Picture(Widget):
+class Blocks(Widget):
     """Shows lines that somebody has drawn, in its middle."""
 
-    DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
+    DEFAULT_CSS = "Blocks { width: 1fr; height: 1fr; }"
 
     def __init__(self) -> None:
         super().__init__()

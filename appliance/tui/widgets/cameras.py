@@ -13,8 +13,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Static
 
+from appliance.tui.widgets.blocks import Blocks, Pixels, cost, fitted, strips
 from appliance.tui.widgets.pace import LINK, OFTEN, Pace, remote
-from appliance.tui.widgets.picture import Picture, Pixels, cost, fitted, strips
 
 if TYPE_CHECKING:
     from appliance.tui.table import Table
@@ -31,7 +31,7 @@ class Camera(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(self.of)
-        yield Picture()
+        yield Blocks()
 
 
 class Cameras(Horizontal):
@@ -74,11 +74,11 @@ class Cameras(Horizontal):
         if frames.keys() != mine.keys() and frames:
             self._lay_out([*frames])
             return
-        sizes = {name: camera.query_one(Picture).size for name, camera in mine.items()}
+        sizes = {name: camera.query_one(Blocks).size for name, camera in mine.items()}
         shown = (*(one.t for one in seen), *sizes.values(), id(self.ghost))
         if frames and shown != self._shown:
             self._shown = shown
-            before = {name: camera.query_one(Picture).drawn for name, camera in mine.items()}
+            before = {name: camera.query_one(Blocks).drawn for name, camera in mine.items()}
             self._draw(frames, {name: (size.width, size.height) for name, size in sizes.items()}, before)
 
     def _lay_out(self, names: list[str]) -> None:
@@ -106,4 +106,4 @@ class Cameras(Horizontal):
         message.stop()
         for camera in self.query(Camera):
             if camera.of in message.pictures:
-                camera.query_one(Picture).show(message.pictures[camera.of])
+                camera.query_one(Blocks).show(message.pictures[camera.of])
