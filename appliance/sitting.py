@@ -28,7 +28,7 @@ from collectors.events import ENDS, Press
 from collectors.ways import WAYS, Place, Pulse, agent, can, report
 from drivers import DeviceError
 from drivers.hosted import Hosted
-from ops import axes
+from ops import axes, leases
 from storage import Edit, EditKind, Episode, Outcome
 
 LIMIT = 120.0
@@ -125,6 +125,7 @@ def attended(wish: Wish, hears: Hears, tell: Callable[[str], None]) -> Generator
     """
     cell = station.load(wish.station)
     with wish.home.join() as catalog, ExitStack() as stack:
+        stack.enter_context(leases.attending(wish.home.folder, f"{wish.operator} collects"))
         found = offers(catalog, wish.task, wish.order, wish.takes)
         repeated = None if wish.follows is None else catalog.standing(wish.follows)
         record = None if repeated is None else Episode(wish.home.folder / repeated.path)

@@ -19,7 +19,7 @@ from collectors import Agent, Ended, Event, Events
 from collectors.agents import Finishing
 from collectors.events import ENDS
 from collectors.ways import WAYS, Place, agent
-from ops import failures
+from ops import failures, leases
 from ops.judging.judgement import Judgement
 from ops.rollout import Turn
 from storage import Edit, EditKind, Episode, Observation, Outcome, Task, Trial, Wanted
@@ -246,6 +246,7 @@ def attending(trying: Trying, operator: str, way: str, hears: Hears, tell: Calla
         drivers.DeviceError: a device does not answer.
     """
     with ExitStack() as stack:
+        stack.enter_context(leases.attending(trying.home.folder, f"{operator} evaluates"))
         here = stack.enter_context(ready(trying, operator, threading.Event()))
         session, cell = here.session, here.cell
         session.events = Events()

@@ -101,6 +101,7 @@ def _scripted(
     from appliance.begins import fits, varied
     from appliance.collect import LIMIT, Sitting, Took, ordered, starts, tally
     from appliance.collect import collect as run
+    from ops.leases import attending
 
     with opened() as (home, catalog):
         instruction = catalog.task(task).instruction
@@ -118,7 +119,8 @@ def _scripted(
 
         scene, along = ({}, ()) if wanted is None else (wanted.condition, varied(wanted))
         sitting = Sitting(home, task, station, operator, chosen, limit or LIMIT, order, scene, vary or along)
-        whole = run(sitting, workers, tell)
+        with attending(home.folder, f"{operator} collects"):
+            whole = run(sitting, workers, tell)
     typer.echo(tally(took) + "." if whole else f"Stopped. {tally(took)}.")
 
 
@@ -254,6 +256,7 @@ def evaluate(
     from appliance.evaluate import evaluate as run
     from ops import report as reports
     from ops.axes import start
+    from ops.leases import attending
     from ops.sequential import foretold
 
     if (policy is None) is (left is None):
@@ -279,7 +282,7 @@ def evaluate(
         if beside:
             whole = _beside(trying, operator or user(), takeover)
         else:
-            with progress("trials", remaining) as advance:
+            with progress("trials", remaining) as advance, attending(home.folder, f"{operator or user()} evaluates"):
                 whole = run(trying, workers, lambda turn: advance(f"turn {turn.turn}"))
         if not whole:
             typer.echo(f"Stopped. Batch {batch.id} stays open and does not count; --resume {batch.id} goes on with it.")
