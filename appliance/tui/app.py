@@ -6,27 +6,21 @@ import pkgutil
 import signal
 from collections.abc import Iterable
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from appliance.tui.help import commands
 from appliance.tui.leaving import Leaving
-from appliance.tui.room import Room, RoomScreen, Wanted
+from appliance.tui.room import SCREENS, Room, RoomScreen, Wanted
 from appliance.tui.table import Table
 from collectors import Event
 
-SCREENS = {
-    "cell": "appliance.tui.cell:Cell",
-    "collect": "appliance.tui.collect:Collect",
-    "episodes": "appliance.tui.episodes:Episodes",
-    "learn": "appliance.tui.learn:Learn",
-    "evaluate": "appliance.tui.evaluate:Evaluate",
-    "orders": "appliance.tui.orders:Orders",
-}
-"""Where each screen is, in the order of the keys that lead there: 1 to 6. A screen is loaded when it is first shown."""
+WHERE = {name: f"appliance.tui.{name}:{name.title()}" for name in SCREENS}
+"""Where each screen is. It is loaded when it is first shown, or before."""
 
 HELP = "appliance.tui.help:Help"
 """The screen that explains the one it is called from: ``Help(screen)``."""
@@ -63,7 +57,7 @@ class Tui(App[None]):
         self.table = Table(room)
 
     def on_mount(self) -> None:
-        for name, where in SCREENS.items():
+        for name, where in WHERE.items():
             self.add_mode(name, partial(self._screen, where))
         for gone in (signal.SIGTERM, signal.SIGHUP):  # the take in hand ends safely first
             asyncio.get_running_loop().add_signal_handler(gone, self.leave)
@@ -73,15 +67,16 @@ class Tui(App[None]):
     @work(thread=True, group="load")
     def _load(self) -> None:
         """Have every screen at hand: what one needs takes a while to load, and nobody is to wait for it later."""
-        for where in filter(there, (*SCREENS.values(), HELP)):
+        for where in filter(there, (*WHERE.values(), HELP)):
             pkgutil.resolve_name(where)
 
     def _screen(self, where: str) -> Screen[None]:
         made: RoomScreen = (pkgutil.resolve_name(where) if there(where) else RoomScreen)(self.room, self.table)
         return made
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the command palette offers: what can be done on the screen, and everywhere."""
+        yield from commands(screen)
         for name in SCREENS:
             yield SystemCommand(name.title(), f"Show the screen {name.title()}", partial(self.action_go, name))
         yield SystemCommand("Help", "What can be done here", self.action_help)
@@ -95,7 +90,7 @@ class Tui(App[None]):
 
     def action_beside(self, by: int) -> None:
         """Show the next screen, or the one before."""
-        names = list(SCREENS)
+        names = [*SCREENS]
         self.action_go(names[(names.index(self.current_mode) + by) % len(names)])
 
     def action_help(self) -> None:

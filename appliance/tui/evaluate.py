@@ -6,7 +6,7 @@ Of a batch that is open nothing on this screen tells which policy drives, or did
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import events, on, work
 from textual.binding import Binding, BindingType
@@ -15,19 +15,21 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
+from appliance import station
 from appliance.asking import Hears
+from appliance.evaluate import Trying, plan, resume
 from appliance.offers import scene
+from appliance.sitting import ways
+from appliance.trials import Trials, attending
 from appliance.tui.asks import Pick
+from appliance.tui.batches import Candidate, Line, Shown, begins, candidates, listed, shown
 from appliance.tui.planning import TAKEOVERS, Asked, Planning
 from appliance.tui.promoting import Promoting
 from appliance.tui.table import Taken, Tell
 from appliance.tui.widgets.asking import Asks, Pressing
 from appliance.tui.widgets.cameras import Cameras
-from appliance.tui.widgets.picture import Pixels
-
-if TYPE_CHECKING:
-    from appliance.trials import Trials
-    from appliance.tui.batches import Candidate, Line, Shown
+from appliance.tui.widgets.blocks import Pixels
+from ops.blinded import so_far
 
 OFTEN = 0.1
 """Seconds between two looks at the table."""
@@ -71,19 +73,19 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
     class Listed(Message):
         """The batches there are."""
 
-        lines: "Sequence[Line]"
+        lines: Sequence[Line]
 
     @dataclass
     class Looked(Message):
         """What one batch has shown."""
 
-        shown: "Shown"
+        shown: Shown
 
     @dataclass
     class Choices(Message):
         """Who may be tried here, and how somebody may take over; for that batch, or for another one."""
 
-        tasks: "Mapping[str, Sequence[Candidate]]"
+        tasks: Mapping[str, Sequence[Candidate]]
         ways: Sequence[str]
         batch: str
 
@@ -131,10 +133,10 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         self.read()
 
     @property
-    def trials(self) -> "Trials | None":
+    def trials(self) -> Trials | None:
         """The batch in hand; None where nobody sits, or shows something."""
         sitting = self.table.sitting
-        return sitting if hasattr(sitting, "trial") else None  # type: ignore[return-value]  # torch is not loaded for it
+        return sitting if isinstance(sitting, Trials) else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Presses are for a trial, everything else for when there is none."""
@@ -166,7 +168,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
             self.query_one("#start", Static).update(drawn[1])
         self._cameras.ghost = NOWHERE if self.table.running else self._start
 
-    def _turn_to(self, trials: "Trials | None") -> None:
+    def _turn_to(self, trials: Trials | None) -> None:
         self.set_class(trials is not None, "trying")
         self._drawn, self._start = (), NOWHERE
         if trials is None:
@@ -178,14 +180,11 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         self.refresh_bindings()
 
     @work(thread=True, exclusive=True, group="so far")
-    def _look_up(self, batch: str, task: str, condition: "Mapping[str, object]") -> None:
+    def _look_up(self, batch: str, task: str, condition: Mapping[str, object]) -> None:
         with self.trying():
-            from appliance.tui.batches import begins
-            from ops.blinded import so_far
-
             with self.room.home.join() as catalog:
-                says, station = so_far(catalog, batch).says, catalog.batch(batch).station
-            self.post_message(self.Goes(says, begins(self.room.home, task, station, condition)))
+                says, where = so_far(catalog, batch).says, catalog.batch(batch).station
+            self.post_message(self.Goes(says, begins(self.room.home, task, where, condition)))
 
     @on(Goes)
     def _goes(self, message: Goes) -> None:
@@ -195,11 +194,8 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
     @work(thread=True, exclusive=True, group="batches")
     def read(self) -> None:
         """Read the batches again."""
-        with self.trying():
-            from appliance.tui.batches import listed
-
-            with self.room.home.join() as catalog:
-                self.post_message(self.Listed(listed(catalog, self.room.task)))
+        with self.trying(), self.room.home.join() as catalog:
+            self.post_message(self.Listed(listed(catalog, self.room.task)))
 
     @on(Listed)
     def _listed(self, message: Listed) -> None:
@@ -224,11 +220,8 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
 
     @work(thread=True, exclusive=True, group="batch")
     def _read_one(self, key: str) -> None:
-        with self.trying():
-            from appliance.tui.batches import shown
-
-            with self.room.home.join() as catalog:
-                self.post_message(self.Looked(shown(catalog, key)))
+        with self.trying(), self.room.home.join() as catalog:
+            self.post_message(self.Looked(shown(catalog, key)))
 
     @on(Looked)
     def _looked_at(self, message: Looked) -> None:
@@ -251,10 +244,6 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
     @work(thread=True, exclusive=True, group="plan")
     def _choices(self, batch: str) -> None:
         with self.trying():
-            from appliance import station
-            from appliance.sitting import ways
-            from appliance.tui.batches import candidates
-
             there = ways(station.load(self.room.station))
             with self.room.home.join() as catalog:
                 self.post_message(self.Choices(candidates(catalog), [way for way in TAKEOVERS if way in there], batch))
@@ -285,8 +274,6 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
     @work(thread=True, exclusive=True, group="plan")
     def _plan(self, asked: Asked) -> None:
         with self.trying():
-            from appliance.evaluate import plan
-
             who = self.room.home, asked.task, asked.policies, asked.trials, asked.seed, self.room.station
             batch, _ = plan(*who, vary=asked.vary)
             self.post_message(self.Planned(batch.id, asked.takeover, asked.early, f"batch {batch.id} is planned"))
@@ -294,8 +281,6 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
     @work(thread=True, exclusive=True, group="plan")
     def _resume(self, key: str, takeover: str) -> None:
         with self.trying():
-            from appliance.evaluate import resume
-
             with self.room.home.join() as catalog:
                 task = catalog.batch(key).task
             batch, _, left = resume(self.room.home, task, key, self.room.station)
@@ -306,10 +291,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         """Begin trials of a batch."""
         room, batch, early = self.room, message.batch, message.early
 
-        def seat(hears: Hears, tell: Tell) -> AbstractContextManager["Trials"]:
-            from appliance.evaluate import Trying
-            from appliance.trials import attending
-
+        def seat(hears: Hears, tell: Tell) -> AbstractContextManager[Trials]:
             trying = Trying(room.home, batch, room.station, until_decided=early)
             return attending(trying, room.operator, message.takeover, hears, tell)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -12,8 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Checkbox, Input, Label, Select, SelectionList
 from textual.widgets.selection_list import Selection
 
-if TYPE_CHECKING:
-    from appliance.tui.batches import Candidate
+from appliance.tui.batches import Candidate
 
 TAKEOVERS = ("vr", "kinesthetic", "leader")
 """How a person may take over."""
@@ -58,7 +57,7 @@ class Planning(ModalScreen[Asked | None]):
         Binding("f5,ctrl+s", "begin", "Begin", priority=True),
     ]
 
-    def __init__(self, tasks: "Mapping[str, Sequence[Candidate]]", ways: Sequence[str], task: str | None) -> None:
+    def __init__(self, tasks: Mapping[str, Sequence[Candidate]], ways: Sequence[str], task: str | None) -> None:
         """Ask about these tasks and the policies of each, and how a person may take over; of ``task`` at first."""
         super().__init__()
         self._tasks, self._ways = tasks, ways

@@ -1,16 +1,14 @@
 """Makes a policy that was tried the champion of its task, or goes back to the one before, and asks why."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
 
 from appliance.tui.asks import Pick, Write
+from appliance.tui.batches import Shown
 from appliance.tui.telling import Telling, Told
-
-if TYPE_CHECKING:
-    from appliance.tui.batches import Shown
 
 
 class Promoting(Telling):
@@ -20,7 +18,7 @@ class Promoting(Telling):
         Binding("p", "promote", "Promote"),
         Binding("b", "roll_back", "Roll back"),
     ]
-    shown: "Shown | None" = None
+    shown: Shown | None = None
     """The batch that is looked at."""
 
     @abstractmethod
