@@ -76,9 +76,11 @@ def moving(episode: Episode, parts: int) -> NDArray[np.float64] | None:
             values = values.reshape(len(values), -1, 7)[:, :, :3].reshape(len(values), -1)
         if len(t) < 2 or t[-1] == t[0]:
             continue
-        ways = np.nan_to_num(np.linalg.norm(np.diff(values, axis=0), axis=1))
-        part = np.minimum(parts - 1, (t[1:] - t[0]) * parts // (t[-1] - t[0]))
-        return np.bincount(part, ways, parts) / ((t[-1] - t[0]) / 1e9 / parts)
+        way = np.concatenate([[0.0], np.nan_to_num(np.linalg.norm(np.diff(values, axis=0), axis=1)).cumsum()])
+        seconds = (t - t[0]) / 1e9
+        ends = np.linspace(0, seconds[-1], parts + 1)
+        speeds: NDArray[np.float64] = np.diff(np.interp(ends, seconds, way)) / np.diff(ends)
+        return speeds
     return None
 
 

@@ -89,15 +89,24 @@ def show(episode: Episode, scratch: Path, verdicts: Sequence[Verdict] = (), edit
     Raises:
         CannotShow: rerun is not installed, there is no display, or the viewer failed.
     """
+    check_display()
     _rerun()
-    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
-        raise CannotShow("there is no display here; --save FILE.rrd writes a file that Rerun opens anywhere")
     scratch.mkdir(parents=True, exist_ok=True)
     quiet = quietly(scratch)
     with TemporaryDirectory(dir=scratch) as folder:
         file = Path(folder, f"{episode.id}.rrd")
         save(file, episode, verdicts, edits)
         _viewer(quiet, str(file), "--bind", LOOPBACK, "--port", "auto")
+
+
+def check_display() -> None:
+    """Make sure that windows can be opened here.
+
+    Raises:
+        CannotShow: there is no display.
+    """
+    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        raise CannotShow("there is no display here; --save FILE.rrd writes a file that Rerun opens anywhere")
 
 
 def quietly(scratch: Path) -> dict[str, str]:

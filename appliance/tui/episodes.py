@@ -1,0 +1,339 @@
+"""Episodes: find any of very many while typing, see how it went and how it stands, judge, set aside, replay."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+from uuid import UUID
+
+from rich.text import Text
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import DataTable, Input, Static
+from textual.worker import get_current_worker
+
+from appliance.tui import asked, clips
+from appliance.tui.asks import Write
+from appliance.tui.entries import COLUMNS, about, cells
+from appliance.tui.judging import Judging
+from appliance.tui.picture import Picture, Pixels
+from appliance.tui.replay import Replay
+from appliance.tui.telling import Told
+from appliance.tui.viewer import Viewers
+from ops.view import CannotShow
+from storage import Edit, EditKind, Listed
+
+PAGE = 50
+"""Episodes that are read at a time."""
+
+TYPING = 0.12
+"""Seconds without a key after which what was typed is looked for."""
+
+SETTLED = 0.15
+"""Seconds on an episode after which it is read."""
+
+AGAIN = 3.0
+"""Seconds between two looks whether there is a newer one."""
+
+MOTION, LONG = 10, 40
+"""Cells of an episode's motion in the list, and below it."""
+
+
+class Found(Message):
+    """The page that was looked for."""
+
+    def __init__(self, rows: Sequence[Listed], names: Mapping[UUID, str]) -> None:
+        super().__init__()
+        self.rows, self.names = rows, names
+
+
+class Counted(Message):
+    """How many there are on all pages."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+
+class Moved(Message):
+    """How an episode of the page moved."""
+
+    def __init__(self, episode: UUID, bars: str) -> None:
+        super().__init__()
+        self.episode, self.bars = episode, bars
+
+
+class Known(Message):
+    """What is known of one episode, and what there is to see of it."""
+
+    def __init__(self, episode: UUID, lines: Sequence[str], shots: Sequence[clips.Shot]) -> None:
+        super().__init__()
+        self.episode, self.lines, self.shots = episode, lines, shots
+
+
+class Episodes(Judging):
+    """A line to type in, the newest that it finds, and what is known of the one that is moved to."""
+
+    TITLE = "Episodes"
+    HELP = (
+        "/ finds while you type: plain words (task, person, station, agent, verdict, failure, id), or options as "
+        "task:reach outcome:failure failure:DROP operator:ada agent:policy station: device: policy:bc-1 "
+        "since:2026-11-21 until: --retired --quarantined --purged --all. Enter or Esc goes back to the list.\n"
+        "Enter replays. s success, f failed (stage, code, note), x invalid: a verdict is added, none is erased. "
+        "d sets aside with a reason, u takes back, t shows its first and last picture, o opens in Rerun, n older, "
+        "b newer.\n"
+        "gap/lost/late: longest silence in ms, rows lost in %, lateness in ms. R retired, Q in quarantine, T trimmed."
+    )
+    DEFAULT_CSS = """
+    Episodes #line { height: 1; }
+    Episodes #filter { width: 1fr; }
+    Episodes #count { width: auto; padding: 0 1; }
+    Episodes DataTable { height: 1fr; min-height: 4; }
+    Episodes #about { height: auto; max-height: 6; padding: 0 1; }
+    Episodes #shots { height: auto; }
+    Episodes Picture { height: 8; width: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "type", "Find", key_display="/"),
+        Binding("d", "retire", "Set aside"),
+        Binding("u", "restore", "Take back", show=False),
+        Binding("t", "pictures", "Pictures"),
+        Binding("o", "rerun", "Rerun"),
+        Binding("n", "older", "Older"),
+        Binding("b", "newer", "Newer", show=False),
+        Binding("r", "read_again", "Read again", show=False),
+        Binding("escape", "list", "List", show=False),
+    ]
+
+    def body(self) -> Iterable[Widget]:
+        self._rows: list[Listed] = []
+        self._names: Mapping[UUID, str] = {}
+        self._bars: dict[UUID, str] = {}
+        self._pages: list[UUID] = []
+        """The last episode of each page that was left for an older one."""
+        self._wait: Timer | None = None
+        self._viewers = Viewers(self.room.home)
+        yield Horizontal(
+            Input(placeholder="/ find: words, task:..., outcome:..., --retired", id="filter", compact=True),
+            Static(id="count"),
+            id="line",
+        )
+        yield DataTable(cursor_type="row", cell_padding=0, zebra_stripes=True)
+        yield Horizontal(Picture(id="first"), Picture(id="last"), id="shots")
+        yield Static(id="about", markup=False)
+        yield self.saying()
+
+    @property
+    def table_shown(self) -> "DataTable[str | Text]":
+        """The list."""
+        return self.query_one(DataTable)
+
+    def on_mount(self) -> None:
+        for column, width in {**COLUMNS, "motion": MOTION}.items():
+            self.table_shown.add_column(column, key=column, width=width + 1)
+        self.table_shown.focus()
+        self.set_interval(AGAIN, self._look_for_newer)
+
+    def on_screen_resume(self) -> None:
+        self.action_read_again()
+
+    def meant(self) -> Listed | None:
+        at = self.table_shown.cursor_row
+        return self._rows[at] if 0 <= at < len(self._rows) else None
+
+    def judged(self) -> None:
+        self.action_read_again()
+
+    def action_type(self) -> None:
+        """Type what to find."""
+        self.query_one("#filter", Input).focus()
+
+    def action_list(self) -> None:
+        """Go to the list."""
+        self.table_shown.focus()
+
+    def action_read_again(self) -> None:
+        """Read the page again, where the list is."""
+        self._search(self.query_one("#filter", Input).value, self._pages[-1] if self._pages else None)
+
+    def action_older(self) -> None:
+        """Go to the page of older ones."""
+        if len(self._rows) == PAGE:
+            self._pages.append(self._rows[-1].row.id)
+            self.action_read_again()
+
+    def action_newer(self) -> None:
+        """Go back to the page of newer ones."""
+        if self._pages:
+            self._pages.pop()
+            self.action_read_again()
+
+    def action_pictures(self) -> None:
+        """Show the first and the last picture, or no longer."""
+        shots = self.query_one("#shots")
+        shots.set_class(not shots.has_class("asked"), "asked")
+        self._read_meant()
+
+    def action_retire(self) -> None:
+        """Leave it out of lists and of training, for a reason."""
+        self._edit(EditKind.RETIRE, "Why is it set aside?")
+
+    def action_restore(self) -> None:
+        """Take it back into lists and training, for a reason."""
+        self._edit(EditKind.RESTORE, "Why is it taken back?")
+
+    def action_rerun(self) -> None:
+        """Open it in Rerun, in a program of its own."""
+        if (found := self.meant()) is None:
+            return
+        try:
+            self._viewers.open(found.row.id)
+        except CannotShow as error:
+            self.tell(str(error), trouble=True)
+            return
+        self.tell(f"Rerun opens {str(found.row.id)[:8]} in a window of its own")
+        self.set_timer(AGAIN / 6, self._look_at_viewers)
+
+    @on(Input.Changed, "#filter")
+    def typed(self) -> None:
+        """Find it once the keys rest."""
+        self._pages.clear()
+        if self._wait is not None:
+            self._wait.stop()
+        self._wait = self.set_timer(TYPING, self.action_read_again)
+
+    @on(Input.Submitted, "#filter")
+    def enough(self) -> None:
+        self.action_list()
+
+    @on(Found)
+    def found(self, message: Found) -> None:
+        """Show the page; who was moved to stays so, if it is still there."""
+        at, before = self.table_shown.cursor_row, self.meant()
+        self._rows, self._names = list(message.rows), message.names
+        table = self.table_shown
+        table.clear()
+        for one in self._rows:
+            shown = [*cells(one, self._names).values(), self._bars.get(one.row.id, "")]
+            style = "dim" if one.standing.retired else ""
+            table.add_row(*(Text(cell, style, no_wrap=True) for cell in shown), key=str(one.row.id))
+        ids = [one.row.id for one in self._rows]
+        stays = ids.index(before.row.id) if before is not None and before.row.id in ids else min(at, len(ids) - 1)
+        table.move_cursor(row=max(0, stays))
+        if self.query_one("#said").has_class("trouble"):
+            self.tell("")
+        self._read_meant()
+        self._measure([one for one in self._rows if one.row.id not in self._bars])
+
+    @on(Counted)
+    def counted(self, message: Counted) -> None:
+        first = len(self._pages) * PAGE
+        here = f"{first + 1}-{first + len(self._rows)} of {message.count}" if self._rows else "none"
+        self.query_one("#count", Static).update(here)
+
+    @on(Moved)
+    def moved(self, message: Moved) -> None:
+        """Fill in how it moved, if it is still on the page."""
+        self._bars[message.episode] = message.bars
+        if (key := str(message.episode)) in self.table_shown.rows:
+            self.table_shown.update_cell(key, "motion", Text(message.bars))
+
+    @on(DataTable.RowHighlighted)
+    def highlighted(self) -> None:
+        """Read it once the keys rest."""
+        if self._wait is not None:
+            self._wait.stop()
+        self._wait = self.set_timer(SETTLED, self._read_meant)
+
+    @on(DataTable.RowSelected)
+    def replay(self) -> None:
+        if (found := self.meant()) is not None:
+            self.app.push_screen(Replay(self.room, self.table, found))
+
+    @on(Known)
+    def known(self, message: Known) -> None:
+        """Show what is known of it, if it is still meant."""
+        found = self.meant()
+        if found is None or found.row.id != message.episode:
+            return
+        self.query_one("#about", Static).update("\n".join(message.lines))
+        pixels: list[Pixels | None] = [shot.pixels for shot in message.shots] or [None, None]
+        for name, each in zip(("first", "last"), pixels, strict=True):
+            self.query_one(f"#{name}", Picture).show(each)
+
+    def _read_meant(self) -> None:
+        if (found := self.meant()) is None:
+            self.query_one("#about", Static).update("nothing is found")
+            for picture in self.query(Picture):
+                picture.show(None)
+            return
+        self._know(found, self._names, self.query_one("#shots").has_class("asked"))
+
+    def _look_at_viewers(self) -> None:
+        for said in self._viewers.ended():
+            self.tell(said, trouble=True)
+        if self._viewers:
+            self.set_timer(AGAIN / 6, self._look_at_viewers)
+
+    def _look_for_newer(self) -> None:
+        if self.is_current and not self._pages:
+            self._newer(self.query_one("#filter", Input).value, self._rows[0].row.id if self._rows else None)
+
+    @work(thread=True, exclusive=True, group="search")
+    def _search(self, typed: str, before: UUID | None) -> None:
+        worker = get_current_worker()
+        with self.trying(), self.room.home.join() as catalog:
+            wanted = asked.wanted(catalog, typed, before)
+            rows = catalog.find(wanted, PAGE)[::-1]
+            names = {policy.id: policy.name for policy in catalog.policies()}
+            if not worker.is_cancelled:
+                self.post_message(Found(rows, names))
+                self.post_message(Counted(catalog.count(asked.wanted(catalog, typed))))
+
+    @work(thread=True, exclusive=True, group="newer")
+    def _newer(self, typed: str, newest: UUID | None) -> None:
+        with self.trying(), self.room.home.join() as catalog:
+            there = catalog.find(asked.wanted(catalog, typed), 1)
+            if [one.row.id for one in there] != [one for one in (newest,) if one is not None]:
+                self.app.call_from_thread(self.action_read_again)
+
+    @work(thread=True, exclusive=True, group="know")
+    def _know(self, found: Listed, names: Mapping[UUID, str], pictures: bool) -> None:
+        key = found.row.id
+        with self.trying(), self.room.home.join() as catalog:
+            lines = about(found, names, catalog.verdicts(key), catalog.edits(key))
+            shots: list[clips.Shot] = []
+            try:
+                episode = clips.opened(self.room.home.folder, found.standing)
+                lines.insert(2, f"motion {clips.spark(episode, LONG)}")
+                shots = clips.ends(episode) if pictures else []
+            except clips.Gone as error:
+                lines.insert(2, str(error))
+            self.post_message(Known(key, lines, shots))
+
+    @work(thread=True, exclusive=True, group="measure")
+    def _measure(self, rows: Sequence[Listed]) -> None:
+        """Read how each moved; what cannot be read says so when it is moved to."""
+        worker = get_current_worker()
+        for found in rows:
+            if worker.is_cancelled:
+                return
+            try:
+                bars = clips.spark(clips.opened(self.room.home.folder, found.standing), MOTION)
+            except (clips.Gone, OSError, LookupError, ValueError):
+                bars = "-"
+            self.post_message(Moved(found.row.id, bars))
+
+    @work(exclusive=True, group="edit")
+    async def _edit(self, kind: EditKind, asks: str) -> None:
+        if (found := self.meant()) is not None and (why := await self.app.push_screen_wait(Write(asks))) is not None:
+            self._write(Edit(episode=found.row.id, kind=kind, by=self.room.operator, why=why))
+
+    @work(thread=True, exclusive=True, group="write")
+    def _write(self, edit: Edit) -> None:
+        with self.trying(), self.room.home.join() as catalog:
+            catalog.edit(edit)
+            self.post_message(Told(f"{str(edit.episode)[:8]}: {edit.kind}, {edit.why}"))
+            self.app.call_from_thread(self.action_read_again)

@@ -1,0 +1,9 @@
+"""Learn."""
+
+from appliance.tui.telling import Telling
+
+
+class Learn(Telling):
+    """Learn."""
+
+    TITLE = "Learn"

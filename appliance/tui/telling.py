@@ -1,0 +1,57 @@
+"""A screen that reads in threads, and says in a line what it did, or why it did not."""
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from textual import on
+from textual.message import Message
+from textual.widgets import Static
+
+from appliance.refusal import refusal
+from appliance.tui.room import RoomScreen
+
+log = logging.getLogger(__name__)
+
+
+class Told(Message):
+    """Something was done, or could not be."""
+
+    def __init__(self, text: str, trouble: bool = False) -> None:
+        super().__init__()
+        self.text, self.trouble = text, trouble
+
+
+class Telling(RoomScreen):
+    """Whatever goes wrong while it reads is a line on it."""
+
+    DEFAULT_CSS = """
+    #said { height: auto; max-height: 3; padding: 0 1; }
+    #said.trouble { background: $error; color: white; text-style: bold; }
+    """
+
+    def saying(self) -> Static:
+        """The line, for `body`."""
+        return Static(id="said", markup=False)
+
+    @contextmanager
+    def trying(self) -> Generator[None]:
+        """Do something in a thread; what goes wrong is told."""
+        try:
+            yield
+        except Exception as error:  # the operator is to read of it, whatever it was
+            said = refusal(error)
+            if said is None:
+                log.exception("a screen could not read")
+            self.post_message(Told(said or f"{type(error).__name__}: {error}", trouble=True))
+
+    def tell(self, text: str, trouble: bool = False) -> None:
+        """Say it now; from a handler."""
+        line = self.query_one("#said", Static)
+        line.set_class(trouble, "trouble")
+        line.update(f"! {text}" if trouble else text)
+
+    @on(Told)
+    def told(self, message: Told) -> None:
+        message.stop()
+        self.tell(message.text, message.trouble)
