@@ -17,6 +17,9 @@ from appliance.tui.top import Top
 if TYPE_CHECKING:
     from appliance.tui.table import Table
 
+SCREENS = ("cell", "collect", "episodes", "learn", "evaluate", "orders")
+"""The screens, in the order of the keys that lead there: 1 to 6."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -57,6 +60,6 @@ class RoomScreen(Screen[None]):
         return ()
 
     def compose(self) -> ComposeResult:
-        yield Top(self.table, self.TITLE or "")
+        yield Top(self.table, self.TITLE or "", SCREENS)
         yield Vertical(*self.body(), id="body")
         yield Footer()

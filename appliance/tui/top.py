@@ -1,10 +1,11 @@
 """The line above every screen: in one word, how the robot is, and where one is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
 from appliance.tui.table import Word
@@ -41,17 +42,23 @@ def large(word: str) -> str:
     return "\n".join("  ".join(LETTERS[letter][line] for letter in word.upper()) for line in range(5))
 
 
-class Top(Horizontal):
-    """The big word, and beside it the screen's name, the station and what the robot does."""
+class Top(Vertical):
+    """The big word, beside it what the robot does, where, and who is there; and the screens there are."""
 
-    def __init__(self, table: "Table", name: str) -> None:
+    def __init__(self, table: "Table", name: str, screens: Sequence[str]) -> None:
         super().__init__(id="top")
-        self._table, self._title = table, name
+        self._table, self._title, self._screens = table, name, screens
         self._drawn: tuple[str, bool, str] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(id="word")
-        yield Static(id="beside")
+        yield Horizontal(Static(id="word"), Static(id="beside", markup=False), id="state")
+        yield Static("  ".join(starmap(self._tab, enumerate(self._screens, 1))), id="tabs")
+
+    def _tab(self, number: int, name: str) -> str:
+        """A screen's key and name, which can be clicked, too; the one that is shown stands out in any colour."""
+        words = f"{number} {name.title()}"
+        shown = name.title() == self._title
+        return f"[b reverse] {words} [/]" if shown else f"[@click=app.go('{name}')] {words} [/]"
 
     def on_mount(self) -> None:
         self.set_interval(OFTEN, self.look)
@@ -65,9 +72,8 @@ class Top(Horizontal):
         width, height = self.app.size
         roomy = width >= ROOMY[0] and height >= ROOMY[1]
         word, room = self._table.word, self._table.room
-        beside = f"{self._title}   {room.station}   {room.operator}"
-        if said := self._table.said:
-            beside += f"{'\n' if roomy else '   '}{said}"
+        where = f"{room.station}   {room.operator}"
+        beside = ("\n" if roomy else "   ").join(filter(None, [self._table.said, where]))
         if (drawn := (word, roomy, beside)) == self._drawn:
             return
         self._drawn = drawn
