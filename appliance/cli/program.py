@@ -11,6 +11,7 @@ from appliance.cli.circle import circle
 from appliance.cli.doctor import clinic
 from appliance.cli.editing import editing
 from appliance.cli.episodes import episodes, episodes_view
+from appliance.cli.health import wellbeing
 from appliance.cli.imagine import imagination
 from appliance.cli.interchange import export
 from appliance.cli.jobs import daemon, jobs
@@ -46,6 +47,7 @@ app.add_typer(naming)
 app.command("view")(episodes_view)
 app.add_typer(upkeep)
 app.add_typer(keeping_safe)
+app.add_typer(wellbeing)
 app.add_typer(ways)
 app.add_typer(clinic)
 app.add_typer(room)
