@@ -1,5 +1,6 @@
 """The screen that an operator uses all day."""
 
+import importlib
 import sys
 from typing import Annotated
 
@@ -42,6 +43,7 @@ def tui(
         asked = ("--station", station, "--operator", who, *(("--task", task) if task is not None else ()))
         serve([sys.executable, "-m", "appliance.cli", "tui", *asked], port, typer.echo)
         return
+    importlib.import_module("appliance.tui.picture")  # asks what the terminal can draw: later, the app hears the answer
     app = Tui(Room(home, station, who, task), recovered)
     try:
         app.run()
