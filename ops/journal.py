@@ -161,13 +161,20 @@ def follow(
     """Yield lines as they come, from now on, until ``stop`` says so."""
     read_to = {path: path.stat().st_size for path in _files(folder)}
     while not stop():
-        for path in _files(folder):
-            with suppress(FileNotFoundError), path.open("rb") as file:
-                file.seek(read_to.get(path, 0))
-                whole = file.read().rpartition(b"\n")
-                read_to[path] = file.tell() - len(whole[2])
-            yield from filter(asked.wants, _lines(iter(whole[0].splitlines())))
+        yield from further(folder, asked, read_to)
         sleep(0.2)
+
+
+def further(folder: Path, asked: Asked, read_to: dict[Path, int]) -> Iterator[dict[str, Any]]:
+    """Yield the lines after those that were read: ``read_to`` says how far, by file, and is told how far it is now."""
+    for path in _files(folder):
+        if asked.since is not None and path.name < f"{asked.since.astimezone(UTC):%Y-%m-%d}":
+            continue
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(read_to.get(path, 0))
+            whole = file.read().rpartition(b"\n")
+            read_to[path] = file.tell() - len(whole[2])
+            yield from filter(asked.wants, _lines(iter(whole[0].splitlines())))
 
 
 class _Pen:

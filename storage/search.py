@@ -10,7 +10,17 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from storage.models import Calibration, EpisodeRow, FailureMode, Kit, Outcome, PolicyRow, Standing, Task
+from storage.models import (
+    Calibration,
+    EpisodeRow,
+    FailureMode,
+    Kit,
+    Outcome,
+    PolicyRow,
+    SnapshotEpisode,
+    Standing,
+    Task,
+)
 from storage.rows import digits, one
 
 type Trait = Literal["task", "outcome", "failure", "agent", "operator", "station"]
@@ -36,6 +46,8 @@ class Wanted:
     calibration: int | None = None
     """A calibration that one of its devices was recorded under."""
     policy: UUID | None = None
+    snapshot: str | None = None
+    """One that holds them."""
     since: datetime | None = None
     until: datetime | None = None
     """They began before this."""
@@ -150,6 +162,10 @@ def narrowing(wanted: Wanted) -> list[ColumnElement[bool]]:
         held.append(Standing.started >= wanted.since)
     if wanted.until is not None:
         held.append(Standing.started < wanted.until)
+    if wanted.snapshot is not None:
+        held.append(
+            Standing.episode.in_(select(SnapshotEpisode.episode).where(SnapshotEpisode.snapshot == wanted.snapshot))
+        )
     if wanted.before is not None:
         held.append(tuple_(Standing.started, Standing.episode) < tuple_(*wanted.before))
     if wanted.device is not None:

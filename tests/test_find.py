@@ -105,6 +105,8 @@ def test_episodes_are_counted_by_anything_most_frequent_first(catalog: Catalog, 
     assert catalog.tally(Wanted(), "failure") == {"DROP": 1, "ENV": 1}
     assert catalog.tally(Wanted(retired=None), "outcome") == {"failure": 1, "invalid": 1, "success": 1}
     assert catalog.tally(Wanted(task="stack", outcome=Outcome.SUCCESS), "agent") == {}
+    held = catalog.snapshot("reach", catalog.find(Wanted(task="reach"))[:1])
+    assert catalog.tally(Wanted(snapshot=held.id), "operator") == {"ada": 1}
 
 
 def test_what_cannot_exist_is_answered_with_what_does(catalog: Catalog, rows: list[EpisodeRow]) -> None:
