@@ -7,14 +7,14 @@ from uuid import UUID
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, SelectionList
+from textual.widgets import Input
 
 from appliance.home import STARTER, Home
 from appliance.train import learner, train
 from appliance.tui.app import Tui
 from appliance.tui.asks import Pick, Write
 from appliance.tui.evaluate import Evaluate
-from appliance.tui.planning import Planning
+from appliance.tui.planning import Planning, Several
 from appliance.tui.room import Room
 from ops import rollout
 from ops.judging.judgement import Judgement
@@ -84,7 +84,7 @@ async def plan(pilot: At, trials: int) -> None:
     await pilot.press("n")
     await until(pilot, lambda: isinstance(pilot.app.screen, Planning))
     form = pilot.app.screen
-    assert form.query_one("#policies", SelectionList).selected == [*reversed(NAMES)]
+    assert form.query_one(Several).chosen == (*reversed(NAMES),)
     form.query_one("#trials", Input).value = str(trials)
     await pilot.press("f5")
 

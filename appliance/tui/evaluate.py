@@ -27,8 +27,8 @@ from appliance.tui.planning import TAKEOVERS, Asked, Planning
 from appliance.tui.promoting import Promoting
 from appliance.tui.table import Taken, Tell
 from appliance.tui.widgets.asking import Asks, Pressing
-from appliance.tui.widgets.cameras import Cameras
 from appliance.tui.widgets.blocks import Pixels
+from appliance.tui.widgets.cameras import Cameras
 from ops.blinded import so_far
 
 OFTEN = 0.1
@@ -113,7 +113,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
                 Static(id="turn", markup=False),
                 Static(id="start", markup=False),
                 self._cameras,
-                Static(id="so-far"),
+                Static(id="so-far", markup=False),
                 id="trial",
             ),
             self.saying(),
@@ -176,6 +176,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
             self.read()
         else:
             self._wanted = trials.here.batch.id
+            self.tell("")
             self.set_focus(None)
         self.refresh_bindings()
 
