@@ -63,6 +63,17 @@ class Starts:
     goals: Sequence[Point]
 
 
+@dataclass(frozen=True)
+class Dawn:
+    """The morning after a night: rates with the ends of their intervals, 0 to 1."""
+
+    under: str
+    """What stands under it, in short lines."""
+    candidate: tuple[float, float, float] | None
+    champion: tuple[float, float, float] | None
+    promoted: bool
+
+
 def success(
     names: Sequence[str],
     rates: Sequence[float | None],
@@ -108,6 +119,33 @@ def trend(points: "Sequence[Tally]", ink: Ink, file: Path) -> None:
     axes.set_yticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
     axes.grid(axis="y", color=ink.line, linewidth=0.8)
     figure.legend(loc="outside lower center", ncols=min(4, len(names)), frameon=False, labelcolor=ink.text)
+    _save(figure, file)
+
+
+def nights(mornings: Sequence[Dawn], ink: Ink, file: Path) -> None:
+    """Draw the champion's success after each night as a line, and beside it candidates that were not promoted."""
+    figure, axes = _figure(1.2 + 1.5 * max(3, len(mornings)), 4.2, ink)
+    reigning = [(place, each.champion) for place, each in enumerate(mornings) if each.champion is not None]
+    kept = [(place, one.candidate) for place, one in enumerate(mornings) if one.candidate and not one.promoted]
+    for found, aside, mark, face, label in (
+        (reigning, 0.0, "o-", ink.good, "champion of the morning"),
+        (kept, 0.12, "o", "none", "candidate that was not promoted"),
+    ):
+        at = [place + aside for place, _ in found]
+        for where, (_, (_, low, high)) in zip(at, found, strict=True):
+            axes.plot([where] * 2, [100 * low, 100 * high], color=ink.good, linewidth=5, alpha=0.3)
+        rates = [100 * rate for _, (rate, _, _) in found]
+        axes.plot(at, rates, mark, color=ink.good, markerfacecolor=face, markersize=8, linewidth=2, label=label)
+        for where, rate in zip(at, rates, strict=True):
+            axes.annotate(
+                f"{rate:.0f}%", (where, rate), (9, -4), textcoords="offset points", color=ink.text, fontsize=9
+            )
+    axes.set_xticks(range(len(mornings)), [each.under for each in mornings], fontsize=7.5)
+    axes.set_xlim(-0.5, max(3, len(mornings)) - 0.5)
+    axes.set_ylim(-2, 104)
+    axes.set_yticks([0, 20, 40, 60, 80, 100], ["0%", "20%", "40%", "60%", "80%", "100%"])
+    axes.grid(axis="y", color=ink.line, linewidth=0.8)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, labelcolor=ink.text)
     _save(figure, file)
 
 

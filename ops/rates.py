@@ -18,6 +18,20 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def exact(successes: int, trials: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a success rate of Clopper and Pearson (1934), wider than Wilson's.
+
+    Raises:
+        ValueError: there is no trial.
+    """
+    from scipy.stats import binomtest
+
+    if trials < 1:
+        raise ValueError("without a trial there is no interval")
+    found = binomtest(successes, trials).proportion_ci(confidence_level=CONFIDENCE, method="exact")
+    return float(found.low), float(found.high)
+
+
 def mcnemar(only_one: int, only_other: int) -> float:
     """Return how likely so uneven a split of the differing pairs is between equals: exact, two-sided."""
     from scipy.stats import binomtest

@@ -11,6 +11,7 @@ import typer
 
 from appliance.cli.opened import opened, user
 from appliance.cli.options import AnyTask, AsJson, StationName, TaskName, Vary, Workers
+from appliance.cli.share import brought
 from appliance.cli.shown import print_wide, progress
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def _scripted(
         sitting = Sitting(home, task, station, operator, chosen, limit or LIMIT, order, scene, vary or along)
         with attending(home.folder, f"{operator} collects"):
             whole = run(sitting, workers, tell)
+    brought(home)
     typer.echo(tally(took) + "." if whole else f"Stopped. {tally(took)}.")
 
 
@@ -135,6 +137,7 @@ def _attended(wish: "Wish") -> None:
         with screen(lambda: lines(sitting), WAYS[wish.way].helps, HELP):
             whole = sitting.run()
         said = f"{sitting.view.good} of {sum(one.kept for one in sitting.view.shown)} succeeded."
+    brought(wish.home)
     typer.echo(said if whole else f"Stopped. {said}")
 
 
@@ -284,6 +287,7 @@ def evaluate(
         else:
             with progress("trials", remaining) as advance, attending(home.folder, f"{operator or user()} evaluates"):
                 whole = run(trying, workers, lambda turn: advance(f"turn {turn.turn}"))
+        brought(home)
         if not whole:
             typer.echo(f"Stopped. Batch {batch.id} stays open and does not count; --resume {batch.id} goes on with it.")
             raise typer.Exit(1)
@@ -336,14 +340,38 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
     workers: Workers = 2,
     quick: Annotated[bool, typer.Option("--quick", help="All tiny: a minute, nothing learned.")] = False,
+    nights: Annotated[
+        int | None,
+        typer.Option("--nights", min=1, max=99, help="Instead: so many nights that learn from their failures."),
+    ] = None,
 ) -> None:
-    """Go round the whole circle in simulation: collect, learn, evaluate, report."""
+    """Go round the whole circle in simulation: collect, learn, evaluate, report.
+
+    With --nights it begins with too little and goes round by itself: each night learns, tries, and orders what is
+    lacking; each day a script shows that. ``--demos`` is then what each order asks for.
+    """
+    if nights is not None:
+        _nights(nights, demos, steps, trials, seed, workers, quick)
+        return
     from appliance.demo import QUICK, USUAL
     from appliance.demo import circle as run
 
     size = (QUICK if quick else USUAL).but(demos=demos, steps=steps, trials=trials, seed=seed, workers=workers)
     with opened() as (home, catalog):
         run(home, catalog, size, typer.echo, progress, print_wide)
+
+
+def _nights(
+    number: int, demos: int | None, steps: int | None, trials: int | None, seed: int, workers: int, quick: bool
+) -> None:
+    """Have nights that need nobody."""
+    from appliance.five_nights import QUICK, USUAL
+    from appliance.five_nights import nights as run
+
+    length = QUICK if quick else USUAL
+    length = length.but(nights=number, wanted=demos, steps=steps, trials=trials, seed=seed, workers=workers)
+    with opened() as (home, catalog):
+        run(home, catalog, length, typer.echo, progress, print_wide)
 
 
 def _usual(catalog: "Catalog", task: str, rows: Sequence["PolicyRow"]) -> float:
