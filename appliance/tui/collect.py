@@ -133,7 +133,6 @@ g hides the picture of how an order wants things to stand, which lies half over 
         if facts != self._drawn:
             self._drawn = facts
             self.query_one("#facts", Static).update(facts)
-            self.refresh_bindings()
         sitting = self.table.sitting
         offer = None if sitting is None else sitting.view.offer
         order = None if offer is None else offer.order

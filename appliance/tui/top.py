@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import starmap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -72,7 +73,7 @@ class Top(Vertical):
         width, height = self.app.size
         roomy = width >= ROOMY[0] and height >= ROOMY[1]
         word, room = self._table.word, self._table.room
-        where = f"{room.station}   {room.operator}"
+        where = f"{Path(room.station).stem}   {room.operator}"
         beside = ("\n" if roomy else "   ").join(filter(None, [self._table.said, where]))
         if (drawn := (word, roomy, beside)) == self._drawn:
             return
