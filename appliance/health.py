@@ -138,10 +138,10 @@ class Health:
 
     def queue(self) -> list[Finding]:
         """See whether jobs wait too long, fall silent, or fail."""
-        from ops.jobs import State
-
         if not self._jobs_there():
             return [fine("queue", "nobody has asked for a job yet")]
+        from ops.jobs import State
+
         with self.home.jobs() as jobs:
             found, now = jobs.list(), self.now()
         line = "appliance jobs list; appliance jobs show ID says why"
@@ -235,7 +235,7 @@ class Health:
         line = "appliance backup DIR" if what == "backup" else "appliance restore DIR --check"
         last = remembered(self.home.folder).get(what)
         if last is None:
-            return [warn(about, "there was none yet", f"{line}; a daemon does it at night")]
+            return [warn(about, "there was none yet", line)]
         age = (self.now() - datetime.fromisoformat(last["at"])).total_seconds()
         if not last["ok"]:
             return [bad(about, f"the last one, {_lasted(age)} ago, failed: {last['why']}", line)]
