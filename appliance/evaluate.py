@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import learners
-from appliance import station, workers
+from appliance import shared, station, workers
 from appliance.begins import fits
 from appliance.collect import LIMIT, judged, say
 from appliance.home import Home
 from appliance.refusal import Refusal
-from appliance.rigs import rig
+from appliance.rigs import rig, taught
 from appliance.serving.door import NoServer, reached
 from appliance.session import STOPPED, Flag, Nowhere, Session, sitting
 from collectors import Ended, Event, Policy, PolicyAgent
@@ -28,7 +28,7 @@ from learners.body import Body
 from learners.senses import ROBOT
 from ops import axes, cadence, failures, results, rollout
 from ops.judging.judgement import Judgement, invalid
-from ops.rig import Recorded, Rig
+from ops.rig import Recorded, Rig, some
 from ops.rollout import Turn
 from storage import Batch, Catalog, Episode, Observation, Outcome, PolicyRow, Trial, WorkOrder
 from storage.layout import RGB
@@ -158,6 +158,7 @@ def plan(
             raise CannotEvaluate(f"not trained for task {task!r}: {', '.join(strangers)}")
         with reached(home.folder, servers, rows) as served:
             drivers = Drivers(home.folder, served)
+            shared.present(home, policies=[row for row in rows if row.id not in served])
             for row in rows:
                 _fit(row.name, drivers.get(row), cell)
         try:
@@ -245,7 +246,10 @@ def ready(trying: Trying, operator: str, stop: Flag) -> Generator[Here]:
     with ExitStack() as stack:
         catalog = stack.enter_context(trying.home.join())
         batch, folder = catalog.batch(trying.batch), trying.home.folder
-        served = stack.enter_context(reached(folder, trying.servers, _policies(catalog, catalog.trials(trying.batch))))
+        tried = _policies(catalog, catalog.trials(trying.batch))
+        served = stack.enter_context(reached(folder, trying.servers, tried))
+        known = [one for row in tried if row.snapshot for one in some(taught(catalog, row.snapshot))]
+        shared.present(trying.home, known, [row for row in tried if row.id not in served])
         session = stack.enter_context(sitting(cell, catalog, folder, operator, stop))
         yield Here(trying, batch, cell, session, Drivers(folder, served, trying.returning))
 

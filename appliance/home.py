@@ -33,14 +33,17 @@ class Home:
     """Holds ``staging/``, ``episodes/``, ``policies/``, ``reports/``, and the cameras' references in ``views/``."""
     database: str
     """A SQLite file, or a URL."""
+    store: str = ""
+    """What this machine shares with others: a folder that all of them mount, or a URL; empty when it is alone."""
 
     @classmethod
     def from_environment(cls) -> Self:
-        """``APPLIANCE_HOME`` and ``APPLIANCE_DATABASE``, or the usual places."""
+        """``APPLIANCE_HOME``, ``APPLIANCE_DATABASE`` and ``APPLIANCE_STORE``, or the usual places."""
         folder = (
             Path(os.environ.get("APPLIANCE_HOME") or Path.home() / ".local/share/appliance").expanduser().absolute()
         )
-        return cls(folder, os.environ.get("APPLIANCE_DATABASE") or str(folder / "catalog.db"))
+        database = os.environ.get("APPLIANCE_DATABASE") or str(folder / "catalog.db")
+        return cls(folder, database, os.environ.get("APPLIANCE_STORE") or "")
 
     def open(self, tell: Callable[[str], None] = _on_stderr) -> Catalog:
         """Open the catalog, and bring in what a crash left behind. What became of it is told, and why what stays does.

@@ -8,6 +8,7 @@ QUEUES = {
     "backup": "chores",
     "restore-check": "chores",
     "keep": "chores",
+    "share": "chores",
     "night": "night",
     "night.begin": "chores",
     "night.verify": "chores",

@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 
 import learners
-from appliance import workers
+from appliance import shared, workers
 from appliance.film import QUERY, film
 from appliance.home import Home
 from appliance.refusal import Refusal
@@ -107,8 +107,10 @@ def label(
         WorkerRefused: a process could not go on.
     """
     with home.join() as catalog:
-        folder = home.folder / catalog.policy(policy).path
-        artefact = labeller(folder, catalog.policy(policy)).digest
+        row = catalog.policy(policy)
+        shared.present(home, policies=[row])
+        folder = home.folder / row.path
+        artefact = labeller(folder, row).digest
         shown = film(catalog, task)
         if not shown:
             raise CannotLabel(
@@ -123,6 +125,7 @@ def label(
     # Whoever else labels at the same time goes in another order, so that they seldom meet.
     Random().shuffle(missing)  # ruff: ignore[suspicious-non-cryptographic-random-usage] - nothing secret
     with reading(home.folder, f"labelling film of {task}", missing):
+        shared.present(home, [one for one in shown if one.row.id in set(missing)])
         work = functools.partial(infer, Wish(home, folder, tuple(missing)))
         return workers.share(work, min(processes, len(missing)), tell)
 

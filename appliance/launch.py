@@ -226,7 +226,8 @@ def _written(home: Home, asked: Asked) -> Path:
 
 
 def _surroundings(home: Home) -> dict[str, str]:
-    return {"APPLIANCE_HOME": str(home.folder), "APPLIANCE_DATABASE": home.database}
+    where = {"APPLIANCE_HOME": str(home.folder), "APPLIANCE_DATABASE": home.database}
+    return where | ({"APPLIANCE_STORE": home.store} if home.store else {})
 
 
 @contextmanager

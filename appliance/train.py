@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 from pydantic import TypeAdapter, ValidationError
 
 import learners
+from appliance import shared
 from appliance.film import AGENTS, film
 from appliance.film import QUERY as FILM
 from appliance.home import Home
@@ -121,8 +122,10 @@ def changed[T](value: T, settings: Mapping[str, str], where: str) -> T:
         raise WrongSetting(f"{where}: {'; '.join(wrong)}") from error
 
 
-def seeing[T](home: Home, task: str, how: T) -> T:
+def seeing[T](home: Home, task: str, how: T, among: Collection[UUID] | None = None) -> T:
     """The same learner, looking through its own cameras where all of the task was shown to them, else through all such.
+
+    ``among`` narrows what is looked at.
 
     Raises:
         CannotTrain: the task has no successful demonstration.
@@ -132,7 +135,9 @@ def seeing[T](home: Home, task: str, how: T) -> T:
     with home.join() as catalog:
         known = {one.row.id for one in demonstrations(catalog, task)}
         with reading(home.folder, f"a look at what {task} was shown to", known):
-            shown = [Episode(home.folder / one.standing.path) for one in demonstrations(catalog, task)]
+            found = [one for one in demonstrations(catalog, task) if among is None or one.row.id in among]
+            shared.present(home, found)
+            shown = [Episode(home.folder / one.standing.path) for one in found]
             eyes = [[name for name in each.streams if RGB in (each.dtype(name).names or ())] for each in shown]
     there = tuple(name for name in eyes[0] if all(name in each for each in eyes))
     return how if set(wanted) <= set(there) or not there else dataclasses.replace(how, cameras=there)  # type: ignore[type-var]  # learners are dataclasses
@@ -170,6 +175,7 @@ def train(
     with home.join() as catalog, ExitStack() as held, learners.joined() as ranks:
         name = UUID(ranks.told(lambda: str(name or uuid4())))
         if ranks.told(lambda: _known(catalog, name) is not None):
+            ranks.told(lambda: shared.push_policy(home, catalog.policy(name)))
             return catalog.policy(name)
         instruction = catalog.task(task).instruction
         watches = bool(getattr(how, "watches", False))
@@ -199,6 +205,7 @@ def train(
                 "found other episodes; ask again, of machines that have the same of each"
             )
         ranks.told(lambda: catalog.snapshot(task, [*shown, *watched], frozen.query).id)
+        shared.present(home, [*shown, *watched], [] if parent is None else [parent], prepare)
         run = home.folder / "runs" / same
         unpacking = _unpacking(home.folder / CACHES, frozen.id, how, prepare)
         try:
@@ -269,6 +276,7 @@ def _keep(home: Home, catalog: Catalog, policy: Any, row: dict[str, Any], run: P
     )
     if run.exists():
         run.rename(run.with_name(folder.name))
+    shared.push_policy(home, catalog.policy(row["id"]))
 
 
 def _known(catalog: Catalog, name: UUID) -> PolicyRow | None:

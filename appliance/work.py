@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO, Any
 
+from appliance import shared
 from appliance.doing import Doing, Paused
 from appliance.home import Home
 from appliance.kinds import QUEUES
@@ -32,6 +33,7 @@ WORK = {
     "backup": "appliance.backup:backup",
     "restore-check": "appliance.backup:restore_check",
     "keep": "appliance.keeping:keep",
+    "share": "appliance.shared:share",
 }
 """Who does it, as an import path, so that choosing one loads no other; a night's steps are `appliance.night.STEPS`."""
 
@@ -66,6 +68,9 @@ def do(home: Home, kind: str, settings: dict[str, Any], doing: Doing) -> dict[st
     if kind not in WORK:
         raise UnknownWork(f"there is no job {kind!r}; there are: {', '.join(sorted(WORK))}")
     done: dict[str, Any] = pkgutil.resolve_name(WORK[kind])(home, settings, doing)
+    if kind == "trials":
+        # What was recorded here is for others to look at, too.
+        shared.push(home, doing.tell)
     return done
 
 
@@ -145,7 +150,7 @@ def verify(home: Home, _settings: dict[str, Any], doing: Doing) -> dict[str, Any
     from ops.verify import verify as check
 
     with home.join() as catalog:
-        found = [str(finding.what) for finding in check(catalog, home.folder)]
+        found = [str(finding.what) for finding in shared.amiss(home, check(catalog, home.folder))]
     for what in found:
         doing.log(what, level="error")
     return {"wrong": found}

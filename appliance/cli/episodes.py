@@ -73,6 +73,7 @@ def episodes_list(
 @episodes.command("show")
 def episodes_show(episode: OneEpisode, as_json: AsJson = False) -> None:
     """Show one episode: what was recorded, what was said of it and done to it, how it stands, who learned from it."""
+    from appliance import shared
     from appliance.cli import rows
     from ops import lineage
     from storage import Episode
@@ -91,7 +92,10 @@ def episodes_show(episode: OneEpisode, as_json: AsJson = False) -> None:
             "edits": [rows.of_edit(one) for one in catalog.edits(key)],
             **lineage.learned(catalog, key),
         }
-        if not found.standing.purged:
+        if not found.standing.purged and (away := shared.far(home, found)) is not None:
+            shown["attributes"] = away.attributes
+            shown["streams"] = streams or {name: {"rows": rows} for name, rows in away.rows.items()}
+        elif not found.standing.purged:
             record = Episode(home.folder / found.standing.path)
             shown["attributes"] = record.attributes
             shown["streams"] = streams or {name: {"rows": len(record[name, "t"])} for name in record.streams}
@@ -126,6 +130,7 @@ def episodes_view(
     ] = None,
 ) -> None:
     """Look at an episode in Rerun: cameras, joints measured and aimed at, the tool's path, verdicts and edits."""
+    from appliance import shared
     from appliance.refusal import Refusal
     from ops import view
     from storage import Episode
@@ -134,6 +139,7 @@ def episodes_view(
         standing = catalog.standing(episode)
         if standing.purged:
             raise Refusal(f"episode {standing.episode} was purged; there is nothing left to look at")
+        shared.present(home, catalog.among([standing.episode]).values())
         record = Episode(home.folder / standing.path)
         verdicts, edits = catalog.verdicts(standing.episode), catalog.edits(standing.episode)
     try:

@@ -23,6 +23,7 @@ from appliance.cli.orders import orders
 from appliance.cli.policies import policies
 from appliance.cli.primitives import naming
 from appliance.cli.room import caches, room
+from appliance.cli.share import sharing
 from appliance.cli.stations import stations
 from appliance.cli.tasks import tasks
 from appliance.cli.tui import screens
@@ -51,6 +52,7 @@ app.add_typer(wellbeing)
 app.add_typer(ways)
 app.add_typer(clinic)
 app.add_typer(room)
+app.add_typer(sharing)
 app.add_typer(daemon)
 app.add_typer(jobs, name="jobs")
 app.add_typer(screens)
