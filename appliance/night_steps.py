@@ -6,7 +6,7 @@ What a step finds is written into the night's row when it is done, and its first
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from functools import wraps
@@ -219,7 +219,8 @@ def learn(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     """Train the candidate: from the champion, where its method goes on from a policy."""
     asked, frozen = said(row.settings), row.facts["snapshot"]
     champion = None if row.champion is None else catalog.policy(row.champion)
-    how = _how(home, catalog, row, asked)
+    among = {UUID(key) for key in [*frozen["episodes"], *frozen["films"]]}
+    how = _how(home, catalog, row, asked, among)
     name = asked.method or (champion.method if champion else "ccol")
     start = champion if champion and not asked.anew and _goes_on(champion, name, how) else None
     trained = train(
@@ -228,7 +229,7 @@ def learn(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
         start=None if start is None else start.name,
         prepare=lambda what, done, of: doing.tell(what, done, of),
         name=candidate(row.id),
-        among={UUID(key) for key in [*frozen["episodes"], *frozen["films"]]},
+        among=among,
     )
     catalog.night_trained(row.id, trained.id)
     if trained.snapshot != frozen["snapshot"]:
@@ -253,7 +254,7 @@ def proof(home: Home, catalog: Catalog, row: Night, _doing: Doing) -> Facts:
         recorded=trained.digest,
         found=digest(here),
         new=len(learned(catalog, trained) - learned(catalog, champion)),
-        moved=None if parent is None else examine.moved(home.folder / parent.path, here),
+        alike=None if parent is None else examine.alike(home.folder / parent.path, here),
         stages=_stages(home, trained),
     )
     return asdict(loaded) | asdict(gate.proved(loaded))
@@ -354,12 +355,12 @@ def _method(catalog: Catalog, row: Night, asked: Asked) -> Any:
     return learners.method(asked.method or (champion.method if champion else "ccol"))
 
 
-def _how(home: Home, catalog: Catalog, row: Night, asked: Asked) -> Any:
+def _how(home: Home, catalog: Catalog, row: Night, asked: Asked, among: Collection[UUID]) -> Any:
     """The learner: the champion's settings, with what was asked for changed; or a preset."""
     champion = None if row.champion is None else catalog.policy(row.champion)
     if champion is None or (asked.method and asked.method != champion.method):
         how = learner(asked.method or "ccol", asked.preset, asked.settings)
-        return how if "cameras" in asked.settings else seeing(home, asked.task, how)
+        return how if "cameras" in asked.settings else seeing(home, asked.task, how, among)
     as_it_was = learners.load(home.folder / champion.path).how
     return changed(as_it_was, asked.settings, champion.method)
 

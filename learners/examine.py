@@ -1,6 +1,7 @@
 """How far a policy's plans are from what was done in demonstrations, without a robot."""
 
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
@@ -67,19 +68,22 @@ def _episodes(data: Windows) -> int:
     return len(data.instructions)
 
 
-def moved(parent: Path, child: Path) -> float | None:
-    """How far a policy's weights are from another's, as a share of the length of both; None where none are alike.
+def alike(parent: Path, child: Path) -> float | None:
+    """The cosine between two policies' weights: 1 if they are the same; None where none are of one name and shape.
 
-    Two that began independently are about 1.4 apart, and one that went on from the other is far nearer.
+    Of what was begun apart it is near zero, however long both were trained; of one that went on from the other it is
+    not: training only adds to where it began. Only matrices count: numbers that begin as ones are alike in any two.
     """
     before, after = load_file(parent / WEIGHTS), load_file(child / WEIGHTS)
     both = [
         (tensor.double(), after[name].double())
         for name, tensor in before.items()
-        if name in after and tensor.is_floating_point() and tensor.shape == after[name].shape
+        if name in after and tensor.is_floating_point() and tensor.ndim > 1 and tensor.shape == after[name].shape
     ]
     if not both:
         return None
-    apart = sum(float((a - b).square().sum()) for a, b in both)
-    length = sum(float(a.square().sum() + b.square().sum()) for a, b in both) / 2
-    return float(np.sqrt(apart / length)) if length else 0.0
+    if all(starmap(torch.equal, both)):
+        return 1.0
+    product, lengths = (sum(float((a * b).sum()) for a, b in pairs) for pairs in (both, [(a, a) for a, _ in both]))
+    others = sum(float(b.square().sum()) for _, b in both)
+    return product / max(float(np.sqrt(lengths * others)), 1e-12)

@@ -77,14 +77,14 @@ class Loaded:
     """Digest of its files."""
     new: int
     """Episodes of its snapshot that are not in the champion's."""
-    moved: float | None
-    """How far its weights are from the parent's, as a share of their length; None without a parent."""
+    alike: float | None
+    """Cosine between its weights and the parent's; None without a parent, or where none can be compared."""
     stages: Mapping[str, Mapping[str, float]]
     """Of each stage of its training, ``done`` and ``steps`` and ``lr``; none of a method that only remembers."""
 
 
-FAR = 1.0
-"""Weights farther from the parent's than this are no continuation: two independent beginnings are about 1.4 apart."""
+APART = 0.1
+"""Weights whose cosine with the parent's is smaller were begun apart: it is near zero then."""
 
 
 def proved(loaded: Loaded) -> Gate:
@@ -96,13 +96,11 @@ def proved(loaded: Loaded) -> Gate:
         wrong.append(f"the candidate's files have digest {loaded.found}, not {loaded.recorded}")
     if loaded.new < 1:
         wrong.append("its snapshot has no episode that the champion did not learn from")
-    if loaded.parent is not None and loaded.moved is not None:
-        if loaded.moved == 0:
-            wrong.append(f"its weights are those of {loaded.parent}: it has learned nothing")
-        elif loaded.moved > FAR:
-            wrong.append(
-                f"its weights are {loaded.moved:.2f} of their length from those of {loaded.parent}, as far as any are"
-            )
+    if loaded.alike == 1:
+        wrong.append(f"its weights are those of {loaded.parent}: it has learned nothing")
+    elif loaded.alike is not None and loaded.alike < APART:
+        said = f"its weights have nothing of those of {loaded.parent}"
+        wrong.append(f"{said}: their cosine is {loaded.alike:.2f}, so it did not go on from them")
     for name, stage in loaded.stages.items():
         if not stage["done"] == stage["steps"] > 0:
             wrong.append(f"{name or 'its training'} stopped at step {stage['done']:.0f} of {stage['steps']:.0f}")
@@ -111,9 +109,9 @@ def proved(loaded: Loaded) -> Gate:
     if wrong:
         return Gate(False, "; ".join(wrong))
     begun = "from nothing" if loaded.parent is None else f"from {loaded.parent} ({loaded.parent_found[:8]})"
-    moved = "" if not loaded.moved else f", its weights moved by {loaded.moved:.1%}"
+    alike = "" if loaded.alike is None else f", its weights' cosine with them {loaded.alike:.3f}"
     schedule = ", ".join(f"{one['done']:.0f} steps at {one['lr']:g}" for one in loaded.stages.values())
-    return Gate(True, f"{begun}, with {loaded.new} new episodes{moved}{schedule and f'; {schedule}, from step 0'}")
+    return Gate(True, f"{begun}, with {loaded.new} new episodes{alike}{schedule and f'; {schedule}, from step 0'}")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from collectors.scripted import Unclear
 from ops.failures import judge
-from ops.judging.judgement import Judgement
+from ops.judging.judgement import TAXONOMY, Judgement
 from storage import Episode, Outcome
 from storage.orders import LED
 
@@ -34,6 +34,8 @@ def tells(episode: Episode, instruction: str) -> Iterator[str]:
     said = _judged(episode, instruction)
     if said is not None and said.outcome is Outcome.FAILURE:
         yield f"it is called a success, and its own record shows {said.code} at {said.stage}"
+    if said is not None and said.outcome is Outcome.INVALID and said.evidence["rules"] != TAXONOMY:
+        yield f"it is called a success, and its own record shows that {said.evidence['why']}"
     follows = following(episode)
     if follows is None:
         return

@@ -91,7 +91,9 @@ def promote(session: Session, row: Promotion, instead_of: UUID | None) -> Promot
         Refused: somebody has chosen another champion since, or the evidence names no night.
         Unknown: there is no such task, policy or night.
     """
-    night = one(session, Night, row.evidence.get(NIGHT))
+    if NIGHT not in row.evidence:
+        raise Refused("a night promotes once, and the evidence names none")
+    night = one(session, Night, row.evidence[NIGHT])
     for before in champions.history(session, row.task):
         if before.evidence.get(NIGHT) == night.id:
             return before

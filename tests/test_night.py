@@ -1,0 +1,310 @@
+"""A night: what is new is learned, proved and tried; the gate that says no is named; killed anywhere, it ends alike."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import torch
+
+from appliance.home import Home
+from appliance.night import STEPS, InOrder, StepFailed, night
+from appliance.night_steps import candidate
+from appliance.train import learner, train
+from ops import morning
+from storage import Catalog, Night, Outcome, Refused
+from tests.nights import (
+    NIGHT,
+    TASK,
+    Planted,
+    asked,
+    called_a_success,
+    candidate_wins,
+    copied,
+    demonstrations,
+    nobody,
+    rewritten,
+    share_of_one,
+    taught,
+    wait,
+)
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Five demonstrations of the starter task, by the script."""
+    return taught(tmp_path_factory.mktemp("taught"), 5)
+
+
+@pytest.fixture
+def home(shown: Home, tmp_path: Path) -> Home:
+    return copied(shown, tmp_path / "home")
+
+
+@pytest.fixture
+def row(home: Home) -> Iterator[Any]:
+    """Reads the night's row."""
+    with home.join() as catalog:
+        yield lambda name=NIGHT: catalog.night(name)
+
+
+def with_champion(home: Home, **more: Any) -> str:
+    """Have a first night on all but the last two demonstrations, and return its champion's name."""
+    later = demonstrations(home)[3:]
+    wait(home, later)
+    ended = night(Planted(home), asked(night="2026-11-20-pick_place", **more))
+    assert ended["decision"] == "promoted"
+    wait(home, later, release=True)
+    with home.join() as catalog:
+        champion = catalog.champion(TASK)
+        assert champion is not None
+        return champion.name
+
+
+def page_of(home: Home, name: str = NIGHT) -> str:
+    return (morning.folder(home.folder, name) / "morning.html").read_text()
+
+
+def test_a_first_night_tries_what_it_trained_in_the_twin(home: Home, row: Any) -> None:
+    """Two real trials of a policy that remembers four takes: whatever they show, it is on record and on the page."""
+    ended = night(InOrder(home), asked(method="nearest", settings={}, trials=2, limit=3.0))
+    found: Night = row()
+    assert ended["decision"] == found.decision
+    assert found.decision in {"kept", "promoted"}
+    assert found.candidate == candidate(NIGHT)
+    assert found.ended is not None
+    with home.join() as catalog:
+        assert catalog.batch(str(found.batch)).closed is not None
+        assert all(trial.episode for trial in catalog.trials(found.batch))
+    page = page_of(home)
+    assert "nearest-1" in page
+    assert "data:image/png;base64," in page
+    assert 'src="http' not in page
+
+
+def test_a_first_policy_that_succeeds_becomes_champion_and_a_second_night_has_nothing_new(home: Home, row: Any) -> None:
+    assert night(Planted(home), asked(method="nearest", settings={}))["decision"] == "promoted"
+    with home.join() as catalog:
+        champion = catalog.champion(TASK)
+        assert champion is not None
+        assert catalog.promotions(TASK)[0].evidence["night"] == NIGHT
+    again = night(Planted(home, draws=True), asked(night="2026-11-22-pick_place"))
+    assert (again["decision"], again["gate"]) == ("refused", "night.begin"), again
+    assert f"nothing is new since {champion.name} learned from 5" in row("2026-11-22-pick_place").why
+    assert "A gate said no" in page_of(home, "2026-11-22-pick_place").replace("a gate", "A gate")
+
+
+def test_a_night_goes_on_from_the_champion_and_proves_it(home: Home, row: Any) -> None:
+    """The parent's digest, how alike its weights are, the new episodes and a schedule of its own are on record."""
+    champion = with_champion(home, method="ccol", preset="tiny")
+    ended = night(Planted(home, succeeds=candidate_wins), asked(aside=0.0))
+    assert ended["decision"] == "promoted", ended
+    facts = row().facts
+    assert facts["train"]["parent"] == champion
+    assert facts["proof"]["parent_found"] == facts["proof"]["parent_recorded"] != ""
+    assert 0.5 < facts["proof"]["alike"] < 1
+    assert facts["proof"]["new"] == 2
+    assert facts["proof"]["stages"] == {"": {"done": 6, "steps": 6, "lr": 0.002}}
+    with home.join() as catalog:
+        policies = [one.policy for one in catalog.promotions(TASK)]
+        assert policies[-1] == candidate(NIGHT)
+        assert catalog.policy(policies[-1]).parent == policies[0]
+
+
+def test_a_candidate_that_is_not_shown_to_be_better_is_not_promoted(home: Home, row: Any) -> None:
+    champion = with_champion(home, method="nearest", settings={})
+    ended = night(Planted(home, succeeds=nobody), asked(settings={}))
+    assert (ended["decision"], row().decision) == ("kept", "kept")
+    with home.join() as catalog:
+        reigning = catalog.champion(TASK)
+        assert reigning is not None
+        assert reigning.name == champion
+        assert len(catalog.promotions(TASK)) == 1
+
+
+def test_plans_are_compared_on_demonstrations_that_no_night_learned_from(home: Home, row: Any) -> None:
+    """A candidate whose error grew beyond what is harmless is refused before it is tried."""
+    aside = share_of_one(home)
+    with_champion(home, method="ccol", preset="tiny", aside=aside, first=2)
+    broken = asked(aside=aside, settings={"steps": "6", "tracker": "none", "lr": "0.1", "warmup": "0"})
+    ended = night(Planted(home, draws=True), broken)
+    assert "gates" in row().facts, ended
+    board = row().facts["gates"]["board"]
+    assert board[0]["episodes"] == 1
+    assert board[0]["seen"] == "", board
+    assert (ended["decision"], ended["gate"]) == ("refused", "night.gates"), board
+    assert row().batch is None
+    assert "at most 25% is harmless" in page_of(home)
+
+
+def test_half_of_the_new_demonstrations_are_poisoned_and_nothing_is_trained(home: Home, row: Any) -> None:
+    """One is called a success and failed, one runs backwards; the page names the gate, and which to look at."""
+    champion = with_champion(home, method="nearest", settings={})
+    first = demonstrations(home)[0]
+    backwards = rewritten(home, first, backwards=True, without=("truth",))
+    failed = rewritten(home, first, backwards=True)
+    ended = night(Planted(home, draws=True), asked(settings={}))
+    assert (ended["decision"], ended["gate"]) == ("refused", "night.grade"), ended
+    doubted = row().facts["grade"]["doubted"]
+    assert doubted.keys() == {str(backwards), str(failed)}
+    assert "time runs backwards" in doubted[str(backwards)]
+    assert "its own record shows" in doubted[str(failed)]
+    assert row().candidate is None
+    page = page_of(home)
+    assert "grade: 2 of 4 new demonstrations contradict what is said of them" in page
+    assert str(backwards)[:8] in page
+    with home.join() as catalog:
+        reigning = catalog.champion(TASK)
+        assert reigning is not None
+        assert reigning.name == champion
+
+
+def test_a_take_that_failed_and_is_called_a_success_is_left_out(home: Home, row: Any) -> None:
+    """Fewer than may contradict themselves: the night goes on without them."""
+    with home.join() as catalog:
+        failed = rewritten(home, demonstrations(home)[0], backwards=True)
+        called_a_success(home, [failed])
+        assert catalog.standing(failed).outcome is Outcome.SUCCESS
+    night(Planted(home), asked(method="nearest", settings={}))
+    facts = row().facts
+    assert facts["grade"]["doubted"].keys() == {str(failed)}
+    assert str(failed) not in facts["snapshot"]["episodes"]
+    assert len(facts["snapshot"]["episodes"]) == 5
+
+
+def test_what_changed_on_the_disk_is_not_learned_from(home: Home, row: Any) -> None:
+    key = demonstrations(home)[1]
+    with home.join() as catalog:
+        (home.folder / catalog.standing(key).path / "zarr.json").write_text("{}")
+    ended = night(Planted(home), asked(method="nearest", settings={}, doubted=0.5))
+    assert row().facts["verify"]["wrong"].keys() == {str(key)}
+    assert str(key) not in row().facts["snapshot"]["episodes"]
+    assert ended["decision"] == "promoted"
+
+
+def test_somebody_who_promotes_another_in_the_night_is_not_overruled(home: Home, row: Any) -> None:
+    first = with_champion(home, method="nearest", settings={})
+    how = learner("random", "tiny", {})
+    other = train(home, TASK, "random", "tiny", how, lambda _done, _of, _loss: None).name
+
+    class Meanwhile(Planted):
+        def do(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+            if name == "night.promote":
+                with self.home.join() as catalog:
+                    catalog.promote(catalog.policy(other), "mika", "by hand")
+            return super().do(name, settings)
+
+    ended = night(Meanwhile(home, succeeds=candidate_wins), asked(settings={}))
+    assert ended["decision"] == "kept"
+    assert f"{other} is the champion of 'pick_place' by now" in row().why
+    assert first != other
+    with home.join() as catalog:
+        assert catalog.promotions(TASK)[-1].by == "mika"
+
+
+def test_a_step_that_fails_ends_the_night_with_its_reason(home: Home, row: Any) -> None:
+    ended = night(Planted(home, draws=True), asked(method="nearest", settings={"nonsense": "1"}))
+    assert ended["decision"] == "failed"
+    assert row().decision == "failed"
+    assert "nonsense" in row().why
+    assert "nonsense" in page_of(home)
+
+
+def test_a_second_night_of_the_task_does_not_begin_beside_the_first(home: Home) -> None:
+    InOrder(home).do("night.begin", asked())
+    with pytest.raises(StepFailed, match=f"night '{NIGHT}' of task 'pick_place' is not over"):
+        night(Planted(home), asked(night="another"))
+
+
+def test_at_a_real_cell_trials_are_only_proposed(home: Home, row: Any) -> None:
+    ended = night(Planted(home), asked(method="nearest", settings={}, station="franka"))
+    assert (ended["decision"], ended["gate"]) == ("kept", "night.plan")
+    assert "appliance evaluate --task pick_place --station franka --policy nearest-1 --until-decided" in row().why
+
+
+def test_the_night_of_a_schedule_has_the_same_name_however_often_it_is_asked_for(home: Home) -> None:
+    due = asked(due="2026-11-21T02:00:00+00:00") | {"night": ""}
+    names = [InOrder(home).do("night.begin", due)["night"] for _ in range(2)]
+    assert names == [NIGHT, NIGHT]
+    with home.join() as catalog:
+        catalog.end_night(NIGHT, "failed", "a test")
+    later = due | {"due": "2026-11-21T14:00:00+00:00"}
+    assert InOrder(home).do("night.begin", later)["night"] == f"{NIGHT}-2"
+
+
+class Killed(BaseException):
+    """The program is gone."""
+
+
+class Dying(Planted):
+    """Dies once at every step: when it has had its effect, and before anybody knows what it found."""
+
+    def do(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Catalog, "night_found", _killed)
+            if name not in {"night.page", "night.verify"}:
+                with pytest.raises(Killed):
+                    super().do(name, settings)
+        super().do(name, settings)
+        return super().do(name, settings)
+
+
+def _killed(*_given: Any) -> dict[str, Any]:
+    raise Killed
+
+
+def rows(home: Home) -> dict[str, Any]:
+    """What a night leaves behind, without what is drawn or timed anew."""
+    with home.join() as catalog:
+        found = catalog.night(NIGHT)
+        trials = catalog.trials(found.batch)
+        verdicts = catalog.last_verdicts(trial.episode for trial in trials if trial.episode)
+        facts = json.loads(json.dumps(found.facts))
+        facts["begin"].pop("free")
+        facts["train"]["metrics"].pop("seconds")
+        return {
+            "facts": facts,
+            "night": (found.decision, found.why, found.champion, found.candidate, found.batch),
+            "policies": [(one.id, one.name, one.digest, one.snapshot, one.parent) for one in catalog.policies(TASK)],
+            "promotions": [(one.policy, one.by, one.why, one.evidence) for one in catalog.promotions(TASK)],
+            "trials": [(one.policy, one.condition, verdicts[UUID(str(one.episode))].outcome) for one in trials],
+            "orders": [(one.wanted, one.part, one.failure, one.why) for one in catalog.orders(TASK, None)],
+        }
+
+
+def test_killed_at_every_step_a_night_leaves_the_same_rows(shown: Home, tmp_path: Path) -> None:
+    """Every step dies once between what it does and what is known of it, and is asked again twice."""
+    undisturbed, disturbed = (copied(shown, tmp_path / name) for name in ("undisturbed", "disturbed"))
+    how = asked(method="ccol")
+    assert night(Planted(undisturbed), how)["decision"] == "promoted"
+    assert night(Dying(disturbed), how)["decision"] == "promoted"
+    assert rows(disturbed) == rows(undisturbed)
+    assert len(rows(disturbed)["promotions"]) == 1
+    assert len([*(disturbed.folder / "policies").iterdir()]) == 1
+
+
+def test_every_step_is_known_to_the_queue() -> None:
+    from appliance.kinds import QUEUES
+
+    assert {kind for kind in QUEUES if kind.startswith("night.")} == STEPS.keys()
+
+
+def test_a_night_promotes_once_even_if_somebody_went_back_since(home: Home) -> None:
+    """Asked again, the step does not undo what a person did in between."""
+    with_champion(home, method="nearest", settings={})
+    night(Planted(home, succeeds=candidate_wins), asked(settings={}))
+    with home.join() as catalog:
+        before = len(catalog.promotions(TASK))
+        catalog.roll_back(TASK, "mika", "no")
+        row = catalog.night(NIGHT)
+        promotion = catalog.promotions(TASK)[before - 1]
+        again = catalog.promote_once(promotion, row.champion)
+        assert again.id == promotion.id
+        assert len(catalog.promotions(TASK)) == before + 1
+        promotion.evidence = {}
+        with pytest.raises(Refused, match="the evidence names none"):
+            catalog.promote_once(promotion, row.champion)
