@@ -88,6 +88,15 @@ def test_a_job_waits_until_there_is_a_worker_and_is_done_once(folder: Path, jobs
     assert runs(folder, "first") == 1
 
 
+def test_doors_that_come_and_go_take_nothing_from_one_that_stays_open(folder: Path, jobs: Jobs) -> None:
+    """As in the screen's threads, or the daemon's: two SQLites in one process would take away each other's locks."""
+    for number in range(1, 6):
+        jobs.enqueue("chore", {}, "mika")
+        with Jobs(folder, str(folder / "catalog.db"), QUEUES) as other:
+            assert len(other.list()) == number
+        assert len(jobs.list()) == number
+
+
 def test_what_is_not_there_is_refused_with_what_is(jobs: Jobs) -> None:
     with pytest.raises(CannotDo, match="no job 'dream'; there are: chore, learn"):
         jobs.enqueue("dream", {}, "mika")
