@@ -17,9 +17,10 @@ from textual.widgets import DataTable, Static
 
 import appliance.tui
 from appliance.home import Home
-from appliance.tui.app import SCREENS
+from appliance.tui.app import WHERE
 from appliance.tui.room import Room, Wanted
 from appliance.tui.table import Table
+from appliance.tui.top import Top
 from storage import Episode, EpisodeWriter, Lossless, Task, rows_of
 
 ARM = np.dtype([("t", "<i8"), ("q", "<f8", (2,)), ("q_target", "<f8", (2,))])
@@ -41,7 +42,7 @@ class Alone(App[None]):
 
     def __init__(self, room: Room, screen: str) -> None:
         super().__init__()
-        self._room, self._where = room, SCREENS[screen]
+        self._room, self._where = room, WHERE[screen]
         self.wanted: list[Wanted] = []
 
     def on_mount(self) -> None:
@@ -126,14 +127,15 @@ def plain(pilot: Pilot[None]) -> str:
     return "\n".join(strip.text[:width].rstrip() for strip in strips)
 
 
-def compared(pilot: Pilot[None], name: str) -> None:
-    """Compare the screen with the picture that is kept of it; without one, keep this.
-
-    Only what depends on neither the machine nor the run is compared.
+async def compared(pilot: Pilot[None], name: str) -> None:
+    """Compare the screen, without what is above all screens, with the picture that is kept of it; or keep this one.
 
     Raises:
         AssertionError: it looks different.
     """
+    for top in pilot.app.screen.query(Top):
+        top.display = False
+    await pilot.pause()
     found = re.sub(r"terminal-\d+", "terminal-0", pilot.app.export_screenshot(title=name))
     kept = SNAPSHOTS / f"{name}.svg"
     if not kept.exists():

@@ -238,6 +238,6 @@ def test_it_looks_as_it_did(five: Home, monkeypatch: pytest.MonkeyPatch) -> None
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: len(rows(app)) == 4 and all(row[MOTION] for row in rows(app)))
         await until(pilot, lambda: "motion" in line(app, "#about") and "of 4" in line(app, "#count"))
-        compared(pilot, "episodes")
+        await compared(pilot, "episodes")
 
     shown(five, "episodes", drive)
