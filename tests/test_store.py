@@ -49,9 +49,9 @@ def machine(tmp_path: Path, name: str, store: str) -> Home:
     return home
 
 
-def recorded(home: Home) -> UUID:
+def recorded(home: Home, goal: str = "red_cube") -> UUID:
     """A take with pictures that went well."""
-    sealed = Take().to("red_cube").record(home.folder, camera=True)
+    sealed = Take().to(goal).record(home.folder, camera=True)
     row = EpisodeRow(
         id=sealed.id,
         task=TASK,
@@ -184,7 +184,7 @@ def test_what_changed_in_the_store_is_refused_and_gets_no_name(url: str, tmp_pat
 def test_what_is_whole_and_something_else_than_the_catalog_says_is_refused(url: str, tmp_path: Path) -> None:
     """As if another episode had been pushed under the name of this one."""
     one, other = machine(tmp_path, "one", url), machine(tmp_path, "other", url)
-    recorded(one), recorded(one)
+    recorded(one), recorded(one, "green_cube")
     first, second = (found.standing for found in known(one))
     store = Store(url)
     for path in (first.path, second.path):
