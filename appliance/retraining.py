@@ -84,14 +84,26 @@ def asked_for(home: Home, planned: Plan) -> dict[str, "Job"]:
     from ops.jobs import NoJob
 
     found = {}
-    if planned.wanted:
-        with home.jobs() as jobs:
-            for one in planned.wanted:
-                try:
-                    found[one.job] = jobs.get(one.job)
-                except NoJob:
-                    continue
+    with home.jobs() as jobs:
+        for one in planned.wanted:
+            try:
+                found[one.job] = jobs.get(one.job)
+            except NoJob:
+                continue
     return found
+
+
+def under_way(home: Home, touched: Recall, but: Collection[str]) -> list["Job"]:
+    """Trainings that have begun, ``but`` for these, and may have begun with what is bad: what they make, too, is bad.
+
+    Those that still wait see what stands when they begin.
+    """
+    from ops.jobs import State
+
+    tasks = {one.standing.task for one in touched.episodes}
+    with home.jobs() as jobs:
+        begun = jobs.list(None, State.RUNNING, State.PAUSED)
+    return [job for job in begun if job.kind == "train" and job.settings.get("task") in tasks and job.id not in but]
 
 
 def do(home: Home, catalog: Catalog, planned: Plan, by: str, why: str) -> list["Job"]:
@@ -133,7 +145,7 @@ def _clean(catalog: Catalog, champion: PolicyRow, bad: Collection[UUID], dirty: 
         refused = "" if good else f"no clean demonstration of {champion.task} is left; collect some first"
     except (CannotTrain, WrongSetting) as error:
         refused = str(error)
-    same = json.dumps([str(champion.id), sorted(str(key) for key in learned.intersection(bad))])
+    same = json.dumps(sorted(str(key) for key in learned.intersection(bad)))
     job = f"retrain-{champion.name}-{hashlib.blake2b(same.encode(), digest_size=4).hexdigest()}"
     return Clean(champion, back, reigned, start, len(good), job, settings, refused)
 

@@ -9,11 +9,13 @@ from uuid import UUID
 import pytest
 
 from appliance.home import Home
+from ops import lineage
 from ops.lineage import Branch
 from ops.lineage import tree as in_words
-from storage import Batch, Calibration, Catalog, EditKind, EpisodeRow, Night, Outcome, Trial, Wanted
+from storage import Batch, Calibration, Catalog, EditKind, EpisodeRow, EpisodeWriter, Night, Outcome, Trial, Wanted
 from storage.engine import Database
 from storage.lineage import live
+from tests.episodes import STREAMS
 from tests.said import edit, episode, policy, streams, verdict
 from tests.takes import Take
 from tests.typed import Type
@@ -184,6 +186,10 @@ def test_an_episode_and_a_trial_tell_their_line_both_ways(appliance: Type, cell:
     said = appliance("lineage", str(shown.row.id)).out
     assert "bc-1 learned from it" in said
     assert "bc-2 descends from bc-1, which did" in said
+    both = policy("bc-3", 3, task="pick_place", parent=cell.policy("bc-2").id, snapshot=cell.policy("bc-1").snapshot)
+    cell.add(both)
+    line = lineage.learned(cell, shown.row.id)
+    assert (line["learned"], line["descended"]) == (["bc-1", "bc-3"], {"bc-2": "bc-1"})
     driver = cell.policy("bc-1").id
     trials = [Trial(batch="b1", turn=turn, task="pick_place", policy=driver) for turn in (0, 1)]
     planned = cell.plan(Batch(id="b1", task="pick_place", station="cell", seed=0, planned=2), trials)
@@ -198,13 +204,7 @@ def test_an_episode_and_a_trial_tell_their_line_both_ways(appliance: Type, cell:
     assert appliance("lineage", "nobody").code == 1
 
 
-def test_which_code_recorded_what_was_learned_from_is_read_from_the_disk(
-    home: Path, cell: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ops import lineage
-    from storage import EpisodeWriter
-    from tests.episodes import STREAMS
-
+def test_which_code_recorded_what_was_learned_from_is_read_from_the_disk(home: Path, cell: Catalog) -> None:
     with EpisodeWriter(home, STREAMS, {"revision": "f00d"}) as writer:
         sealed = writer.seal({"ended_by": "done"})
     gone = episode(3, task="pick_place", path="episodes/nowhere.zarr")

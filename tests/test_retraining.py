@@ -2,18 +2,24 @@
 
 import dataclasses
 import json
+import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance import retraining
+from appliance import retraining, work
 from appliance.home import Home
+from appliance.kinds import QUEUES
 from appliance.train import learner
 from ops.jobs import State
+from ops.worker import Worker
 from storage import Calibration, Catalog, EditKind, EpisodeRow, PolicyRow, Refused, Wanted
+from tests.homes import remembering
 from tests.said import edit, episode, policy, streams, verdict
+from tests.test_jobs import until
 from tests.typed import Type
 
 TINY = json.loads(json.dumps(dataclasses.asdict(learner("nearest", "tiny", {})), default=str))
@@ -43,6 +49,12 @@ class Lab:
     def jobs(self) -> list[Any]:
         with self.home.jobs() as jobs:
             return jobs.list()
+
+
+@pytest.fixture(autouse=True)
+def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DBOS tells a standard error that an earlier test has closed."""
+    monkeypatch.setattr(logging.getLogger("dbos"), "handlers", [])
 
 
 @pytest.fixture
@@ -147,6 +159,12 @@ def test_an_ancestor_of_another_method_is_not_gone_on_from(lab: Lab) -> None:
     assert (one.back, one.reigned) == (parent, False)
 
 
+def test_a_clean_champion_is_left_alone(lab: Lab) -> None:
+    lab.learns("nearest-1", 1, lab.bad)
+    lab.catalog.promote(lab.learns("nearest-2", 2, lab.good), "ada")
+    assert retraining.plan(lab.catalog, lab.catalog.recall(calibration=1)).champions == ()
+
+
 def test_without_a_clean_demonstration_nothing_is_asked_for(lab: Lab, appliance: Type) -> None:
     lab.catalog.promote(lab.learns("nearest-1", 1, lab.bad), "ada")
     lab.catalog.edit(edit(lab.good, EditKind.RETIRE))
@@ -188,6 +206,42 @@ def test_what_was_led_by_hand_is_learned_from_again_if_it_was(lab: Lab) -> None:
         assert one.champion == champion
         assert one.settings["hands"] is hands
         assert one.shown == (3 if hands else 2)
+
+
+def test_a_training_that_has_begun_already_is_named(lab: Lab, appliance: Type) -> None:
+    """It may have begun with what is bad; one that waits has not, nor has one of another task."""
+    place, note = lab.home, {"note": str(lab.home.folder / "ran"), "steps": 1000, "seconds": 0.05}
+    command = [sys.executable, "-m", "tests.jobbing"]
+    with place.jobs() as jobs:
+        begun = jobs.enqueue("train", {"task": "pick_place", **note}, "eve").id
+        with Worker(place.folder, place.database, lambda: command, QUEUES, lambda _steps, _asked: {}):
+            until(lambda: jobs.get(begun).state is State.RUNNING)
+            waits = jobs.enqueue("train", {"task": "pick_place", **note}, "eve").id
+            assert appliance(*BAD, "--json").json["retrain"]["under_way"] == [begun]
+            assert f"{begun} trains pick_place, and may have begun with them" in appliance(*BAD).out
+            bare = retraining.under_way(place, lab.catalog.recall(calibration=1), [begun])
+            assert bare == []
+            for key in (waits, begun):
+                jobs.cancel(key, "ada", "seen")
+
+
+@pytest.mark.slow
+def test_the_clean_training_is_done_and_learned_from_nothing_bad(home: Path, appliance: Type) -> None:
+    """From two real demonstrations to a champion, to a recall of one of them, to a policy without it."""
+    place = remembering(home, 2)
+    with place.join() as catalog:
+        first, second = (one.row.id for one in catalog.find(Wanted()))
+        catalog.promote(catalog.policy("nearest-1"), "ada")
+        asked = ("recall", "--episode", str(first), "--retrain", "--yes", "--json")
+        key = appliance(*asked).json["retrain"]["champions"][0]["job"]
+        with place.jobs() as jobs, Worker(place.folder, place.database, work.command, QUEUES, lambda _s, _a: {}):
+            assert jobs.result(key)["policy"] == "nearest-2"
+        clean = catalog.policy("nearest-2")
+        assert catalog.learned(clean.snapshot or "") == [second]
+        assert clean.settings == catalog.policy("nearest-1").settings
+        assert [row.name for row in catalog.recall(episode=first).policies] == ["nearest-1"]
+        assert appliance(*asked).json["retrain"]["champions"][0]["back"] == "nearest-2"
+        assert "is done: nearest-2" in appliance("recall", "--episode", str(first), "--retrain").out
 
 
 @pytest.mark.parametrize("method", ["ccol", "clap", "lada", "nearest", "lerobot.act"])

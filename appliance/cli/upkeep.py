@@ -109,8 +109,13 @@ def _retrained(
 
     planned = retraining.plan(catalog, touched)
     there = retraining.asked_for(home, planned)
+    begun = retraining.under_way(home, touched, there)
     if not as_json:
         _tell_of(planned, there)
+        for job in begun:
+            typer.echo(
+                f"{job.id} trains {job.settings['task']}, and may have begun with them: look again once it is done"
+            )
     left = bool(planned.aside) or any(one.job not in there for one in planned.wanted)
     if left and not (yes or as_json):
         sure("recall --retrain asks before it does anything", "Type yes to do that", "Nothing was done.")
@@ -121,6 +126,7 @@ def _retrained(
             typer.echo(f"{job.id}: {job.state}")
     return {
         "done": done,
+        "under_way": [job.id for job in begun],
         "quarantine": [str(one.row.id) for one in planned.aside],
         "champions": [
             one.facts | {"state": str(there[one.job].state) if one.job in there else None} for one in planned.champions
