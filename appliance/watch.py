@@ -217,9 +217,11 @@ class _Server(ThreadingHTTPServer):
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Agree on TLS within this client's thread: one that says nothing keeps nobody waiting."""
         request.settimeout(PATIENCE)
-        if self._tls is not None:
-            request = self._tls.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+        if self._tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self._tls.wrap_socket(request, server_side=True) as secured:
+            super().finish_request(secured, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that is gone, slow, or speaks no TLS is no news."""
@@ -265,8 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, content = self.server.answers.health()
             return status, "application/json", content
         if address.path == "/log":
-            asked = dict(parse_qsl(address.query, keep_blank_values=True, max_num_fields=16))
-            return HTTPStatus.OK, "application/x-ndjson", self.server.answers.log(asked)
+            return HTTPStatus.OK, "application/x-ndjson", self.server.answers.log(_asked(address.query))
         return HTTPStatus.NOT_FOUND, "text/plain", b"there are /metrics, /health, /log and /healthz\n"
 
     def _known(self) -> bool:
@@ -297,6 +298,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)
+
+
+def _asked(query: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=16))
+    except ValueError as error:
+        raise NotUnderstood(f"{error}") from error
 
 
 def _here(host: str) -> bool:
