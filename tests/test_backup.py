@@ -372,3 +372,41 @@ def test_a_backup_that_is_killed_is_gone_on_with(home: Home, to: Path, tmp_path:
     restore(to, tmp_path / "new").make()
     assert tree(tmp_path / "new") == tree(home.folder)
     assert same(home.database, tmp_path / "new/catalog.db")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_a_backup_and_a_restore_lose_nothing(home: Home, tmp_path: Path) -> None:
+    """Every third change of a file, until one comes to its end."""
+    whole, moment, kills = tmp_path / "whole", 1, 0
+    backup(home, whole).make()
+    while True:
+        to, into = tmp_path / f"backup-{moment}", tmp_path / f"new-{moment}"
+        cut = killed(moment, backup(home, to)), killed(moment, restore(whole, into))
+        kills += sum(cut)
+        assert backup(home, to).make().damaged == ()
+        assert not list((home.folder / "cache").glob("backup-*"))
+        back = into if not cut[1] else None
+        if back is None:
+            restore(whole, into).make()
+        restore(to, tmp_path / f"again-{moment}").make()
+        for found in (into, tmp_path / f"again-{moment}"):
+            assert tree(found) == tree(home.folder)
+            assert same(home.database, found / "catalog.db")
+            shutil.rmtree(found)
+        shutil.rmtree(to)
+        if not any(cut):
+            break
+        moment += 3
+    assert kills > 60
+
+
+@pytest.mark.slow
+def test_killed_over_and_over_a_backup_comes_to_its_end(home: Home, to: Path, tmp_path: Path) -> None:
+    """Each life is a little longer than the one before; what one has copied, the next does not copy again."""
+    lives = 0
+    while killed(8 + 5 * lives, backup(home, to)):
+        lives += 1
+        assert lives < 100
+    assert lives > 3
+    restore(to, tmp_path / "new").make()
+    assert tree(tmp_path / "new") == tree(home.folder)
