@@ -6,7 +6,6 @@ by itself what an earlier one has done already.
 """
 
 import json
-import logging
 import os
 import platform
 import signal
@@ -26,7 +25,7 @@ from dbos import DBOS, SetWorkflowAttributes, SetWorkflowID
 from dbos import error as dbos_error
 
 from ops import leases
-from ops.jobs import APPLICATION, DUE, JOB, NIGHT, QUEUES, VERSION, YIELDING, JobFailed, Plain
+from ops.jobs import APPLICATION, DUE, JOB, NIGHT, QUEUES, VERSION, YIELDING, JobFailed, Plain, quiet
 from ops.journal import Journal, Level
 from storage import Catalog, WorkerRow
 from storage.durable import jobs_at
@@ -139,7 +138,7 @@ class Worker:
                 "scheduler_polling_interval_sec": 1.0,
             }
         )
-        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        quiet()
 
         def job(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
             return self._work(str(DBOS.workflow_id), kind, settings)
