@@ -129,7 +129,7 @@ class Backup:
     again: bool = False
     """Whether what is in the backup is read again, and copied again where it has changed."""
     anew: bool = False
-    """Whether a backup may begin where there was one that is no longer there."""
+    """Whether a backup may begin where there was one that is no longer there, or whose list is damaged."""
     room: Callable[[Path], int] = room
     tell: Tell = field(default=lambda _what, _done, _of: None)
 
@@ -222,10 +222,7 @@ class Backup:
         place = self.to / item.path
         if not place.exists():
             return True
-        if not (self.again and first) or not item.wrong(place):
-            return False
-        discard(self.to, item.path)
-        return True
+        return self.again and first and bool(item.wrong(place))
 
     def _take_files(self, before: Mapping[str, tuple[int, int, str]]) -> tuple[dict[str, tuple[int, int, str]], int]:
         """Copy the files that have changed. Without ``mirror``, those that are gone stay."""
@@ -277,9 +274,8 @@ class Backup:
 
     def _before(self) -> Told:
         """What the backup said until now."""
-        with suppress(FileNotFoundError):
-            if (self.to / TOLD).stat():
-                return told(self.to)
+        if (self.to / TOLD).exists() and not self.anew:
+            return told(self.to)
         return Told(uuid4().hex, str(self.root), "", "", {}, {})
 
     def _refuse_places(self) -> None:
@@ -302,7 +298,8 @@ class Backup:
     def _refuse_others(self, catalog: Catalog) -> None:
         """No row of an episode is ever removed: a catalog that does not know what is in the backup is another's."""
         there = {path.stem for name in HOLDS for path in (self.to / name).glob("*.zarr")}
-        strangers = {name for name in there if name.replace("-", "") not in catalog.ids()} if there else set()
+        ids = catalog.ids()
+        strangers = {name for name in there if name.replace("-", "") not in ids}
         if strangers:
             raise CannotBackUp(
                 f"{self.to} holds {len(strangers)} recordings that this catalog has never heard of, e.g. "

@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -109,6 +109,8 @@ def within(path: Path, folders: Iterable[str]) -> str:
 def carry(item: Item, source: Path, target: Path) -> int:
     """Copy a folder from one data folder into another; it gets its name when its digest is right. Returns its bytes.
 
+    What had the name before, e.g. a copy that has rotted, goes only then.
+
     Raises:
         Vanished: it is not in the source, or not all of it.
         Damaged: the source is not what the catalog says.
@@ -134,6 +136,7 @@ def carry(item: Item, source: Path, target: Path) -> int:
             raise Damaged(f"{item.about} in {source} has changed: {'; '.join(own)}")
         raise BadCopy(f"{item.about} was copied to {target}, and what is there is something else: {'; '.join(found)}")
     final.parent.mkdir(parents=True, exist_ok=True)
+    discard(target, item.path)
     part.rename(final)
     sync(final.parent)
     return size(final)
@@ -141,13 +144,14 @@ def carry(item: Item, source: Path, target: Path) -> int:
 
 def discard(root: Path, path: str) -> None:
     """Remove a folder of a copy, so that half of it never has its name."""
-    part = root / PARTS / path.replace("/", "-")
+    if not (root / path).exists():
+        return
+    part = root / PARTS / f"old-{path.replace('/', '-')}"
     part.parent.mkdir(exist_ok=True)
     if part.exists():
         shutil.rmtree(part)
-    with suppress(FileNotFoundError):
-        (root / path).rename(part)
-        shutil.rmtree(part)
+    (root / path).rename(part)
+    shutil.rmtree(part)
 
 
 def copy_file(source: Path, copy: Path) -> str:

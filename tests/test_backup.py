@@ -185,6 +185,24 @@ def test_what_rots_in_a_backup_is_found_and_copied_again_when_asked(home: Home, 
     assert restore(to, tmp_path / "newer").make().damaged == {}
 
 
+def test_what_has_rotted_is_kept_until_there_is_a_better_copy(home: Home, to: Path) -> None:
+    backup(home, to).make()
+    for folder in (home.folder, to):
+        flip(first(folder, "episodes/*.zarr/arm/q/c*"))
+    done = backup(home, to, again=True).make()
+    assert len(done.damaged) == 1
+    assert len(list(to.glob("episodes/*"))) == 3
+
+
+def test_a_backup_whose_list_is_damaged_is_begun_anew(home: Home, to: Path, tmp_path: Path) -> None:
+    backup(home, to).make()
+    (to / TOLD).write_text("{")
+    with pytest.raises(CannotBackUp, match="cannot be read"):
+        backup(home, to).make()
+    assert backup(home, to, anew=True).make().copied == 0
+    assert restore(to, tmp_path / "new").make().damaged == {}
+
+
 def test_a_catalog_that_rots_in_a_backup_is_not_restored(home: Home, to: Path, tmp_path: Path) -> None:
     backup(home, to).make()
     flip(to / "files" / told(to).catalog)

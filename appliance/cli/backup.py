@@ -23,7 +23,7 @@ def backup(
         bool, typer.Option("--check", help="Read again what is in the backup, and copy again what has changed there.")
     ] = False,
     anew: Annotated[
-        bool, typer.Option("--new", help="Begin another backup where there was one that is no longer there.")
+        bool, typer.Option("--new", help="Begin anew where a backup is no longer there, or its list is damaged.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
