@@ -4,11 +4,11 @@ The order of the steps is a pure function of what they return, so that a durable
 killed at any moment and asked again.
 """
 
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from appliance import night_exam, night_steps, night_tried
 from appliance.doing import Doing, Paused, Quiet
 from appliance.home import Home
 from appliance.refusal import Refusal, refusal
@@ -16,25 +16,26 @@ from appliance.refusal import Refusal, refusal
 type Facts = dict[str, Any]
 """JSON."""
 
-type Does = Callable[[Home, Facts, Doing], Facts]
-
-STEPS: Mapping[str, Does] = {
-    "night.begin": night_steps.begin,
-    "night.verify": night_steps.verify,
-    "night.grade": night_steps.grade,
-    "night.snapshot": night_steps.snapshot,
-    "night.train": night_steps.learn,
-    "night.proof": night_steps.proof,
-    "night.gates": night_exam.gates,
-    "night.plan": night_tried.plan,
-    "night.trials": night_tried.trials,
-    "night.decide": night_tried.decide,
-    "night.promote": night_tried.promote,
-    "night.orders": night_tried.orders,
-    "night.end": night_tried.end,
-    "night.page": night_tried.page,
+STEPS: Mapping[str, str] = {
+    "night.begin": "appliance.night_steps:begin",
+    "night.verify": "appliance.night_steps:verify",
+    "night.grade": "appliance.night_steps:grade",
+    "night.snapshot": "appliance.night_steps:snapshot",
+    "night.train": "appliance.night_steps:learn",
+    "night.proof": "appliance.night_steps:proof",
+    "night.gates": "appliance.night_exam:gates",
+    "night.plan": "appliance.night_tried:plan",
+    "night.trials": "appliance.night_tried:trials",
+    "night.decide": "appliance.night_tried:decide",
+    "night.promote": "appliance.night_tried:promote",
+    "night.orders": "appliance.night_tried:orders",
+    "night.end": "appliance.night_tried:end",
+    "night.page": "appliance.night_tried:page",
 }
-"""Every step. All but the first are given ``{"night": its name}`` and find what they need in the catalog."""
+"""Who does each step, as an import path, so that the order needs nothing of what they need.
+
+All but the first are given ``{"night": its name}`` and find what they need in the catalog.
+"""
 
 GATES = ("night.verify", "night.grade", "night.snapshot", "night.train", "night.proof", "night.gates", "night.plan")
 """Steps that each may end the night: in this order, before anything is tried."""
@@ -71,7 +72,7 @@ class Steps(Protocol):
 
 
 def night(steps: Steps, asked: Facts) -> Facts:
-    """Have a night: ``asked`` is `night_steps.Asked` as JSON, with the night's name or when it was due.
+    """Have a night: ``asked`` is `night_asked.Asked` as JSON, with the night's name or when it was due.
 
     Raises:
         StepFailed: it cannot begin at all, e.g. because another one of its task is under way.
@@ -98,7 +99,7 @@ def _decided(steps: Steps, named: Facts, begun: Facts) -> Facts:
             return {"decision": found.get("decision", REFUSED), "gate": name, "why": found["why"]}
         if following:
             found, name = steps.do(following, named), following
-    steps.share("night.trials", named, found["ways"])
+    steps.share("night.trials", named | {"workers": found["workers"]}, found["ways"])
     decided = steps.do("night.decide", named)
     if decided["better"]:
         decided = steps.do("night.promote", named)
@@ -112,6 +113,12 @@ def _tried(steps: Steps, name: str, named: Facts) -> list[str]:
     except StepFailed as failed:
         return [str(failed)]
     return []
+
+
+def do(home: Home, name: str, settings: Facts, doing: Doing) -> Facts:
+    """Do one step."""
+    done: Facts = pkgutil.resolve_name(STEPS[name])(home, settings, doing)
+    return done
 
 
 @dataclass(frozen=True)
@@ -129,17 +136,17 @@ class InOrder:
             Paused: somebody asked for that. Asked again, the night goes on where it was.
         """
         try:
-            return STEPS[name](self.home, settings, self.doing)
+            return do(self.home, name, settings, self.doing)
         except Paused:
             raise
         except Exception as error:  # whatever it is, the morning page has to say so
             raise StepFailed(name, refusal(error) or f"{type(error).__name__}: {error}") from error
 
     def share(self, name: str, settings: Facts, ways: int) -> list[Facts]:
-        """Do a step in several processes of this machine.
+        """Do a step here: one that can be shared says in its settings among how many processes.
 
         Raises:
             StepFailed: it could not be done.
             Paused: somebody asked for that.
         """
-        return [self.do(name, settings | {"workers": ways})]
+        return [self.do(name, settings)]

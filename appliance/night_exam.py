@@ -8,9 +8,11 @@ from uuid import UUID
 import numpy as np
 
 import learners
+from appliance import shared
 from appliance.doing import Doing
 from appliance.home import Home
-from appliance.night_steps import Asked, candidate, every, learned, once, said, set_aside
+from appliance.night_asked import Asked, candidate, said
+from appliance.night_steps import every, learned, once, set_aside
 from learners import ChunkPolicy
 from learners.examine import Examined, examine
 from ops import axes
@@ -33,7 +35,7 @@ def gates(home: Home, catalog: Catalog, row: Night, doing: Doing) -> dict[str, A
     trained = catalog.policy(candidate(row.id))
     champion = None if row.champion is None else catalog.policy(row.champion)
     examiner = _Examiner(home, catalog, doing, trained, champion)
-    own = _some([one for one in every(catalog, asked.task) if set_aside(one.row.id, asked.aside)])
+    own = _some([one for one in every(catalog, asked.task) if set_aside(one.row, asked.aside)])
     board = examiner.board(asked.task, own, guarded=True)
     for task in _earlier(catalog, trained):
         board += examiner.board(task, _some(_best(catalog, task, asked)), guarded=task in asked.keep)
@@ -50,6 +52,7 @@ class _Examiner:
     ) -> None:
         self._home, self._catalog, self._doing = home, catalog, doing
         self._rows = {"candidate": trained} | ({} if champion is None else {"champion": champion})
+        shared.present(home, (), self._rows.values())
         self._loaded = {who: learners.load(home.folder / row.path) for who, row in self._rows.items()}
 
     def board(self, task: str, found: Sequence[Listed], *, guarded: bool) -> list[Row]:
@@ -90,6 +93,7 @@ class _Examiner:
         self._doing.tell(f"examining the {who} on {task}", 0, len(found))
         instruction = self._catalog.task(task).instruction
         told = [axes.told(instruction, one.row.condition) for one in found]
+        shared.present(self._home, found)
         with reading(self._home.folder, f"plans of {self._rows[who].name} are compared", {o.row.id for o in found}):
             shown = [Episode(self._home.folder / one.standing.path, one.keep) for one in found]
             return examine(policy, learners.windows(policy.how, shown, told))  # type: ignore[arg-type]  # a policy's settings are its learner
@@ -127,7 +131,7 @@ def _earlier(catalog: Catalog, trained: PolicyRow) -> list[str]:
 def _best(catalog: Catalog, task: str, asked: Asked) -> list[Listed]:
     """Of an earlier task the demonstrations that no night learns from; where there are none, all."""
     shown = every(catalog, task)
-    return [one for one in shown if set_aside(one.row.id, asked.aside)] or shown
+    return [one for one in shown if set_aside(one.row, asked.aside)] or shown
 
 
 def _new(catalog: Catalog, row: Night) -> list[Listed]:

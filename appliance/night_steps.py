@@ -6,100 +6,27 @@ What a step finds is written into the night's row when it is done, and its first
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict
 from functools import wraps
-from itertools import count
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from uuid import UUID
 
 import learners
-from appliance import station
-from appliance.collect import LIMIT
+from appliance import shared, station
 from appliance.doing import Doing
 from appliance.film import film
 from appliance.home import Home
-from appliance.refusal import Refusal
+from appliance.night_asked import Asked, candidate, name_of, said
 from appliance.train import CannotTrain, changed, demonstrations, learner, seeing, train
 from learners import examine
 from ops import gates as gate
 from ops.gates import Gate
 from ops.tells import tells
-from storage import Catalog, Episode, Listed, Night, Outcome, PolicyRow, Wanted, check, digest
+from storage import Catalog, Episode, EpisodeRow, Listed, Night, Outcome, PolicyRow, Wanted, check, digest
 from storage.reading import reading
 
 type Facts = dict[str, Any]
-
-
-class CannotNight(Refusal):
-    """A night cannot be had as it is asked for. The message says why."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a night is asked for. JSON in, JSON out."""
-
-    task: str
-    night: str = ""
-    """Its name; one that a schedule asks for is named by when it was due."""
-    due: str = ""
-    """When a schedule asked for it, in ISO 8601."""
-    planned: str = ""
-    """When that schedule was made."""
-    station: str = "franka-sim"
-    """Where the candidate is tried: a simulated cell; trials at a real one are proposed."""
-    by: str = "schedule"
-    method: str = ""
-    """How to learn; empty: as the champion did, or CCoL where there is none."""
-    preset: str = "small"
-    settings: dict[str, str] = field(default_factory=dict)
-    """Fields of the method that are to be others, as a person types them."""
-    anew: bool = False
-    """Learn from nothing, though there is a champion to go on from."""
-    least: int = 1
-    """Demonstrations that have to be new."""
-    first: int = 5
-    """Demonstrations that a first policy needs."""
-    space: float = 2.0
-    """Gigabytes that have to be free."""
-    aside: float = 0.1
-    """Share of the demonstrations, by their ids, that no night ever learns from: plans are compared on them."""
-    doubted: float = 0.2
-    """Share of the new demonstrations that may contradict what is said of them."""
-    harm: float = 0.25
-    """By which share the error on what the champion does may grow."""
-    keep: list[str] = field(default_factory=list)
-    """Earlier tasks that the candidate may not forget either: by default only its own task counts."""
-    trials: int = 40
-    """Of each policy, at most."""
-    seed: int | None = None
-    """Which starts; None: other ones every night."""
-    limit: float = LIMIT
-    """Seconds until a trial ends anyway."""
-    early: bool = True
-    """End the trials as soon as one of the two is shown to be better."""
-    workers: int = 1
-    """Processes that run the trials."""
-    wanted: int = 12
-    """Demonstrations of each work order."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-
-def said(facts: Facts) -> Asked:
-    """Read what is asked for.
-
-    Raises:
-        CannotNight: a field is unknown, missing, or cannot have that value.
-    """
-    try:
-        return TypeAdapter(Asked).validate_python(facts)
-    except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise CannotNight(f"a night cannot be asked for so: {'; '.join(wrong)}") from error
 
 
 type Step = Callable[[Home, Catalog, Night, Doing], Facts]
@@ -138,7 +65,7 @@ def begin(home: Home, settings: Facts, _doing: Doing) -> Facts:
         champion = catalog.champion(asked.task)
         row = catalog.begin_night(
             Night(
-                id=asked.night or _due(catalog, asked),
+                id=name_of(catalog, asked),
                 task=asked.task,
                 station=asked.station,
                 by=asked.by,
@@ -167,6 +94,7 @@ def verify(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     asked = said(row.settings)
     there = every(catalog, asked.task)
     wrong: dict[str, str] = {}
+    shared.present(home, there)
     with reading(home.folder, f"night {row.id} verifies", {one.row.id for one in there}):
         for number, one in enumerate(there, start=1):
             if why := _wrong(home, one):
@@ -184,6 +112,7 @@ def grade(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     new = [one for one in _new(catalog, row) if str(one.row.id) not in wrong]
     instruction = catalog.task(asked.task).instruction
     doubted: dict[str, str] = {}
+    shared.present(home, new)
     with reading(home.folder, f"night {row.id} looks", {one.row.id for one in new}):
         for number, one in enumerate(new, start=1):
             if why := "; ".join(tells(Episode(home.folder / one.standing.path), instruction)):
@@ -208,7 +137,7 @@ def snapshot(_home: Home, catalog: Catalog, row: Night, _doing: Doing) -> Facts:
     frozen = catalog.snapshot(asked.task, [*taught, *watched], f"night {row.id}")
     champion = None if row.champion is None else catalog.policy(row.champion)
     new = [one for one in taught if one.row.id not in learned(catalog, champion)]
-    aside = [one for one in every(catalog, asked.task) if set_aside(one.row.id, asked.aside)]
+    aside = [one for one in every(catalog, asked.task) if set_aside(one.row, asked.aside)]
     facts = {"snapshot": frozen.id, "episodes": _ids(taught), "films": _ids(watched), "new": len(new)}
     why = f"{len(taught)} demonstrations, {len(new)} of them new; {len(aside)} are set aside to compare plans on"
     return facts | asdict(Gate(len(new) > 0, why))
@@ -222,7 +151,8 @@ def learn(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     among = {UUID(key) for key in [*frozen["episodes"], *frozen["films"]]}
     how = _how(home, catalog, row, asked, among)
     name = asked.method or (champion.method if champion else "ccol")
-    start = champion if champion and not asked.anew and _goes_on(champion, name, how) else None
+    begins = None if champion is None or asked.anew else _clean(catalog, champion)
+    start = begins if begins and _goes_on(begins, name, how) else None
     trained = train(
         *(home, asked.task, name, asked.preset if asked.method or champion is None else champion.preset, how),
         tell=lambda done, of, loss: doing.tell(f"training {name}", done, of, loss),
@@ -237,6 +167,10 @@ def learn(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
         return {"policy": trained.name} | asdict(Gate(False, why))
     parent = None if start is None else start.name
     why = f"{trained.name}, from {parent or 'nothing'}, on {trained.metrics['episodes']} demonstrations"
+    if champion is not None and not asked.anew and begins != champion:
+        why += (
+            f"; {champion.name} learned, itself or its parents, from what is in quarantine now: begin at what did not"
+        )
     return {"policy": trained.name, "parent": parent, "metrics": trained.metrics} | asdict(Gate(True, why))
 
 
@@ -246,6 +180,7 @@ def proof(home: Home, catalog: Catalog, row: Night, _doing: Doing) -> Facts:
     trained = catalog.policy(candidate(row.id))
     parent = None if trained.parent is None else catalog.policy(trained.parent)
     champion = None if row.champion is None else catalog.policy(row.champion)
+    shared.present(home, (), [one for one in (trained, parent) if one is not None])
     here = home.folder / trained.path
     loaded = gate.Loaded(
         parent=None if parent is None else parent.name,
@@ -274,39 +209,14 @@ def _stages(home: Home, trained: PolicyRow) -> dict[str, dict[str, float]]:
     }
 
 
-def named(catalog: Catalog, task: str, day: date) -> str:
-    """A name for a night of that day which no night has yet."""
-    there = {row.id for row in catalog.nights(task)}
-    return next(name for name in _names(task, day) if name not in there)
+def set_aside(episode: EpisodeRow, share: float) -> bool:
+    """Whether an episode belongs to the share that no night learns from, for ever.
 
-
-def _due(catalog: Catalog, asked: Asked) -> str:
-    """The name of a night that was due then: the same one however often it is asked for.
-
-    Raises:
-        CannotNight: it has no name, and was not due.
+    By its start where that is known, so that the same start shown twice is on one side; else by its id.
     """
-    if not asked.due:
-        raise CannotNight("a night needs a name, or a moment at which it was due")
-    others = {row.id for row in catalog.nights(asked.task) if row.settings.get("due") != asked.due}
-    day = datetime.fromisoformat(asked.due).date()
-    return next(name for name in _names(asked.task, day) if name not in others)
-
-
-def _names(task: str, day: date) -> Iterator[str]:
-    """``2026-11-21-pick_place``, and then with a number from 2 on."""
-    yield f"{day}-{task}"
-    yield from (f"{day}-{task}-{number}" for number in count(2))
-
-
-def candidate(night: str) -> UUID:
-    """The id of what a night trains: the same however often it is asked."""
-    return uuid5(NAMESPACE_URL, f"appliance:night:{night}:candidate")
-
-
-def set_aside(episode: UUID, share: float) -> bool:
-    """Whether an episode belongs to the share that no night learns from: by its id, so that it is so for ever."""
-    return int.from_bytes(hashlib.blake2b(episode.bytes, digest_size=4).digest()) < share * 2**32
+    start = episode.condition.get("seed")
+    told = str(episode.id) if start is None else json.dumps(episode.condition, sort_keys=True)
+    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=4).digest()) < share * 2**32
 
 
 def every(catalog: Catalog, task: str) -> list[Listed]:
@@ -319,7 +229,7 @@ def every(catalog: Catalog, task: str) -> list[Listed]:
 
 def _teaching(catalog: Catalog, asked: Asked) -> list[Listed]:
     """Those that nights learn from."""
-    return [one for one in every(catalog, asked.task) if not set_aside(one.row.id, asked.aside)]
+    return [one for one in every(catalog, asked.task) if not set_aside(one.row, asked.aside)]
 
 
 def _new(catalog: Catalog, row: Night) -> list[Listed]:
@@ -361,8 +271,17 @@ def _how(home: Home, catalog: Catalog, row: Night, asked: Asked, among: Collecti
     if champion is None or (asked.method and asked.method != champion.method):
         how = learner(asked.method or "ccol", asked.preset, asked.settings)
         return how if "cameras" in asked.settings else seeing(home, asked.task, how, among)
+    shared.present(home, (), [champion])
     as_it_was = learners.load(home.folder / champion.path).how
     return changed(as_it_was, asked.settings, champion.method)
+
+
+def _clean(catalog: Catalog, champion: PolicyRow) -> PolicyRow | None:
+    """The champion, or the newest policy it comes from that learned nothing that is in quarantine now, if there is."""
+    bad = [one.row.id for one in catalog.find(Wanted(quarantined=True, retired=None, purged=None))]
+    dirty = {row.id for row in catalog.learned_from(bad).policies}
+    line = [one.policy for one in catalog.lineage(champion.id).line]
+    return next((row for row in line if row.id not in dirty), None)
 
 
 def _goes_on(champion: PolicyRow, method: str, how: Any) -> bool:

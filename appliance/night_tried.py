@@ -9,7 +9,9 @@ from appliance import station
 from appliance.begins import CannotOrder
 from appliance.doing import Doing, Paused
 from appliance.home import Home
-from appliance.night_steps import CannotNight, candidate, once, said
+from appliance.kinds import QUEUES
+from appliance.night_asked import CannotNight, candidate, said
+from appliance.night_steps import once
 from appliance.orders import Suggested, place, suggest
 from ops import morning
 from ops.gates import Gate
@@ -17,6 +19,9 @@ from ops.rates import tell_rate
 from ops.results import PolicyReport, compare, of_batch
 from ops.rollout import Turn
 from storage import Batch, Catalog, Night, PolicyRow, Promotion, Refused, Unknown
+
+TWIN = QUEUES["night.trials"]
+"""The queue whose workers share the trials."""
 
 PROMOTED, KEPT = "promoted", "kept"
 
@@ -30,14 +35,15 @@ def plan(home: Home, catalog: Catalog, row: Night, _doing: Doing) -> dict[str, A
         named = " ".join(f"--policy {name}" for name in policies)
         why = f"nobody stands at {asked.station} at night; try it by day: "
         why += f"appliance evaluate --task {row.task} --station {asked.station} {named} --until-decided"
-        return {"decision": KEPT, "ways": 0} | asdict(Gate(False, why))
+        return {"decision": KEPT} | asdict(Gate(False, why))
     name = _digits(row.id, 4)
     seed = asked.seed if asked.seed is not None else int(_digits(row.id + ":starts", 3), 16)
     if _planned(catalog, name) is None:
         trying.plan(home, row.task, policies, asked.trials, seed, asked.station, name=name)
     catalog.night_tries(row.id, name)
     why = f"batch {name}: {' and '.join(policies)} from up to {asked.trials} starts"
-    return {"batch": name, "seed": seed, "ways": asked.workers} | asdict(Gate(True, why))
+    ways = max(1, sum(TWIN in one.queues for one in catalog.workers()))
+    return {"batch": name, "seed": seed, "ways": ways, "workers": asked.workers} | asdict(Gate(True, why))
 
 
 def trials(home: Home, settings: dict[str, Any], doing: Doing) -> dict[str, Any]:

@@ -13,15 +13,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 from appliance import shared
 from appliance.doing import Doing, Paused
 from appliance.home import Home
-from appliance.kinds import QUEUES
+from appliance.kinds import QUEUES, YIELDING
 from appliance.refusal import Refusal, refusal
 from ops import leases
 
@@ -46,6 +48,9 @@ POINTS = 100
 PAUSED = 75
 """As `ops.worker.PAUSED` has it."""
 
+NICE = 10
+"""How far background work steps back, as ``nice`` counts."""
+
 PATIENCE = 30.0
 """Seconds that the process of an earlier attempt at the same job gets to be gone."""
 
@@ -62,9 +67,9 @@ def do(home: Home, kind: str, settings: dict[str, Any], doing: Doing) -> dict[st
         Paused: somebody needs the machine; asked again, it goes on.
     """
     if kind.startswith("night."):
-        from appliance.night import STEPS
+        from appliance.night import do as step
 
-        return STEPS[kind](home, settings, doing)
+        return step(home, kind, settings, doing)
     if kind not in WORK:
         raise UnknownWork(f"there is no job {kind!r}; there are: {', '.join(sorted(WORK))}")
     done: dict[str, Any] = pkgutil.resolve_name(WORK[kind])(home, settings, doing)
@@ -210,7 +215,10 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, make_way)
     try:
-        with leases.sole(home.folder, f"job-{doing.job}", "a worker", PATIENCE), _learning(home, asked["kind"]):
+        with (
+            leases.sole(home.folder, f"job-{doing.job}", "a worker", PATIENCE),
+            _in_the_background(home, asked["kind"]),
+        ):
             doing.say(result=do(home, asked["kind"], asked["settings"], doing))
     except Paused:
         raise SystemExit(PAUSED) from None
@@ -222,13 +230,17 @@ def main() -> None:
         raise SystemExit(1) from error
 
 
-def _learning(home: Home, kind: str) -> Any:
-    """Whoever waits for the machine sees that this uses it."""
-    from contextlib import nullcontext
-
-    from ops.jobs import YIELDING
-
-    return leases.learning(home.folder, kind) if QUEUES[kind] in YIELDING else nullcontext()
+@contextmanager
+def _in_the_background(home: Home, kind: str) -> Generator[None]:
+    """Whoever waits for the machine sees that this uses it, and until it has made way it comes last."""
+    if QUEUES[kind] not in YIELDING:
+        yield
+        return
+    os.nice(NICE)
+    with suppress(OSError):  # a session of its own has a share of its own on Linux: niceness alone would mean nothing
+        Path("/proc/self/autogroup").write_text(str(NICE))
+    with leases.learning(home.folder, kind):
+        yield
 
 
 def _die_with(parent: int) -> None:

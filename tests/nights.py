@@ -53,8 +53,9 @@ def demonstrations(home: Home) -> list[UUID]:
 
 def share_of_one(home: Home) -> float:
     """The share by which exactly one demonstration is set aside."""
-    keys = demonstrations(home)
-    return next(share / 1000 for share in range(1, 1000) if sum(set_aside(key, share / 1000) for key in keys) == 1)
+    with home.join() as catalog:
+        rows = [catalog.episode(key) for key in demonstrations(home)]
+    return next(share / 1000 for share in range(1, 1000) if sum(set_aside(row, share / 1000) for row in rows) == 1)
 
 
 def wait(home: Home, episodes: list[UUID], *, release: bool = False) -> None:

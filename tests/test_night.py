@@ -1,6 +1,9 @@
 """A night: what is new is learned, proved and tried; the gate that says no is named; killed anywhere, it ends alike."""
 
 import json
+import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import torch
 
 from appliance.home import Home
 from appliance.night import STEPS, InOrder, StepFailed, night
-from appliance.night_steps import candidate
+from appliance.night_asked import candidate
 from appliance.train import learner, train
 from ops import morning
 from storage import Catalog, Night, Outcome, Refused
@@ -287,10 +290,17 @@ def test_killed_at_every_step_a_night_leaves_the_same_rows(shown: Home, tmp_path
     assert len([*(disturbed.folder / "policies").iterdir()]) == 1
 
 
+def test_the_order_of_steps_needs_nothing_of_what_they_need() -> None:
+    """The daemon has it gone through without loading what learns."""
+    heavy = "import sys, appliance.night; print(sorted({'torch', 'learners', 'matplotlib'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_every_step_is_known_to_the_queue() -> None:
     from appliance.kinds import QUEUES
 
     assert {kind for kind in QUEUES if kind.startswith("night.")} == STEPS.keys()
+    assert all(callable(pkgutil.resolve_name(where)) for where in STEPS.values())
 
 
 def test_a_night_promotes_once_even_if_somebody_went_back_since(home: Home) -> None:

@@ -70,7 +70,7 @@ def nightly_run(
     One that was interrupted is gone on with. Any field of the method may be given, as `train` takes it: --steps 2000.
     Exit 1 when a gate refused or a step failed.
     """
-    from appliance.night_steps import named
+    from appliance.night_asked import named
     from storage import Refused
 
     settings = fields(context.args)
