@@ -26,3 +26,6 @@ QUEUES = {
     "night.page": "chores",
 }
 """The queue of every kind of job."""
+
+YIELDING = ("learn", "twin")
+"""Jobs of these queues make way for people at the same machine."""

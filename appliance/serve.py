@@ -11,7 +11,7 @@ from typing import Any
 
 from appliance import night, work
 from appliance.home import Home
-from appliance.kinds import QUEUES
+from appliance.kinds import QUEUES, YIELDING
 from appliance.refusal import Refusal
 from ops import worker
 from ops.jobs import QUEUES as ALL
@@ -86,7 +86,7 @@ def serve(
     make = functools.partial(worker.Worker, home.folder, home.database, work.command, QUEUES, nightly)
     try:
         with ExitStack() as stack:
-            stack.enter_context(make(queues=queues, name=name, lost=lost))
+            stack.enter_context(make(queues=queues, yielding=YIELDING, name=name, lost=lost))
             if port is not None:
                 from appliance import watch
 

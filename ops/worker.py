@@ -25,7 +25,7 @@ from dbos import DBOS, SetWorkflowAttributes, SetWorkflowID
 from dbos import error as dbos_error
 
 from ops import leases
-from ops.jobs import APPLICATION, DUE, JOB, NIGHT, QUEUES, VERSION, YIELDING, JobFailed, Plain, quiet
+from ops.jobs import APPLICATION, DUE, JOB, NIGHT, QUEUES, VERSION, JobFailed, Plain, quiet
 from ops.journal import Journal, Level
 from storage import Catalog, WorkerRow
 from storage.durable import jobs_at
@@ -92,6 +92,8 @@ class Worker:
     """The queue of every kind of job."""
     night: Nightly
     queues: Sequence[str] = tuple(QUEUES)
+    yielding: Sequence[str] = ()
+    """The queues whose jobs make way for people at this machine."""
     name: str = field(default_factory=platform.node)
     lost: float = LOST
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
@@ -213,7 +215,7 @@ class Worker:
         status, said = job.standing()
         if status == "CANCELLED":
             raise Cancelled(said.get("why") or "it was cancelled")
-        if self.kinds.get(job.kind) in YIELDING and (who := leases.attended(self.folder)):
+        if self.kinds.get(job.kind) in self.yielding and (who := leases.attended(self.folder)):
             return f"{who}: the learner makes way"
         return str(said.get("held") or "")
 

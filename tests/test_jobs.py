@@ -47,7 +47,9 @@ def working(folder: Path, jobs: Jobs) -> Iterator[Worker]:
 
 
 def working_in(folder: Path, name: str = "here") -> Worker:
-    return Worker(folder, str(folder / "catalog.db"), lambda: COMMAND, QUEUES, two_steps, name=name)
+    return Worker(
+        folder, str(folder / "catalog.db"), lambda: COMMAND, QUEUES, two_steps, name=name, yielding=("learn", "twin")
+    )
 
 
 def wish(folder: Path, **more: Any) -> dict[str, Any]:
