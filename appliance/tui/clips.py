@@ -87,9 +87,21 @@ def cameras(episode: Episode) -> list[str]:
 
 def ends(episode: Episode) -> list[Shot]:
     """The first and the last picture of the front camera, or of another; none where no camera saw it."""
+    strip = filmstrip(episode, None)
+    return [strip[0], strip[-1]] if strip else []
+
+
+def filmstrip(episode: Episode, closing: float | None) -> list[Shot]:
+    """The first picture, the one when the fingers first closed, or else half-way, and the last; none without a camera.
+
+    Args:
+        episode: a whole one.
+        closing: when they did, in seconds from its first picture, as verdicts tell.
+    """
     for camera in cameras(episode):
         reel = Reel(episode, camera)
-        return [reel.at(0), reel.at(-1)]
+        middle = len(reel) // 2 if closing is None else reel.place(reel.when(0) + closing)
+        return [reel.at(0), reel.at(middle), reel.at(-1)]
     return []
 
 
