@@ -21,6 +21,7 @@ upkeep = typer.Typer()
 @upkeep.command()
 def verify(as_json: AsJson = False) -> None:
     """Check that the disk holds exactly what the catalog says. Changes nothing; exit 1 if something is wrong."""
+    from appliance import shared
     from ops.verify import verify as check
     from storage import Wanted
 
@@ -28,7 +29,7 @@ def verify(as_json: AsJson = False) -> None:
         number = catalog.count(Wanted(retired=None))
         found = [
             {"id": finding.where.name, "kind": str(finding.kind), "where": str(finding.where), "what": finding.what}
-            for finding in check(catalog, home.folder)
+            for finding in shared.amiss(home, check(catalog, home.folder))
         ]
     if as_json:
         show(found, (), as_json)
