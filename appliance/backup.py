@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from appliance import shared
 from appliance.doing import Doing
 from appliance.home import Home
 from appliance.refusal import Refusal
@@ -21,13 +22,15 @@ class NoBackup(Refusal):
 
 
 def make(home: Home, to: Path, tell: Tell, mirror: bool = False, again: bool = False, anew: bool = False) -> Made:
-    """Back up a data folder.
+    """Back up a data folder: all that the catalog knows, so that what only others have is fetched from the store first.
 
     Raises:
         NoBackup: it is not whole: it could not be made, or something was damaged and is missing in it.
     """
 
     def run() -> Made:
+        if home.store:
+            shared.pull(home, tell)
         return Backup(home.folder, home.database, to.absolute(), mirror, again, anew, tell=tell).make()
 
     made: Made = _remembered(home, BACKUP, str(to.absolute()), run, lambda made: made.damaged)
