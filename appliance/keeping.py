@@ -16,8 +16,10 @@ def keep(home: Home, settings: dict[str, Any], doing: Doing) -> dict[str, Any]:
         rules = [rule for rule in catalog.keeping_rules() if only is None or rule.id in only]
         planned = keeping.plan(catalog, home.folder, datetime.now(UTC), rules)
 
-        def tell(due: Due, done: int) -> None:
-            doing.log("kept by a rule", episode=str(due.found.row.id), rule=due.rule.id, does=str(due.does))
+        def tell(due: Due, done: int, why: str) -> None:
+            said: dict[str, Any] = {"level": "error", "why": why} if why else {}
+            what = "left as it was, against a rule" if why else "kept by a rule"
+            doing.log(what, episode=str(due.found.row.id), rule=due.rule.id, does=str(due.does), **said)
             doing.tell("episodes", done, len(planned.due))
 
         return told(keeping.run(catalog, home.folder, planned, tell))

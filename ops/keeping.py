@@ -115,7 +115,10 @@ def plan(catalog: Catalog, root: Path, moment: datetime, rules: Sequence[Keeping
 
 
 def run(
-    catalog: Catalog, root: Path, planned: Plan, tell: Callable[[Due, int], None] = lambda _due, _done: None
+    catalog: Catalog,
+    root: Path,
+    planned: Plan,
+    tell: Callable[[Due, int, str], None] = lambda _due, _done, _why: None,
 ) -> Done:
     """Do what was planned, one episode after the other: what cannot be done to one is in no other's way.
 
@@ -125,18 +128,19 @@ def run(
         catalog: where it is said.
         root: the data folder.
         planned: a moment ago.
-        tell: hears of every episode that was dealt with, and how many were.
+        tell: hears of every episode that was dealt with, how many were, and why it stays as it was, if it does.
     """
     done = Done()
     purging.finish(catalog, root)
     for number, due in enumerate(planned.due, 1):
+        why = ""
         try:
             done.freed += _do(catalog, root, due)
-        except (purging.CannotPurge, compaction.CannotCompact, Refused, OSError) as error:
-            done.failed.append(f"episode {due.found.row.id}: {error}")
-        else:
             done.did[due.does] += 1
-        tell(due, number)
+        except (purging.CannotPurge, compaction.CannotCompact, Refused, OSError) as error:
+            why = str(error)
+            done.failed.append(f"episode {due.found.row.id}: {why}")
+        tell(due, number, why)
     return done
 
 

@@ -200,9 +200,10 @@ def _of_tried(one: Tried) -> dict[str, Any]:
 
 
 def _revision(root: Path, found: Listed) -> str | None:
+    """None for what is gone, on another machine, or damaged: `verify` tells of that."""
     try:
         said = Episode(root / found.standing.path).attributes.get("revision")
-    except FileNotFoundError:
+    except (OSError, ValueError, KeyError):
         return None
     return None if said is None else str(said)
 

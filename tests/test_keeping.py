@@ -242,7 +242,9 @@ def test_what_cannot_be_done_to_one_is_in_no_others_way(home: Path, catalog: Cat
     broken, good = take(days=200), take()
     (home / broken.path / "zarr.json").write_text("{}")
     rule(catalog, EditKind.COOL)
-    done = run(catalog, home, planned(catalog, home))
+    told = list[tuple[UUID, int, bool]]()
+    done = run(catalog, home, planned(catalog, home), lambda one, n, why: told.append((one.found.row.id, n, not why)))
+    assert told == [(broken.id, 1, False), (good.id, 2, True)]
     assert str(broken.id) in done.failed[0]
     assert (home / broken.path).exists()
     assert kinds(catalog, good) == ["compact", "cool"]

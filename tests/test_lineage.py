@@ -208,7 +208,9 @@ def test_which_code_recorded_what_was_learned_from_is_read_from_the_disk(home: P
     with EpisodeWriter(home, STREAMS, {"revision": "f00d"}) as writer:
         sealed = writer.seal({"ended_by": "done"})
     gone = episode(3, task="pick_place", path="episodes/nowhere.zarr")
-    cell.add(episode(2, sealed.id, task="pick_place", path=f"episodes/{sealed.path.name}"), gone)
+    damaged = episode(4, task="pick_place", path=cell.find(Wanted())[0].row.path)
+    (home / damaged.path / "zarr.json").write_text("{}")
+    cell.add(episode(2, sealed.id, task="pick_place", path=f"episodes/{sealed.path.name}"), gone, damaged)
     frozen = cell.snapshot("pick_place", cell.find(Wanted()))
     cell.add(policy("bc-4", 4, task="pick_place", snapshot=frozen.id))
     facts = lineage.of_policy(cell, home, cell.policy("bc-4"))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,12 +48,6 @@ class Lab:
     def jobs(self) -> list[Any]:
         with self.home.jobs() as jobs:
             return jobs.list()
-
-
-@pytest.fixture(autouse=True)
-def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DBOS tells a standard error that an earlier test has closed."""
-    monkeypatch.setattr(logging.getLogger("dbos"), "handlers", [])
 
 
 @pytest.fixture

@@ -58,8 +58,8 @@ def keeping_add(
 ) -> None:
     """Make a rule. Says what it would do today; one that deletes asks first.
 
-    Never touched is what somebody reads, what a work order follows from, and, unless a person retired it, what a policy
-    in use learned from. What a person has restored stays.
+    Nothing is taken away that somebody reads, that a work order follows from, or, unless a person retired it, that a
+    policy in use learned from. What a person has restored stays.
     """
     from ops.keeping import plan
     from storage import EditKind, KeepingRule, Outcome
@@ -114,7 +114,7 @@ def keeping_run(as_json: AsJson = False) -> None:
         planned = plan(catalog, home.folder, datetime.now(UTC), catalog.keeping_rules())
         with progress("episodes", len(planned.due)) as advance:
             try:
-                done = run(catalog, home.folder, planned, lambda due, _number: advance(str(due.does)))
+                done = run(catalog, home.folder, planned, lambda due, _number, why: advance(why or str(due.does)))
             except CannotPurge as error:
                 raise Refusal(str(error)) from error
     if as_json:
