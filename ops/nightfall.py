@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from zoneinfo import ZoneInfo
 
 from croniter import croniter  # type: ignore[import-untyped]  # it has no types
@@ -37,11 +38,11 @@ def missed(task: str, cron: str, zone: str, nights: Sequence[Night], since: date
         until: now.
     """
     due = [*_due(cron, zone, since, until)]
-    began = sorted(night.began for night in nights if night.task == task)
+    began = [night.began for night in nights if night.task == task]
     return [
         Missed(task, moment)
-        for moment, following in zip(due, [*due[1:], until], strict=True)
-        if not any(moment <= one <= following for one in began)
+        for moment, following in zip_longest(due, due[1:])
+        if not any(moment <= one and (following is None or one < following) for one in began)
     ]
 
 

@@ -63,6 +63,9 @@ def nightly_run(
     space: Space = 2.0,
     wanted: Wanted = 12,
     queued: Annotated[bool, typer.Option("--queued", help="Ask the daemon for it, and return at once.")] = False,
+    daily: Annotated[
+        str, typer.Option("--daily", help="Not now: have the daemon do it every day at this time, e.g. 02:30.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Have a night now: learn from what is new, try the result against the champion, promote or keep, and tell.
@@ -96,6 +99,13 @@ def nightly_run(
         "wanted": wanted,
     }
     with opened() as (home, catalog):
+        catalog.task(task)
+        if daily:
+            from appliance import nightfall
+
+            made = nightfall.daily(home, daily, given, user())
+            typer.echo(f"Every day at {daily} ({made.zone}), the daemon has a night of {task}: appliance serve")
+            return
         open_ = [row for row in catalog.nights(task) if row.ended is None]
         if open_ and queued:
             raise Refused(f"night {open_[0].id} of {task} is not over: go on with it, appliance nightly run, or end it")
@@ -109,18 +119,33 @@ def nightly_run(
         _have(home, catalog, given | {"night": name}, as_json)
 
 
+@nightly.command("off")
+def nightly_off(task: TaskName) -> None:
+    """Have no more nights of a task by themselves."""
+    from appliance.nightfall import never
+
+    with opened() as (home, catalog):
+        catalog.task(task)
+        there = never(home, task)
+    typer.echo(f"No more nights of {task} by themselves." if there else f"No nights of {task} were planned.")
+
+
 @nightly.command("status")
 def nightly_status(as_json: AsJson = False) -> None:
-    """Tell of each task's last night, which one is under way, and which ones did not happen."""
-    from appliance.nightfall import missing
+    """Tell of each task's last night, which one is under way, what is planned, and which ones did not happen."""
+    from appliance.nightfall import missing, planned
 
     with opened() as (home, catalog):
         rows = [_of_night(catalog, row) for row in _last(catalog)]
-        gone = missing(home, catalog)
+        gone, plans = missing(home, catalog), planned(home)
     if as_json:
-        show_one({"nights": rows, "missed": [{"task": one.task, "due": one.due.isoformat()} for one in gone]}, as_json)
+        said = [{"task": one.settings["task"], "cron": one.cron, "zone": one.zone, "by": one.by} for one in plans]
+        late = [{"task": one.task, "due": one.due.isoformat()} for one in gone]
+        show_one({"nights": rows, "planned": said, "missed": late}, as_json)
         return
     show(rows, ("id", "decision", "champion", "candidate", "gate", "why"), as_json)
+    for plan in plans:
+        typer.echo(f"Planned: {plan.settings['task']}, {_when(plan.cron)} ({plan.zone}).")
     for one in gone:
         typer.echo(f"{one.says}.")
 
@@ -199,6 +224,13 @@ class _Telling:
 
     def log(self, what: str, **_facts: Any) -> None:
         """The night's own row keeps it."""
+
+
+def _when(cron: str) -> str:
+    """When a schedule is due, in words where it is every day."""
+    minute, hour, *days = cron.split()
+    every_day = days == ["*", "*", "*"] and minute.isdecimal() and hour.isdecimal()
+    return f"every day at {int(hour):02}:{int(minute):02}" if every_day else cron
 
 
 def _last(catalog: "Catalog") -> list["Night"]:
