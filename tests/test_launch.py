@@ -1,7 +1,9 @@
 """Training with several processes, from what a person types to the policy that comes of it."""
 
 import json
+import os
 import shlex
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from storage import EpisodeRow, Outcome, PolicyRow, Verdict
 from tests.takes import Take
 from tests.typed import Type
 
+ROOT = Path(__file__).parent.parent
 TASK = "pick_place"
 SETTINGS = {"cameras": '["front"]', "batch": "6", "workers": "0", "tracker": "none", "held_out": "0.34", "warmup": "1"}
 
@@ -93,6 +96,38 @@ def test_a_refusal_of_a_process_is_told_as_it_is(opened: Home, appliance: Type) 
     assert (said.code, said.out) == (1, "")
     assert said.err.startswith("appliance: ccol: an episode has no ['wrist']; it has ")
     assert "Traceback" not in said.err
+
+
+@pytest.mark.slow
+def test_processes_that_were_asked_for_different_things_do_not_train_together(opened: Home) -> None:
+    """As when somebody types other words on the second machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank, steps in enumerate(("3", "4")):
+        asked = opened.folder / f"{rank}.json"
+        asked.write_text(
+            json.dumps({"task": TASK, "method": "ccol", "preset": "tiny", "settings": {**SETTINGS, "steps": steps}})
+        )
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "RANK": str(rank)}
+        where |= {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        where |= {"APPLIANCE_HOME": str(opened.folder), "APPLIANCE_DATABASE": opened.database}
+        words = [sys.executable, "-m", "appliance.launch", str(asked), str(opened.folder / f"{rank}.told")]
+        (opened.folder / f"{rank}.told").touch()
+        pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        started.append(subprocess.Popen(words, cwd=ROOT, env=os.environ | where, **pipes))  # type: ignore[call-overload]  # pipes
+    first, other = started
+    assert other.wait(120) == 1
+    refused = json.loads((opened.folder / "1.told").read_text().splitlines()[-1])["refused"]
+    assert refused.startswith(
+        "process 2 of 2 has other settings or another revision than the main one, or found other "
+    )
+    first.kill()
+    first.wait()
+    for each in started:
+        each.stdin.close()
+    assert policies(opened) == []
 
 
 def test_the_line_says_everything_so_that_no_settings_of_accelerate_matter(opened: Home, appliance: Type) -> None:
