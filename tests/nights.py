@@ -15,7 +15,19 @@ from appliance.night import InOrder
 from appliance.night_steps import set_aside
 from ops import results, rollout
 from ops.judging.judgement import Judgement
-from storage import Catalog, Edit, EditKind, Episode, EpisodeRow, EpisodeWriter, Lossless, Outcome, Trial, Verdict
+from storage import (
+    Catalog,
+    Edit,
+    EditKind,
+    Episode,
+    EpisodeRow,
+    EpisodeWriter,
+    Lossless,
+    Outcome,
+    Trial,
+    Verdict,
+    Wanted,
+)
 from storage.entry import rows_of
 
 TASK, CELL = STARTER.name, "franka-sim"
@@ -28,13 +40,18 @@ def asked(**more: Any) -> dict[str, Any]:
     return usual | {"first": 3, "aside": 0.0, "trials": 12, "space": 0.01, "seed": 1, "by": "ada"} | more
 
 
-def taught(folder: Path, takes: int, limit: float = 20.0, seed: int = 0) -> Home:
+def taught(folder: Path, takes: int) -> Home:
     """A folder in which the script has shown the starter task."""
     home = Home(folder, str(folder / "catalog.db"))
     home.open(lambda _said: None).close()
-    begun = starts(home, TASK, CELL, takes, seed)
-    assert collect(Sitting(home, TASK, CELL, "script", begun, limit), 1, lambda _took: None)
+    show(home, TASK, takes)
     return home
+
+
+def show(home: Home, task: str, takes: int) -> None:
+    """Have the script show a task."""
+    begun = starts(home, task, CELL, takes, 0)
+    assert collect(Sitting(home, task, CELL, "script", begun), 1, lambda _took: None)
 
 
 def copied(home: Home, folder: Path) -> Home:
@@ -49,6 +66,12 @@ def demonstrations(home: Home) -> list[UUID]:
 
     with home.join() as catalog:
         return [one.row.id for one in every(catalog, TASK)]
+
+
+def demonstrations_waiting(home: Home) -> list[UUID]:
+    """Those in quarantine."""
+    with home.join() as catalog:
+        return [one.row.id for one in catalog.find(Wanted(task=TASK, quarantined=True))]
 
 
 def share_of_one(home: Home) -> float:
@@ -71,13 +94,16 @@ def called_a_success(home: Home, episodes: list[UUID]) -> None:
         catalog.add(*(Verdict(episode=key, by="ada", outcome=Outcome.SUCCESS) for key in episodes))
 
 
-def rewritten(home: Home, key: UUID, *, backwards: bool = False, without: tuple[str, ...] = ()) -> UUID:
-    """A demonstration once more, perhaps with its time reversed or without some streams, called a success."""
+def rewritten(home: Home, key: UUID, *, backwards: bool = False, without: tuple[str, ...] = (), **other: str) -> UUID:
+    """A demonstration once more, perhaps with its time reversed, without some streams, or of another task: a success.
+
+    ``other`` are attributes that are to say something else.
+    """
     with home.join() as catalog:
         whole = Episode(home.folder / catalog.standing(key).path)
         names = [name for name in whole.streams if name not in without]
         said = {name: value for name, value in whole.attributes.items() if name not in {"episode", "grade"}}
-        said["started"] = datetime.now(UTC).isoformat()
+        said |= {"started": datetime.now(UTC).isoformat()} | other
         with EpisodeWriter(home.folder, {name: whole.dtype(name) for name in names}, said, Lossless()) as writer:
             for name in names:
                 rows = whole.rows(name)

@@ -15,9 +15,10 @@ import torch
 from appliance.home import Home
 from appliance.night import STEPS, InOrder, StepFailed, night
 from appliance.night_asked import candidate
+from appliance.night_steps import every
 from appliance.train import learner, train
 from ops import morning
-from storage import Catalog, Night, Outcome, Refused
+from storage import Catalog, Night, Outcome, Refused, Task
 from tests.nights import (
     NIGHT,
     TASK,
@@ -27,12 +28,15 @@ from tests.nights import (
     candidate_wins,
     copied,
     demonstrations,
+    demonstrations_waiting,
     nobody,
     rewritten,
     share_of_one,
+    show,
     taught,
     wait,
 )
+from tests.typed import typing_on
 
 torch.set_num_threads(1)
 
@@ -318,3 +322,99 @@ def test_a_night_promotes_once_even_if_somebody_went_back_since(home: Home) -> N
         promotion.evidence = {}
         with pytest.raises(Refused, match="the evidence names none"):
             catalog.promote_once(promotion, row.champion)
+
+
+def test_a_champion_that_learned_what_is_in_quarantine_now_is_not_gone_on_from(home: Home, row: Any) -> None:
+    champion = with_champion(home, method="ccol")
+    wait(home, demonstrations(home)[:1])
+    ended = night(Planted(home, succeeds=nobody), asked())
+    assert ended["decision"] == "kept", ended
+    train_said = row().facts["train"]
+    assert train_said["parent"] is None
+    assert f"{champion} learned, itself or its parents, from what is in quarantine now" in train_said["why"]
+
+
+def test_what_was_asked_at_the_command_line_is_told_there(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night that a gate refuses exits 1, and stands in the status, the history and on the page."""
+    monkeypatch.setenv("APPLIANCE_HOME", str(home.folder))
+    monkeypatch.delenv("APPLIANCE_DATABASE", raising=False)
+    type_ = typing_on(capsys)
+    refused = type_("nightly", "run", "--task", TASK, "--first", "9", "--aside", "0")
+    assert refused.code == 1
+    assert "5 demonstrations for a first policy, and it needs 9" in refused.out
+    (listed,) = type_("nightly", "history", "--json").json
+    assert (listed["decision"], listed["gate"]) == ("refused", "begin")
+    shown_again = type_("nightly", "show", listed["id"], "--json").json
+    assert shown_again["steps"][0]["passed"] is False
+    assert type_("nightly", "run", "--task", TASK, "--daily", "25:00").code == 1
+    assert type_("nightly", "run", "--task", TASK, "--daily", "2:30", "--trials", "6").code == 0
+    status = type_("nightly", "status", "--json").json
+    assert [one["cron"] for one in status["planned"]] == ["30 2 * * *"]
+    assert status["missed"] == []
+    assert "every day at 02:30" in type_("nightly", "status").out
+    assert "No more nights" in type_("nightly", "off", "--task", TASK).out
+    assert "No nights of" in type_("nightly", "off", "--task", TASK).out
+
+
+def test_a_night_that_was_left_is_gone_on_with_or_ended(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("APPLIANCE_HOME", str(home.folder))
+    type_ = typing_on(capsys)
+    InOrder(home).do("night.begin", asked(first=9))
+    gone_on = type_("nightly", "run", "--task", TASK)
+    assert f"Night {NIGHT} is not over. Going on with it" in gone_on.err
+    assert gone_on.code == 1
+    InOrder(home).do("night.begin", asked(night="left"))
+    assert "is not over" in type_("nightly", "run", "--task", TASK, "--queued").err
+    assert "Night left has ended" in type_("nightly", "end", "left", "--why", "nobody wants it").out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_poison_that_no_record_gives_away_is_stopped_by_trials(tmp_path: Path) -> None:
+    """Half of what is learned from shows another cube and pad, well driven, and nobody recorded the truth of it."""
+    home = taught(tmp_path / "home", 20)
+    assert night(Planted(home), asked(method="nearest", settings={}, night="first"))["decision"] == "promoted"
+    with home.join() as catalog:
+        catalog.add(Task(name="wrong", instruction="put the blue cube on the green pad"))
+    show(home, "wrong", 20)
+    with home.join() as catalog:
+        shown_wrong = [one.row.id for one in every(catalog, "wrong")]
+    poison = [rewritten(home, key, without=("truth",), task=TASK) for key in shown_wrong]
+    ended = night(InOrder(home), asked(settings={}, trials=12, workers=2, aside=0.1))
+    with home.join() as catalog:
+        found = morning.of(catalog, NIGHT)
+        facts = catalog.night(NIGHT).facts
+        learned = {*facts["snapshot"]["episodes"]} & {str(key) for key in poison}
+    sys.stdout.write("\n" + json.dumps(morning.as_json(found), indent=1) + "\n")
+    assert len(learned) > 10, "no gate before the trials knows of it"
+    assert (ended["decision"], ended["gate"]) == ("kept", "night.decide")
+    assert "decide: " in page_of(home)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_is_forgotten_of_an_earlier_task_is_measured(tmp_path: Path, shown: Home) -> None:
+    """A policy learns one task, goes on to another, and a night goes on from there: the board has both."""
+    home = copied(shown, tmp_path / "home")
+    with home.join() as catalog:
+        catalog.add(Task(name="earlier", instruction="put the blue cube on the green pad"))
+    show(home, "earlier", 5)
+    how = learner("ccol", "tiny", {"steps": "300", "tracker": "none"})
+    wait(home, demonstrations(home)[3:])
+    first = train(home, "earlier", "ccol", "tiny", how, lambda _done, _of, _loss: None)
+    second = train(home, TASK, "ccol", "tiny", how, lambda _done, _of, _loss: None, first.name)
+    with home.join() as catalog:
+        catalog.promote(second, "ada")
+    wait(home, demonstrations_waiting(home), release=True)
+    asked_so = asked(settings={"steps": "300"}, aside=share_of_one(home), keep=["earlier"], harm=10.0)
+    night(Planted(home), asked_so)
+    with home.join() as catalog:
+        board = {one["what"]: one for one in catalog.night(NIGHT).facts["gates"]["board"]}
+    sys.stdout.write("\n" + json.dumps(board, indent=1) + "\n")
+    assert board.keys() == {TASK, "earlier"}
+    assert board["earlier"]["guarded"]
+    assert board["earlier"]["forgotten"] is not None
