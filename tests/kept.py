@@ -18,16 +18,16 @@ SAID = {"task": "pick_place", "agent": "person", "operator": "ada", "station": "
 
 def take(home: Home, number: int) -> UUID:
     """Record one more episode, and let the catalog know."""
-    started = f"2026-01-02T03:{number:02}:05+00:00"
-    sealed = record(home.folder, {**SAID, "started": started}, seed=number)
+    key = _recorded(home, number)
     home.open(lambda _line: None).close()
-    return sealed.id
+    return key
 
 
 def made(folder: Path, takes: int = 3, database: str = "") -> Home:
     """A data folder with so many episodes."""
     home = Home(folder, database or str(folder / "catalog.db"))
-    ids = [take(home, number) for number in range(takes)]
+    ids = [_recorded(home, number) for number in range(takes)]
+    home.open(lambda _line: None).close()
     policy = folder / "policies" / "p1"
     policy.mkdir(parents=True)
     (policy / "weights.safetensors").write_bytes(os.urandom(5000))
@@ -88,3 +88,8 @@ def killed(at: int, work: Backup | Restore) -> bool:
         work.make()
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def _recorded(home: Home, number: int) -> UUID:
+    started = f"2026-01-02T03:{number:02}:05+00:00"
+    return record(home.folder, {**SAID, "started": started}, seed=number).id
