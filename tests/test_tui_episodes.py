@@ -11,6 +11,7 @@ from textual.widgets import Input
 from appliance.home import Home
 from appliance.tui.episodes import PAGE
 from appliance.tui.replay import Replay
+from appliance.tui.rows import Rows
 from storage import Edit, EditKind, Outcome, Verdict, Wanted
 from tests.homes import opened
 from tests.said import episode
@@ -53,6 +54,7 @@ def test_the_newest_stand_first_with_grade_verdict_and_motion(five: Home) -> Non
         assert {row[GRADE] for row in found} == {"100/0.0/-"}
         assert {row[MOTION] for row in found} == {"▁▁▁▁▁█████"}
         assert line(app, "#count") == "1-4 of 4"
+        assert isinstance(app.focused, Rows), "only / leads to where one types"
         await until(pilot, lambda: "bob at cell" in line(app, "#about"))
 
     shown(five, "episodes", drive)

@@ -9,6 +9,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
+from appliance import station
+from appliance.begins import begins
 from appliance.home import Home
 from appliance.tui.drilled import Drilled
 from appliance.tui.failing import Asked
@@ -158,13 +160,36 @@ def test_the_start_is_shown_when_asked_for_and_why_there_is_none(home: Home) -> 
     shown(home, "orders", drive)
 
 
-def test_what_would_cure_most_is_suggested_and_one_of_it_asked_for(home: Home) -> None:
-    """Nothing follows from two failures; what follows from many `tests.test_orders` shows."""
+def test_what_would_cure_most_is_suggested_and_one_of_it_asked_for(tmp_path: Path) -> None:
+    """A policy that fails wherever it begins on the left, where nothing was shown."""
+    home, cell = opened(tmp_path), station.load("franka-sim")
+    instruction = "put the red cube on the yellow pad"
+    left = {seed: float(str(begins(cell, {"seed": seed}, instruction)["y"])) > 0 for seed in range(24)}
+    driver = said.policy("half-1", task=TASK)
+    with home.join() as catalog:
+        catalog.add(driver)
+        ran = [said.episode(seed, task=TASK, station="franka-sim", agent="policy", policy=driver.id) for seed in left]
+        good = [said.episode(seed, task=TASK, station="franka-sim") for seed in left if not left[seed]]
+        won = [*good, *(row for row in ran if not left[row.condition["seed"]])]
+        catalog.add(*ran, *good, *(Verdict(episode=row.id, by="rules", outcome=Outcome.SUCCESS) for row in won))
+        catalog.add(*(failed(row.id, "LOC", "S1") for row in ran if left[row.condition["seed"]]))
+        trials = [Trial(batch="b", turn=k, task=TASK, policy=driver.id, condition={"seed": k}) for k in left]
+        catalog.plan(Batch(id="b", task=TASK, station="franka-sim", seed=0, planned=len(left)), trials)
+        for row in ran:
+            trial = catalog.claim_trial("b", "me")
+            assert trial is not None
+            catalog.close_trial(trial, row.id)
 
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: len(rows(app, "#orders")) == 2)
+        await until(pilot, lambda: "half-1" in line(app, "#which"))
         await pilot.press("a")
-        await until(pilot, lambda: line(app, "#said").startswith("! "))
+        await until(pilot, lambda: "Ask for which?" in plain(pilot) and "left half" in plain(pilot))
+        await pilot.press("1")
+        await until(pilot, lambda: [row[FAILURE] for row in rows(app, "#orders")] == ["LOC"])
+        await pilot.press("a")
+        await until(pilot, lambda: "Ask for which?" in plain(pilot))
+        await pilot.press("1")
+        await until(pilot, lambda: "an open order asks for that already" in line(app, "#said"))
 
     shown(home, "orders", drive)
 

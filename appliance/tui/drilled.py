@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
-from rich.text import Text
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -19,6 +18,7 @@ from appliance.tui.judging import Judging
 from appliance.tui.picture import Picture
 from appliance.tui.replay import Replay
 from appliance.tui.room import Room
+from appliance.tui.rows import Row, Rows
 from storage import Listed
 
 if TYPE_CHECKING:
@@ -74,20 +74,15 @@ class Drilled(Judging):
         self._pictures = False
         self._wait: Timer | None = None
         yield Static(id="which", markup=False)
-        yield DataTable(cursor_type="row", cell_padding=0, zebra_stripes=True)
+        yield Rows(COLUMNS)
         yield Horizontal(*(Picture() for _ in range(3)), id="shots")
         yield Static(id="about", markup=False)
         yield self.saying()
 
     @property
-    def listed(self) -> "DataTable[Text]":
+    def listed(self) -> Rows:
         """The list."""
-        return self.query_one(DataTable)
-
-    def on_mount(self) -> None:
-        for column, width in COLUMNS.items():
-            self.listed.add_column(column, key=column, width=width + 1)
-        self.listed.focus()
+        return self.query_one(Rows)
 
     def on_screen_resume(self) -> None:
         self._find()
@@ -112,11 +107,7 @@ class Drilled(Judging):
     def found(self, message: Found) -> None:
         """Show them."""
         self._rows, self._names = message.rows, message.names
-        at, table = self.listed.cursor_row, self.listed
-        table.clear()
-        for one in self._rows:
-            table.add_row(*(Text(cell, no_wrap=True) for cell in cells(one, self._names).values()), key=str(one.row.id))
-        table.move_cursor(row=max(0, min(at, len(self._rows) - 1)))
+        self.listed.fill(Row(str(one.row.id), cells(one, self._names).values()) for one in self._rows)
         said = f"{self._of}: {self._code} {self._called}, the newest {len(self._rows)}"
         self.query_one("#which", Static).update(said)
         self._read_meant()

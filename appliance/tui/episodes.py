@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 from uuid import UUID
 
-from rich.text import Text
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -20,6 +19,7 @@ from appliance.tui.entries import COLUMNS, about, cells
 from appliance.tui.judging import Judging
 from appliance.tui.picture import Picture, Pixels
 from appliance.tui.replay import Replay
+from appliance.tui.rows import Row, Rows
 from appliance.tui.telling import Told
 from appliance.tui.viewer import Viewers
 from ops.view import CannotShow
@@ -77,6 +77,7 @@ class Episodes(Judging):
     """A line to type in, the newest that it finds, and what is known of the one that is moved to."""
 
     TITLE = "Episodes"
+    AUTO_FOCUS = "Rows"
     HELP = (
         "/ finds while you type: plain words (task, person, station, agent, verdict, failure, id), or options as "
         "task:reach outcome:failure failure:DROP operator:ada agent:policy station: device: policy:bc-1 "
@@ -120,27 +121,24 @@ class Episodes(Judging):
             Static(id="count"),
             id="line",
         )
-        yield DataTable(cursor_type="row", cell_padding=0, zebra_stripes=True)
+        yield Rows({**COLUMNS, "motion": MOTION})
         yield Horizontal(Picture(id="first"), Picture(id="last"), id="shots")
         yield Static(id="about", markup=False)
         yield self.saying()
 
     @property
-    def table_shown(self) -> "DataTable[str | Text]":
+    def listed(self) -> Rows:
         """The list."""
-        return self.query_one(DataTable)
+        return self.query_one(Rows)
 
     def on_mount(self) -> None:
-        for column, width in {**COLUMNS, "motion": MOTION}.items():
-            self.table_shown.add_column(column, key=column, width=width + 1)
-        self.table_shown.focus()
         self.set_interval(AGAIN, self._look_for_newer)
 
     def on_screen_resume(self) -> None:
         self.action_read_again()
 
     def meant(self) -> Listed | None:
-        at = self.table_shown.cursor_row
+        at = self.listed.cursor_row
         return self._rows[at] if 0 <= at < len(self._rows) else None
 
     def judged(self) -> None:
@@ -152,7 +150,7 @@ class Episodes(Judging):
 
     def action_list(self) -> None:
         """Go to the list."""
-        self.table_shown.focus()
+        self.listed.focus()
 
     def action_read_again(self) -> None:
         """Read the page again, where the list is."""
@@ -211,17 +209,15 @@ class Episodes(Judging):
     @on(Found)
     def found(self, message: Found) -> None:
         """Show the page; who was moved to stays so, if it is still there."""
-        at, before = self.table_shown.cursor_row, self.meant()
         self._rows, self._names = list(message.rows), message.names
-        table = self.table_shown
-        table.clear()
-        for one in self._rows:
-            shown = [*cells(one, self._names).values(), self._bars.get(one.row.id, "")]
-            style = "dim" if one.standing.retired else ""
-            table.add_row(*(Text(cell, style, no_wrap=True) for cell in shown), key=str(one.row.id))
-        ids = [one.row.id for one in self._rows]
-        stays = ids.index(before.row.id) if before is not None and before.row.id in ids else min(at, len(ids) - 1)
-        table.move_cursor(row=max(0, stays))
+        self.listed.fill(
+            Row(
+                str(one.row.id),
+                (*cells(one, self._names).values(), self._bars.get(one.row.id, "")),
+                "dim" if one.standing.retired else "",
+            )
+            for one in self._rows
+        )
         if self.query_one("#said").has_class("trouble"):
             self.tell("")
         self._read_meant()
@@ -237,8 +233,7 @@ class Episodes(Judging):
     def moved(self, message: Moved) -> None:
         """Fill in how it moved, if it is still on the page."""
         self._bars[message.episode] = message.bars
-        if (key := str(message.episode)) in self.table_shown.rows:
-            self.table_shown.update_cell(key, "motion", Text(message.bars))
+        self.listed.write(str(message.episode), "motion", message.bars)
 
     @on(DataTable.RowHighlighted)
     def highlighted(self) -> None:

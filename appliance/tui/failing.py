@@ -13,7 +13,7 @@ from storage import Catalog, Listed, Outcome, Wanted, WorkOrder
 CLIPS = 50
 """Failures of a code that are shown, the newest."""
 
-BAR = 24
+BAR = 18
 """Cells of a whole bar."""
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -17,6 +16,7 @@ from appliance.tui.asks import Write
 from appliance.tui.beginning import Begin, Beginning
 from appliance.tui.graph import Curve, Graph
 from appliance.tui.mornings import Mornings
+from appliance.tui.rows import Row, Rows
 from appliance.tui.runs import Line, Losses, about, lines, minutes, ready
 from appliance.tui.telling import Telling, Told
 from ops.jobs import Jobs
@@ -29,6 +29,9 @@ SETTLED = 0.15
 """Seconds on a line after which it is read."""
 
 COLUMNS: Mapping[str, int] = {"what": 16, "state": 11, "how far": 20, "loss": 7, "left": 6, "by": 8}
+
+STYLES = {"running": "bold", "failed": "reverse"}
+"""Of lines, by how they stand."""
 
 PAUSED = "paused by"
 """How `ops.jobs` begins to say why a job that a person paused waits."""
@@ -79,20 +82,17 @@ class Learn(Telling):
         self._found: list[Line] = []
         self._losses: Losses | None = None
         self._wait: Timer | None = None
-        yield DataTable(cursor_type="row", cell_padding=0, zebra_stripes=True)
+        yield Rows(COLUMNS)
         yield Horizontal(Graph(), Static(id="about", markup=False), id="both")
         yield Static(id="busy", markup=False)
         yield self.saying()
 
     @property
-    def listed(self) -> "DataTable[Text]":
+    def listed(self) -> Rows:
         """The list."""
-        return self.query_one(DataTable)
+        return self.query_one(Rows)
 
     def on_mount(self) -> None:
-        for column, width in COLUMNS.items():
-            self.listed.add_column(column, key=column, width=width + 1)
-        self.listed.focus()
         self.set_interval(OFTEN, self._again)
 
     def on_screen_resume(self) -> None:
@@ -137,17 +137,15 @@ class Learn(Telling):
     @on(Read)
     def shown(self, message: Read) -> None:
         """Show what there is; who was moved to stays so."""
-        before, at = self.meant(), self.listed.cursor_row
         self._found = list(message.found)
-        table = self.listed
-        table.clear()
-        for line in self._found:
-            cells = (line.kind, line.state, line.far, _number(line.loss), minutes(line.left), line.by)
-            style = "bold" if line.state == "running" else "reverse" if line.state == "failed" else ""
-            table.add_row(*(Text(cell, style, no_wrap=True, overflow="ellipsis") for cell in cells), key=line.key)
-        keys = [line.key for line in self._found]
-        stays = keys.index(before.key) if before is not None and before.key in keys else min(at, len(keys) - 1)
-        table.move_cursor(row=max(0, stays))
+        self.listed.fill(
+            Row(
+                line.key,
+                (line.kind, line.state, line.far, _number(line.loss), minutes(line.left), line.by),
+                STYLES.get(line.state, ""),
+            )
+            for line in self._found
+        )
         self.query_one("#busy", Static).update(message.busy)
         self._read_meant()
 

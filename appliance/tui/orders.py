@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -18,6 +17,7 @@ from appliance.tui.clips import FRONT
 from appliance.tui.drilled import Drilled
 from appliance.tui.failing import Asked, Failing, about, codes, funnel, order_one, read
 from appliance.tui.picture import Picture, Pixels, smaller
+from appliance.tui.rows import Row, Rows
 from appliance.tui.telling import Telling, Told
 from ops.results import PolicyReport
 
@@ -48,6 +48,7 @@ class Orders(Telling):
     """One task's failures above, every task's orders below."""
 
     TITLE = "Failures and orders"
+    AUTO_FOCUS = "#orders"
     HELP = (
         "k is the next task, j the next policy. On a failure, Enter shows the episodes that failed so. On an order, "
         "Enter or g goes to Collect with it chosen, v shows the start it asks for, c closes it with a reason. "
@@ -82,20 +83,14 @@ class Orders(Telling):
         self._with_closed = False
         yield Static(id="which", markup=False)
         yield Horizontal(
-            DataTable(cursor_type="row", cell_padding=0, zebra_stripes=True, id="codes"),
+            Rows(CODES, "codes"),
             Static(id="funnel", markup=False),
             id="above",
         )
-        yield DataTable(cursor_type="row", cell_padding=0, zebra_stripes=True, id="orders")
+        yield Rows(ORDERS, "orders")
         yield Picture()
         yield Static(id="about", markup=False)
         yield self.saying()
-
-    def on_mount(self) -> None:
-        for name, columns in (("#codes", CODES), ("#orders", ORDERS)):
-            for column, width in columns.items():
-                self.query_one(name, DataTable).add_column(column, key=column, width=width + 1)
-        self.query_one("#orders").focus()
 
     def on_screen_resume(self) -> None:
         self.action_read_again()
@@ -108,7 +103,7 @@ class Orders(Telling):
 
     def order(self) -> Asked | None:
         """The order that a key is about."""
-        at, orders = self.query_one("#orders", DataTable).cursor_row, self._failing.orders if self._failing else ()
+        at, orders = self.query_one("#orders", Rows).cursor_row, self._failing.orders if self._failing else ()
         return orders[at] if 0 <= at < len(orders) else None
 
     def action_read_again(self) -> None:
@@ -162,18 +157,9 @@ class Orders(Telling):
     @on(Read)
     def shown(self, message: Read) -> None:
         """Show everything; who was moved to stays so."""
-        before, table = self.order(), self.query_one("#orders", DataTable)
-        at, self._failing = table.cursor_row, message.failing
+        self._failing = message.failing
         self._show_failures()
-        table.clear()
-        for asked in message.failing.orders:
-            order = asked.order
-            plain = (str(order.id), order.task, asked.bar(), asked.gain, asked.minutes, order.failure or "", order.why)
-            style = "dim" if order.closed is not None else ""
-            table.add_row(*(Text(cell, style, no_wrap=True) for cell in plain), key=str(order.id))
-        ids = [asked.order.id for asked in message.failing.orders]
-        stays = ids.index(before.order.id) if before is not None and before.order.id in ids else min(at, len(ids) - 1)
-        table.move_cursor(row=max(0, stays))
+        self.query_one("#orders", Rows).fill(map(_row, message.failing.orders))
         self._show_order()
 
     @on(Began)
@@ -199,18 +185,16 @@ class Orders(Telling):
             self.app.push_screen(drilled)
 
     def _show_failures(self) -> None:
-        failing, report, table = self._failing, self.report, self.query_one("#codes", DataTable)
+        failing, report = self._failing, self.report
         if failing is None:
             return
         tried = "no trials yet" if report is None else f"{report.name} {report.says} in batch {report.batch}"
         self.query_one("#which", Static).update(f"{failing.task}: {tried}")
         self.query_one("#funnel", Static).update("" if report is None else "\n".join(funnel(report)))
-        at = table.cursor_row
-        table.clear()
-        for code, name, here, everywhere in codes(failing, report):
-            plain = (code, name, str(here) if report is not None else "", str(everywhere))
-            table.add_row(*(Text(cell, no_wrap=True) for cell in plain), key=code)
-        table.move_cursor(row=max(0, min(at, table.row_count - 1)))
+        self.query_one("#codes", Rows).fill(
+            Row(code, (code, name, str(here) if report is not None else "", str(everywhere)))
+            for code, name, here, everywhere in codes(failing, report)
+        )
 
     def _show_order(self) -> None:
         asked = self.order()
@@ -262,3 +246,9 @@ class Orders(Telling):
             placed: Sequence[object] = order_one(self.room.home, task, found, which)
             self.post_message(Told("it is asked for now" if placed else "an open order asks for that already"))
             self.app.call_from_thread(self.action_read_again)
+
+
+def _row(asked: Asked) -> Row:
+    order = asked.order
+    cells = (str(order.id), order.task, asked.bar(), asked.gain, asked.minutes, order.failure or "", order.why)
+    return Row(str(order.id), cells, "dim" if order.closed is not None else "")
