@@ -74,7 +74,7 @@ class Length:
         return replace(self, **{name: wish for name, wish in wishes.items() if wish is not None})  # type: ignore[arg-type]  # None is left out
 
 
-USUAL = Length(first=30, wanted=12, trials=40, exam=40, preset="small", steps=500)
+USUAL = Length(first=30, wanted=12, trials=40, exam=40, preset="small", steps=400)
 QUICK = Length(first=4, wanted=2, trials=5, exam=2, preset="tiny", steps=6, limit=4.0, name="quick_nights")
 
 
