@@ -127,9 +127,9 @@ def nights(mornings: Sequence[Dawn], ink: Ink, file: Path) -> None:
     figure, axes = _figure(1.2 + 1.5 * max(3, len(mornings)), 4.2, ink)
     reigning = [(place, each.champion) for place, each in enumerate(mornings) if each.champion is not None]
     kept = [(place, one.candidate) for place, one in enumerate(mornings) if one.candidate and not one.promoted]
-    for found, aside, mark, face, label in (
-        (reigning, 0.0, "o-", ink.good, "champion of the morning"),
-        (kept, 0.12, "o", "none", "candidate that was not promoted"),
+    for found, aside, mark, face, label, to in (
+        (reigning, 0.0, "o-", ink.good, "champion of the morning", (-33, 5)),
+        (kept, 0.12, "o", "none", "candidate that was not promoted", (8, -4)),
     ):
         at = [place + aside for place, _ in found]
         for where, (_, (_, low, high)) in zip(at, found, strict=True):
@@ -137,9 +137,7 @@ def nights(mornings: Sequence[Dawn], ink: Ink, file: Path) -> None:
         rates = [100 * rate for _, (rate, _, _) in found]
         axes.plot(at, rates, mark, color=ink.good, markerfacecolor=face, markersize=8, linewidth=2, label=label)
         for where, rate in zip(at, rates, strict=True):
-            axes.annotate(
-                f"{rate:.0f}%", (where, rate), (9, -4), textcoords="offset points", color=ink.text, fontsize=9
-            )
+            axes.annotate(f"{rate:.0f}%", (where, rate), to, textcoords="offset points", color=ink.text, fontsize=9)
     axes.set_xticks(range(len(mornings)), [each.under for each in mornings], fontsize=7.5)
     axes.set_xlim(-0.5, max(3, len(mornings)) - 0.5)
     axes.set_ylim(-2, 104)

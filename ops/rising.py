@@ -219,5 +219,7 @@ def _drawn(steps: Sequence[Step]) -> "Iterator[Dawn]":
             None if exam is None else (exam.successes / exam.trials, *exam.interval)
             for exam in (step.candidate, step.champion)
         )
-        under = [f"night {number}", *(f"+{line}" for line in _words(step)), f"= {step.learned}" if step.learned else ""]
+        shown = [f"+ {line}".replace(", ", ",\n") for line in _words(step)]
+        learned = [f"{step.learned} learned from"] if step.learned else []
+        under = [f"night {number}", *(shown if step.shown else ["nothing shown"]), *learned]
         yield plots.Dawn("\n".join(under), candidate, champion, step.decision == "promoted")
