@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.home import Home
+from ops.backup import remembered
 
 SECRETS = "serve.env"
 """The file of the data folder with what may not be read by everybody, e.g. the database's password."""
@@ -67,12 +68,14 @@ def unit(
     Args:
         home: the data folder, which the daemon may write to.
         arguments: of ``appliance serve``.
-        writable: what else it may write to, e.g. where backups go.
+        writable: what else it may write to, beside where the last backup went.
         user: who runs it; by default whoever asks.
         python: the interpreter.
     """
     command = [str(python or Path(sys.executable).absolute()), "-m", "appliance.cli", "serve", *arguments]
-    folders = [home.folder, *_elsewhere(home), *writable]
+    folders = [str(folder) for folder in (home.folder, *_elsewhere(home), *writable)]
+    if (backup := remembered(home.folder).get("backup", {}).get("to")) is not None:
+        folders.append(f"-{backup}")  # the daemon begins without it, when that disk is not there
     on_server = home.database.startswith("postgres")
     hint = f"# APPLIANCE_DATABASE=... belongs into {home.folder / SECRETS}, chmod 600: this file is for everybody.\n"
     return TEMPLATE.format(
@@ -84,7 +87,7 @@ def unit(
         home=_plain(home.folder),
         mounts=_quoted(str(home.folder)),
         command=" ".join(map(_word, command)),
-        writable=" ".join(_quoted(str(folder)) for folder in dict.fromkeys(folders)),
+        writable=" ".join(map(_quoted, dict.fromkeys(folders))),
     )
 
 

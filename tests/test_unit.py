@@ -9,6 +9,7 @@ import pytest
 
 from appliance.home import Home
 from appliance.unit import unit
+from ops.backup import remember
 
 VERIFY = shutil.which("systemd-analyze")
 
@@ -26,6 +27,7 @@ def home(folder: Path, database: str = "") -> Home:
 @pytest.mark.parametrize("name", ["data", "my data", '100% $HOME\'s "best"'])
 def test_systemd_understands_it(tmp_path: Path, name: str) -> None:
     here = home(tmp_path / name)
+    remember(here.folder, "backup", to="/mnt/the disk/backup", ok=True)
     path = tmp_path / "appliance.service"
     path.write_text(unit(here, ["--port", "8765"], [tmp_path / "the disk"], user="root"))
     said = subprocess.run(
@@ -46,6 +48,12 @@ def test_it_restarts_after_a_fault_and_is_gone_within_five_seconds(tmp_path: Pat
     assert said["ReadWritePaths"] == str(tmp_path / "data")
     assert "time-sync.target" in said["After"]
     assert said["ExecStart"] == f"{sys.executable} -m appliance.cli serve"
+
+
+def test_it_may_write_to_where_the_last_backup_went(tmp_path: Path) -> None:
+    here = home(tmp_path / "data")
+    remember(here.folder, "backup", to="/mnt/the disk/backup", ok=True)
+    assert fields(unit(here))["ReadWritePaths"] == f'{tmp_path / "data"} "-/mnt/the disk/backup"'
 
 
 def test_a_password_is_not_in_a_file_that_everybody_reads(tmp_path: Path) -> None:
