@@ -49,16 +49,18 @@ class Terminal:
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
-        self.screen = ""
+        self.screen, self.sent = "", 0
         self._ear = threading.Thread(target=self._listen, daemon=True)
         self._ear.start()
 
     def _listen(self) -> None:
         while True:
             try:
-                heard = os.read(self._ours, 4096).decode(errors="replace")
+                raw = os.read(self._ours, 4096)
             except OSError:
                 return
+            heard = raw.decode(errors="replace")
+            self.sent += len(raw)
             self.screen += re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", heard)
 
     def press(self, keys: bytes) -> None:
@@ -76,6 +78,10 @@ class Terminal:
             assert self.running.poll() is None, f"it ended before {what!r}: {self.screen}"
             assert time.monotonic() < end, f"{what!r} never came: {self.screen[-2000:]}"
             time.sleep(0.02)
+
+    def close(self) -> None:
+        """Close the terminal, as a link that breaks does."""
+        os.killpg(self.running.pid, signal.SIGHUP)
 
     def left(self) -> int:
         """Wait until the command is over, and return what it says of itself."""

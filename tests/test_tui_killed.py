@@ -100,3 +100,22 @@ def test_a_screen_that_is_killed_in_a_take_leaves_a_robot_that_holds_and_the_tak
     (one,) = found(tmp_path)
     assert one.row.seconds > 0.9
     assert one.standing.outcome is None
+
+
+def test_a_slow_link_is_not_filled_with_pictures_and_a_take_ends_safely_when_it_breaks(
+    tmp_path: Path, far: FarEnd
+) -> None:
+    with screen(tmp_path, bench(tmp_path, far), SSH_CONNECTION="10.0.0.2 50000 10.0.0.1 22") as terminal:
+        begun(terminal, far)
+        before, since = terminal.sent, time.monotonic()
+        terminal.see("REC 5.")
+        rate = (terminal.sent - before) / (time.monotonic() - since)
+        assert 200 < rate < 50_000
+        far.heard()
+        terminal.close()
+        far.hear("hold")
+        far.hear("left", within=30.0)
+        assert terminal.left() == 0
+    (one,) = found(tmp_path)
+    assert one.row.ended_by == "stopped"
+    assert one.row.seconds > 4.5

@@ -60,6 +60,6 @@ class RoomScreen(Screen[None]):
         return ()
 
     def compose(self) -> ComposeResult:
-        yield Top(self.table, self.TITLE or "", SCREENS)
+        yield Top(self.table, type(self).__name__.lower(), SCREENS)
         yield Vertical(*self.body(), id="body")
         yield Footer()

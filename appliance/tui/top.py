@@ -48,7 +48,7 @@ class Top(Vertical):
 
     def __init__(self, table: "Table", name: str, screens: Sequence[str]) -> None:
         super().__init__(id="top")
-        self._table, self._title, self._screens = table, name, screens
+        self._table, self._here, self._screens = table, name, screens
         self._drawn: tuple[str, bool, str] | None = None
 
     def compose(self) -> ComposeResult:
@@ -58,8 +58,7 @@ class Top(Vertical):
     def _tab(self, number: int, name: str) -> str:
         """A screen's key and name, which can be clicked, too; the one that is shown stands out in any colour."""
         words = f"{number} {name.title()}"
-        shown = name.title() == self._title
-        return f"[b reverse] {words} [/]" if shown else f"[@click=app.go('{name}')] {words} [/]"
+        return f"[b reverse] {words} [/]" if name == self._here else f"[@click=app.go('{name}')] {words} [/]"
 
     def on_mount(self) -> None:
         self.set_interval(OFTEN, self.look)
