@@ -101,7 +101,7 @@ def within(path: Path, folders: Iterable[str]) -> str:
         Strange: it does not.
     """
     parts = path.parts
-    if path.is_absolute() or len(parts) < 2 or parts[0] not in folders or ".." in parts:
+    if len(parts) < 2 or parts[0] not in folders or ".." in parts:
         raise Strange(f"{path} is in none of {', '.join(folders)}, so it is not copied")
     return PurePosixPath(*parts).as_posix()
 

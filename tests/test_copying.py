@@ -129,14 +129,14 @@ def test_nothing_is_written_over_a_catalog(where: str, tmp_path: Path) -> None:
         assert [task.name for task in catalog.tasks()] == ["mine"]
 
 
-def test_a_copy_is_of_one_moment_while_others_write(tmp_path: Path) -> None:
+def test_a_copy_is_of_one_moment_and_waits_for_no_writer(where: str, tmp_path: Path) -> None:
     """What is being written and not yet kept is not in it; what waits in SQLite's own log is."""
-    with Catalog(tmp_path / "one.db") as catalog:
+    with Catalog(where) as catalog:
         catalog.add(Task(name="stack", instruction="stack"))
         with catalog._database.write() as session:
             session.add(Task(name="half", instruction="not kept yet"))
             session.flush()
-            copy(tmp_path / "one.db", tmp_path / "two.db")
+            copy(where, tmp_path / "two.db")
     with Catalog(tmp_path / "two.db") as found:
         assert [task.name for task in found.tasks()] == ["stack"]
 
