@@ -13,12 +13,13 @@ import numpy as np
 from textual import on
 from textual.app import App
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 import appliance.tui
 from appliance.home import Home
 from appliance.tui.app import WHERE
 from appliance.tui.room import Room, Wanted
+from appliance.tui.rows import Rows
 from appliance.tui.table import Table
 from appliance.tui.top import Top
 from storage import Episode, EpisodeWriter, Lossless, Task, rows_of
@@ -29,7 +30,7 @@ ACTION = np.dtype([("t", "<i8"), ("q", "<f8", (2,))])
 STREAMS: dict[str, np.dtype[np.void]] = {"arm": ARM, "front": CAMERA, "action": ACTION}
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-PATIENCE = 10.0
+PATIENCE, LOOK = 20.0, 0.05
 SNAPSHOTS = Path(__file__).parent / "data" / "screens"
 
 type Drive = Callable[[Alone, Pilot[None]], Awaitable[None]]
@@ -102,17 +103,16 @@ async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
     Raises:
         AssertionError: it took too long.
     """
-    for _ in range(round(PATIENCE / 0.02)):
-        await pilot.pause(0.02)
+    for _ in range(round(PATIENCE / LOOK)):
+        await pilot.pause(LOOK)
         if holds():
             return
     raise AssertionError(f"after {PATIENCE} s the screen says:\n{plain(pilot)}")
 
 
-def rows(app: Alone, name: str = "DataTable") -> list[list[str]]:
+def rows(app: Alone, name: str = "Rows") -> list[list[str]]:
     """What a list on the screen says, row by row."""
-    table = app.screen.query_one(name, DataTable)
-    return [[str(cell).strip() for cell in table.get_row(key)] for key in table.rows]
+    return [list(row.cells) for row in app.screen.query_one(name, Rows).lines]
 
 
 def line(app: Alone, name: str) -> str:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import DataTable
 
 from appliance import station
 from appliance.begins import begins
@@ -101,7 +100,7 @@ def test_the_funnel_the_codes_and_the_orders_stand_beside_each_other(home: Home)
 def test_a_failure_leads_to_its_clips_and_they_to_their_replay(home: Home) -> None:
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: len(rows(app, "#codes")) == 2)
-        app.screen.query_one("#codes", DataTable).focus()
+        app.screen.query_one("#codes").focus()
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Drilled) and len(rows(app)) == 2)
         assert f"{TASK}: DROP" in line(app, "#which")

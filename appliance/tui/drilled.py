@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from appliance.tui import clips, failing
 from appliance.tui.entries import COLUMNS, about, cells
@@ -54,7 +54,6 @@ class Drilled(Judging):
     )
     DEFAULT_CSS = """
     Drilled #which { height: 1; padding: 0 1; }
-    Drilled DataTable { height: 1fr; min-height: 4; }
     Drilled #about { height: auto; max-height: 6; padding: 0 1; }
     Drilled #shots { height: auto; }
     Drilled Picture { height: 8; width: 1fr; }
@@ -88,7 +87,7 @@ class Drilled(Judging):
         self._find()
 
     def meant(self) -> Listed | None:
-        at = self.listed.cursor_row
+        at = self.listed.at
         return self._rows[at] if 0 <= at < len(self._rows) else None
 
     def judged(self) -> None:
@@ -107,7 +106,7 @@ class Drilled(Judging):
     def found(self, message: Found) -> None:
         """Show them."""
         self._rows, self._names = message.rows, message.names
-        self.listed.fill(Row(str(one.row.id), cells(one, self._names).values()) for one in self._rows)
+        self.listed.fill(Row(str(one.row.id), (*cells(one, self._names).values(),)) for one in self._rows)
         said = f"{self._of}: {self._code} {self._called}, the newest {len(self._rows)}"
         self.query_one("#which", Static).update(said)
         self._read_meant()
@@ -122,14 +121,14 @@ class Drilled(Judging):
             for place, picture in enumerate(self.query(Picture)):
                 picture.show(pixels[place] if pixels else None)
 
-    @on(DataTable.RowHighlighted)
+    @on(Rows.Moved)
     def highlighted(self) -> None:
         """Read it once the keys rest."""
         if self._wait is not None:
             self._wait.stop()
         self._wait = self.set_timer(SETTLED, self._read_meant)
 
-    @on(DataTable.RowSelected)
+    @on(Rows.Chosen)
     def replay(self) -> None:
         if (found := self.meant()) is not None:
             self.app.push_screen(Replay(self.room, self.table, found))

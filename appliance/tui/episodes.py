@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import Input, Static
 from textual.worker import get_current_worker
 
 from appliance.tui import asked, clips
@@ -91,7 +91,6 @@ class Episodes(Judging):
     Episodes #line { height: 1; }
     Episodes #filter { width: 1fr; }
     Episodes #count { width: auto; padding: 0 1; }
-    Episodes DataTable { height: 1fr; min-height: 4; }
     Episodes #about { height: auto; max-height: 6; padding: 0 1; }
     Episodes #shots { height: auto; }
     Episodes Picture { height: 8; width: 1fr; }
@@ -138,7 +137,7 @@ class Episodes(Judging):
         self.action_read_again()
 
     def meant(self) -> Listed | None:
-        at = self.listed.cursor_row
+        at = self.listed.at
         return self._rows[at] if 0 <= at < len(self._rows) else None
 
     def judged(self) -> None:
@@ -235,14 +234,14 @@ class Episodes(Judging):
         self._bars[message.episode] = message.bars
         self.listed.write(str(message.episode), "motion", message.bars)
 
-    @on(DataTable.RowHighlighted)
+    @on(Rows.Moved)
     def highlighted(self) -> None:
         """Read it once the keys rest."""
         if self._wait is not None:
             self._wait.stop()
         self._wait = self.set_timer(SETTLED, self._read_meant)
 
-    @on(DataTable.RowSelected)
+    @on(Rows.Chosen)
     def replay(self) -> None:
         if (found := self.meant()) is not None:
             self.app.push_screen(Replay(self.room, self.table, found))

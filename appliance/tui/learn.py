@@ -9,7 +9,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from appliance.train import learner
 from appliance.tui.asks import Write
@@ -63,7 +63,6 @@ class Learn(Telling):
         "it makes way while somebody collects or evaluates."
     )
     DEFAULT_CSS = """
-    Learn DataTable { height: 1fr; min-height: 4; }
     Learn #both { height: 1fr; min-height: 6; }
     Learn Graph { width: 1fr; height: 1fr; }
     Learn #about { width: 34; max-width: 50%; height: 1fr; padding: 0 1; }
@@ -100,7 +99,7 @@ class Learn(Telling):
 
     def meant(self) -> Line | None:
         """The line that a key is about."""
-        at = self.listed.cursor_row
+        at = self.listed.at
         return self._found[at] if 0 <= at < len(self._found) else None
 
     def action_read_again(self) -> None:
@@ -157,7 +156,7 @@ class Learn(Telling):
             self.query_one("#about", Static).update("\n".join(message.said))
             self.query_one(Graph).show(message.curves, "step")
 
-    @on(DataTable.RowHighlighted)
+    @on(Rows.Moved)
     def highlighted(self) -> None:
         """Read it once the keys rest."""
         if self._wait is not None:

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from appliance.orders import Suggested, ghost, suggest
 from appliance.tui import room
@@ -103,7 +103,7 @@ class Orders(Telling):
 
     def order(self) -> Asked | None:
         """The order that a key is about."""
-        at, orders = self.query_one("#orders", Rows).cursor_row, self._failing.orders if self._failing else ()
+        at, orders = self.query_one("#orders", Rows).at, self._failing.orders if self._failing else ()
         return orders[at] if 0 <= at < len(orders) else None
 
     def action_read_again(self) -> None:
@@ -167,22 +167,21 @@ class Orders(Telling):
         if (asked := self.order()) is not None and asked.order.id == message.order:
             self.query_one(Picture).show(message.pixels)
 
-    @on(DataTable.RowHighlighted, "#orders")
+    @on(Rows.Moved, "#orders")
     def highlighted(self) -> None:
         self.query_one(Picture).show(None)
         self._show_order()
 
-    @on(DataTable.RowSelected, "#orders")
+    @on(Rows.Chosen, "#orders")
     def chosen(self) -> None:
         self.action_collect()
 
-    @on(DataTable.RowSelected, "#codes")
-    def drill(self, message: DataTable.RowSelected) -> None:
+    @on(Rows.Chosen, "#codes")
+    def drill(self, message: Rows.Chosen) -> None:
         """Show the episodes that failed so."""
-        code, failing = message.row_key.value, self._failing
-        if failing is not None and code is not None:
-            drilled = Drilled(self.room, self.table, failing.task, code, failing.names.get(code, ""))
-            self.app.push_screen(drilled)
+        code, failing = message.key, self._failing
+        if failing is not None:
+            self.app.push_screen(Drilled(self.room, self.table, failing.task, code, failing.names.get(code, "")))
 
     def _show_failures(self) -> None:
         failing, report = self._failing, self.report
