@@ -71,7 +71,7 @@ def rule(catalog: Catalog, does: EditKind, days: float = 30, **more: Any) -> Kee
 
 
 def planned(catalog: Catalog, home: Path, later: float = 0) -> Plan:
-    return plan(catalog, home, NOW + timedelta(minutes=1) + later * DAY, catalog.keeping_rules())
+    return plan(catalog, home, datetime.now(UTC) + later * DAY, catalog.keeping_rules())
 
 
 def does(found: Plan) -> dict[UUID, str]:
