@@ -1,8 +1,10 @@
 """A person at a terminal types ``appliance collect --by vr``: keys, buttons, Ctrl-C, and what the catalog has then."""
 
 import fcntl
+import functools
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -36,6 +38,9 @@ PATIENCE = 60.0
 class Terminal:
     """A terminal of 80 columns in which a command runs, and the person before it."""
 
+    controls = True
+    """Whether the command is told when the terminal goes away."""
+
     def __init__(self, *words: str, **variables: str) -> None:
         self._ours, theirs = os.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -47,14 +52,17 @@ class Terminal:
             stderr=theirs,
             env=os.environ | {"TERM": "xterm-256color", "NO_COLOR": "1", "LINES": "", "COLUMNS": ""} | variables,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=functools.partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0) if self.controls else None,
         )
         self.screen, self.sent = "", 0
+        self._closed = False
         self._ear = threading.Thread(target=self._listen, daemon=True)
         self._ear.start()
 
     def _listen(self) -> None:
-        while True:
+        while not self._closed:
+            if not select.select([self._ours], [], [], 0.1)[0]:
+                continue
             try:
                 raw = os.read(self._ours, 4096)
             except OSError:
@@ -80,8 +88,11 @@ class Terminal:
             time.sleep(0.02)
 
     def close(self) -> None:
-        """Close the terminal, as a link that breaks does."""
-        os.killpg(self.running.pid, signal.SIGHUP)
+        """Have the terminal go away, as a link that breaks does."""
+        self._closed = True
+        self._ear.join()
+        for end in (self._ours, self._theirs):
+            os.close(end)
 
     def left(self) -> int:
         """Wait until the command is over, and return what it says of itself."""
@@ -101,9 +112,10 @@ class Terminal:
         if self.running.poll() is None:
             os.killpg(self.running.pid, signal.SIGKILL)
             self.running.wait()
-        os.close(self._theirs)
-        self._ear.join(5)
-        os.close(self._ours)
+        if not self._closed:
+            os.close(self._theirs)
+            self._ear.join(5)
+            os.close(self._ours)
 
 
 class Hand:

@@ -29,6 +29,7 @@ def tui(
     from appliance import station as stations
     from appliance.home import Home
     from appliance.tui.app import Tui
+    from appliance.tui.hangup import watched
     from appliance.tui.room import Room
 
     stations.load(station)
@@ -45,8 +46,5 @@ def tui(
         return
     importlib.import_module("appliance.tui.picture")  # asks what the terminal can draw: later, the app hears the answer
     app = Tui(Room(home, station, who, task), recovered)
-    try:
+    with watched(app.table, sys.stdin.fileno()):  # a page that was closed, too, leaves no take running
         app.run()
-    finally:  # a page that was closed, or a terminal that is gone, leaves no take running
-        app.table.leave()
-        app.table.left()

@@ -1,16 +1,17 @@
 """The app: six screens, the keys that lead to them, and a way out that hurts no take."""
 
 import asyncio
-import importlib.util
 import pkgutil
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import Screen
 
 from appliance.tui.help import commands
@@ -29,11 +30,6 @@ PATIENCE = 0.5
 """Seconds between two looks whether the sitting has ended."""
 
 
-def there(where: str) -> bool:
-    """Whether there is such a screen."""
-    return importlib.util.find_spec(where.split(":")[0]) is not None
-
-
 class Tui(App[None]):
     """The screen of one station."""
 
@@ -49,11 +45,19 @@ class Tui(App[None]):
         Binding("ctrl+q", "quit", "Quit", priority=True),
     ]
 
+    @dataclass
+    class Loaded(Message):
+        """A screen is at hand."""
+
+        name: str
+
     def __init__(self, room: Room, recovered: Iterable[str] = ()) -> None:
         """Be before this station; ``recovered`` is what was told when the home was opened."""
         super().__init__()
         self.room = room
         self.recovered = tuple(recovered)
+        self._loaded = {"cell"}
+        self._awaited = ""
         self.table = Table(room)
 
     def on_mount(self) -> None:
@@ -66,12 +70,21 @@ class Tui(App[None]):
 
     @work(thread=True, group="load")
     def _load(self) -> None:
-        """Have every screen at hand: what one needs takes a while to load, and nobody is to wait for it later."""
-        for where in filter(there, (*WHERE.values(), HELP)):
+        """Have every screen at hand: what one needs takes a while to load, and nothing is held up by it."""
+        for name, where in WHERE.items():
             pkgutil.resolve_name(where)
+            self.post_message(self.Loaded(name))
+        pkgutil.resolve_name(HELP)
+
+    @on(Loaded)
+    def _have(self, message: Loaded) -> None:
+        """Show a screen that is at hand now, if somebody has asked for it meanwhile."""
+        self._loaded.add(message.name)
+        if self._awaited == message.name:
+            self.action_go(message.name)
 
     def _screen(self, where: str) -> Screen[None]:
-        made: RoomScreen = (pkgutil.resolve_name(where) if there(where) else RoomScreen)(self.room, self.table)
+        made: RoomScreen = pkgutil.resolve_name(where)(self.room, self.table)
         return made
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
@@ -85,6 +98,11 @@ class Tui(App[None]):
 
     def action_go(self, name: str) -> None:
         """Show that screen."""
+        if name not in self._loaded:
+            self._awaited = name
+            self.notify(f"{name.title()} is being loaded", timeout=2)
+            return
+        self._awaited = ""
         if self.current_mode != name:
             self.switch_mode(name)
 
@@ -98,14 +116,13 @@ class Tui(App[None]):
         self.push_screen(pkgutil.resolve_name(HELP)(self.screen))
 
     @on(Wanted)
-    def collect(self, wanted: Wanted) -> None:
+    async def collect(self, wanted: Wanted) -> None:
         """Show where takes are made, with what was wanted chosen."""
-        self.action_go("collect")
-        self.call_later(self._choose, wanted)
+        from appliance.tui.collect import Collect
 
-    def _choose(self, wanted: Wanted) -> None:
-        if callable(choose := getattr(self.screen, "choose", None)):
-            choose(wanted.task, wanted.order)
+        await self.switch_mode("collect")
+        if isinstance(self.screen, Collect):
+            self.screen.choose(wanted.task, wanted.order)
 
     def action_interrupt(self) -> None:
         """End the take that runs; without one, leave."""
