@@ -75,7 +75,7 @@ class Length:
 
 
 USUAL = Length(first=30, wanted=12, trials=40, exam=40, preset="small", steps=400)
-QUICK = Length(first=4, wanted=2, trials=5, exam=2, preset="tiny", steps=6, limit=4.0, name="quick_nights")
+QUICK = Length(first=3, wanted=1, trials=5, exam=1, preset="tiny", steps=6, limit=3.0, name="quick_nights")
 
 
 def nights(

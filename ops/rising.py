@@ -1,6 +1,7 @@
 """How success rose from night to night, on starts that no night chooses by."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -174,7 +175,7 @@ def _words(step: Step) -> list[str]:
 
 
 def write_page(rising: Rising, where: Path) -> Path:
-    """Write the page and its pictures; the page has copies of them inside, so that it can be sent alone.
+    """Write the page, with its pictures inside so that it can be sent alone, and the same as ``nights.json``.
 
     Returns:
         The page.
@@ -192,6 +193,7 @@ def write_page(rising: Rising, where: Path) -> Path:
     text = environment.get_template("rising.html.j2").render(
         rising=rising, words=_words, foot=_FOOT, plot=_plot(rising, where)
     )
+    (where / "nights.json").write_text(json.dumps(as_json(rising), indent=2), encoding="utf-8")
     unfinished = where / f"{PAGE}.part"
     unfinished.write_text(text, encoding="utf-8")
     return unfinished.rename(where / PAGE)

@@ -92,7 +92,8 @@ def test_two_tiny_nights_go_by_themselves_and_leave_their_rows(appliance: Type, 
     page = home / "reports" / "nights" / QUICK.task / "nights.html"
     assert "data:image/png;base64," in page.read_text()
     assert page.with_name("nights.png").stat().st_size > 1000
-    assert "4 right third" in said.out
+    assert f"{QUICK.first} right third" in said.out
+    assert json.loads(page.with_name("nights.json").read_text())["steps"][1]["learned"] == two.learned
     again = appliance("demo", "--nights", "2", "--quick", "--workers", "1")
     assert "fixed starts" not in again.err, "what was done is not done again"
     with folder.join() as catalog:
