@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 import learners
 from appliance import shared
@@ -84,7 +85,7 @@ class _Examiner:
         comparable = "champion" in answers and _alike(self._loaded["candidate"], self._loaded["champion"])
         some = {found[place].row.id for place in index}
         knew = [who for who, row in self._rows.items() if some & learned(self._catalog, row)]
-        mean = {who: float(np.nanmean(each.error[list(index)])) for who, each in answers.items()}
+        mean = {who: _mean(each.error[list(index)]) for who, each in answers.items()}
         seen = f"learned from by {' and '.join(f'the {who}' for who in knew)}" if knew else ""
         return Row(what, len(index), mean["champion"] if comparable else None, mean["candidate"], guarded, seen)
 
@@ -97,6 +98,12 @@ class _Examiner:
         with reading(self._home.folder, f"plans of {self._rows[who].name} are compared", {o.row.id for o in found}):
             shown = [Episode(self._home.folder / one.standing.path, one.keep) for one in found]
             return examine(policy, learners.windows(policy.how, shown, told))  # type: ignore[arg-type]  # a policy's settings are its learner
+
+
+def _mean(errors: NDArray[np.float64]) -> float | None:
+    """The mean of those that could be measured."""
+    known = errors[np.isfinite(errors)]
+    return float(known.mean()) if len(known) else None
 
 
 def _parts(task: str, found: Sequence[Listed]) -> dict[str, list[int]]:

@@ -28,7 +28,6 @@ from storage.reading import reading
 
 type Facts = dict[str, Any]
 
-
 type Step = Callable[[Home, Catalog, Night, Doing], Facts]
 
 
@@ -40,10 +39,9 @@ def once(name: str) -> Callable[[Step], Callable[[Home, Facts, Doing], Facts]]:
         def step(home: Home, settings: Facts, doing: Doing) -> Facts:
             with home.join() as catalog:
                 row = catalog.night(settings["night"])
-                known = row.facts.get(name)
-                return (
-                    known if known is not None else catalog.night_found(row.id, name, does(home, catalog, row, doing))
-                )
+                if name in row.facts:
+                    return dict(row.facts[name])
+                return catalog.night_found(row.id, name, does(home, catalog, row, doing))
 
         return step
 
@@ -92,7 +90,7 @@ def begin(home: Home, settings: Facts, _doing: Doing) -> Facts:
 def verify(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     """Read every byte that is to be learned from, and compare it with what was sealed."""
     asked = said(row.settings)
-    there = every(catalog, asked.task)
+    there = [*every(catalog, asked.task), *_watched(catalog, row, asked)]
     wrong: dict[str, str] = {}
     shared.present(home, there)
     with reading(home.folder, f"night {row.id} verifies", {one.row.id for one in there}):
@@ -101,12 +99,13 @@ def verify(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
                 wrong[str(one.row.id)] = why
             doing.tell("verifying demonstrations", number, len(there))
     found = gate.sound(len(there), wrong, asked.doubted)
-    return {"looked": len(there), "wrong": wrong} | asdict(found)
+    whole = [key for key in _ids(there) if key not in wrong]
+    return {"looked": len(there), "wrong": wrong, "sound": whole} | asdict(found)
 
 
 @once("grade")
 def grade(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
-    """Look which new demonstrations are good enough: in time, whole, and what is said of them."""
+    """Look which new demonstrations are what is said of them. Those whose timing was bad wait in quarantine already."""
     asked = said(row.settings)
     wrong = row.facts["verify"]["wrong"]
     new = [one for one in _new(catalog, row) if str(one.row.id) not in wrong]
@@ -121,22 +120,29 @@ def grade(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     needed = asked.first if row.champion is None else asked.least
     found = gate.believable(len(new), doubted, asked.doubted, needed)
     waiting = catalog.count(Wanted(task=asked.task, outcome=Outcome.SUCCESS, quarantined=True))
-    return {"new": len(new), "doubted": doubted, "waiting": waiting} | asdict(found)
+    said_so = asdict(found)
+    if waiting:
+        said_so["why"] += f"; {waiting} more that succeeded wait in quarantine until somebody releases them"
+    return {"new": len(new), "doubted": doubted, "waiting": waiting} | said_so
 
 
 @once("snapshot")
 def snapshot(_home: Home, catalog: Catalog, row: Night, _doing: Doing) -> Facts:
-    """Freeze what is learned from: every demonstration that is sound, believed, and not set aside, and the film."""
+    """Freeze what is learned from: every demonstration that is sound, believed, and not set aside, and the film.
+
+    What was recorded since the night began has not been looked at, and waits for the next one.
+    """
     asked = said(row.settings)
+    champion = None if row.champion is None else catalog.policy(row.champion)
+    known = learned(catalog, champion)
     out = {*row.facts["verify"]["wrong"], *row.facts["grade"]["doubted"]}
-    taught = [one for one in _teaching(catalog, asked) if str(one.row.id) not in out]
-    watches = bool(getattr(_method(catalog, row, asked), "watches", False))
-    watched = film(catalog, asked.task) if watches else []
+    looked_at = ({str(key) for key in known} | {*row.facts["begin"]["new"]}) - out
+    taught = [one for one in _teaching(catalog, asked) if str(one.row.id) in looked_at]
+    watched = [one for one in _watched(catalog, row, asked) if str(one.row.id) in {*row.facts["verify"]["sound"]}]
     if not taught:
         return asdict(Gate(False, "no demonstration is left to learn from"))
     frozen = catalog.snapshot(asked.task, [*taught, *watched], f"night {row.id}")
-    champion = None if row.champion is None else catalog.policy(row.champion)
-    new = [one for one in taught if one.row.id not in learned(catalog, champion)]
+    new = [one for one in taught if one.row.id not in known]
     aside = [one for one in every(catalog, asked.task) if set_aside(one.row, asked.aside)]
     facts = {"snapshot": frozen.id, "episodes": _ids(taught), "films": _ids(watched), "new": len(new)}
     why = f"{len(taught)} demonstrations, {len(new)} of them new; {len(aside)} are set aside to compare plans on"
@@ -168,9 +174,7 @@ def learn(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     parent = None if start is None else start.name
     why = f"{trained.name}, from {parent or 'nothing'}, on {trained.metrics['episodes']} demonstrations"
     if champion is not None and not asked.anew and begins != champion:
-        why += (
-            f"; {champion.name} learned, itself or its parents, from what is in quarantine now: begin at what did not"
-        )
+        why += f"; {champion.name} learned, itself or by its parents, from what is in quarantine now"
     return {"policy": trained.name, "parent": parent, "metrics": trained.metrics} | asdict(Gate(True, why))
 
 
@@ -230,6 +234,11 @@ def every(catalog: Catalog, task: str) -> list[Listed]:
 def _teaching(catalog: Catalog, asked: Asked) -> list[Listed]:
     """Those that nights learn from."""
     return [one for one in every(catalog, asked.task) if not set_aside(one.row, asked.aside)]
+
+
+def _watched(catalog: Catalog, row: Night, asked: Asked) -> list[Listed]:
+    """The task's film, where the method watches film."""
+    return film(catalog, asked.task) if getattr(_method(catalog, row, asked), "watches", False) else []
 
 
 def _new(catalog: Catalog, row: Night) -> list[Listed]:

@@ -39,7 +39,7 @@ def room(free: int, need: int) -> Gate:
 
 def sound(looked: int, wrong: Mapping[str, str], most: float) -> Gate:
     """Whether what is on the disk is what was sealed."""
-    if len(wrong) > most * looked:
+    if len(wrong) > max(1, most * looked):
         return Gate(False, f"{len(wrong)} of {looked} demonstrations are not what was sealed: {_first(wrong)}")
     return Gate(looked > len(wrong), f"{looked - len(wrong)} of {looked} demonstrations are what was sealed")
 
@@ -50,10 +50,11 @@ def believable(new: int, doubted: Mapping[str, str], most: float, needed: int) -
     Args:
         new: how many there are.
         doubted: those that contradict themselves, and why; they are not learned from.
-        most: the share of new ones that may; where more do, somebody should look before anything is learned.
+        most: the share of new ones that may, and one always may; where more do, somebody should look before anything
+            is learned.
         needed: how many have to be left.
     """
-    if len(doubted) > most * new:
+    if len(doubted) > max(1, most * new):
         words = f"{len(doubted)} of {new} new demonstrations contradict what is said of them"
         return Gate(False, f"{words} (at most {most:.0%} may): {_first(doubted)}")
     if new - len(doubted) < needed:

@@ -34,6 +34,9 @@ STEPS = {
 }
 """What each step is about, in their order."""
 
+LAST = 7
+"""Nights before it that a page tells of."""
+
 WORDS = {
     "promoted": "The candidate is the champion now.",
     "kept": "The champion stays.",
@@ -83,6 +86,8 @@ class Morning:
     tried: tuple[PolicyReport, ...]
     orders: tuple[WorkOrder, ...]
     trouble: tuple[str, ...]
+    before: tuple[tuple[str, str, str], ...] = ()
+    """The nights of this task before it, newest first: name, decision and why."""
 
     @property
     def says(self) -> str:
@@ -124,7 +129,15 @@ def of(catalog: Catalog, night: str) -> Morning:
         tried=tuple(of_batch(catalog, row.batch)) if row.batch else (),
         orders=tuple(placed),
         trouble=tuple(end.get("trouble", [])),
+        before=tuple(_before(catalog, row)),
     )
+
+
+def _before(catalog: Catalog, row: Night) -> Iterator[tuple[str, str, str]]:
+    """What became of the last nights of this task."""
+    earlier = [one for one in catalog.nights(row.task) if one.began < row.began]
+    for one in earlier[: -LAST - 1 : -1]:
+        yield one.id, one.decision or "under way", one.why.removeprefix("night.")
 
 
 def _steps(row: Night) -> Iterator[Step]:

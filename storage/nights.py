@@ -1,5 +1,6 @@
 """Nights: one row each, that says more step after step, and nothing twice."""
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -36,11 +37,13 @@ def found(session: Session, night: str, step: str, facts: dict[str, Any]) -> dic
     """Keep what a step has found, unless it said so before: then its first word stands, and is returned.
 
     Raises:
+        ValueError: it is no JSON, or a number in it is none.
         Unknown: there is no such night.
     """
     row = one(session, Night, night)
     if step not in row.facts:
-        row.facts = {**row.facts, step: facts}
+        # As it will be read again: what was a tuple is a list from the first time on.
+        row.facts = {**row.facts, step: json.loads(json.dumps(facts, allow_nan=False))}
     said: dict[str, Any] = row.facts[step]
     return said
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage import Catalog, Night, PolicyRow, Promotion, Refused, Unknown
+from storage import Batch, Catalog, Night, PolicyRow, Promotion, Refused, Trial, Unknown
 from tests.said import policy
 
 
@@ -45,6 +45,9 @@ def test_the_first_word_of_a_step_stands(catalog: Catalog) -> None:
     assert catalog.night_found("one", "grade", {"good": 5}) == {"good": 4}
     catalog.night_found("one", "train", {"policy": "bc-1"})
     assert catalog.night("one").facts == {"grade": {"good": 4}, "train": {"policy": "bc-1"}}
+    assert catalog.night_found("one", "plan", {"pair": (1, 2)}) == {"pair": [1, 2]}
+    with pytest.raises(ValueError, match="JSON"):
+        catalog.night_found("one", "gates", {"error": float("nan")})
     with pytest.raises(Unknown, match="there is no night 'two'"):
         catalog.night_found("two", "grade", {})
 
@@ -64,7 +67,14 @@ def test_a_night_trains_one_policy_and_is_decided_by_one_batch(catalog: Catalog)
     catalog.night_trained("one", rows[0].id)
     with pytest.raises(Refused, match="has trained"):
         catalog.night_trained("one", rows[1].id)
-    assert catalog.night("one").candidate == rows[0].id
+    for name in ("first", "second"):
+        batch = Batch(id=name, task="reach", station="franka-sim", seed=0, planned=1)
+        catalog.plan(batch, [Trial(batch=name, turn=0, task="reach", policy=rows[0].id)])
+    catalog.night_tries("one", "first")
+    catalog.night_tries("one", "first")
+    with pytest.raises(Refused, match="is decided by batch 'first' already"):
+        catalog.night_tries("one", "second")
+    assert (catalog.night("one").candidate, catalog.night("one").batch) == (rows[0].id, "first")
 
 
 def test_a_night_promotes_once_and_only_over_the_champion_it_measured_against(catalog: Catalog) -> None:
