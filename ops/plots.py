@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ops.rates import wilson
@@ -287,7 +288,7 @@ def unfolding(tried: Mapping[str, Sequence[bool]], ink: Ink, file: Path) -> None
         axes.fill_between(turns, 100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(turns, 100 * sums / turns, color=colour, linewidth=2, label=name)
     axes.set_xlim(1, max(2, *(len(each) for each in tried.values())))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trials", color=ink.text)
     axes.set_ylim(-2, 102)
     axes.set_yticks([0, 25, 50, 75, 100], ["0%", "25%", "50%", "75%", "100%"])
