@@ -28,7 +28,7 @@ demo: setup ## the whole circle in the twin: collect, learn, evaluate, report (A
 	@$(BIN)/appliance demo $(ARGS)
 
 test: setup ## the tests, without the slow ones
-	@python3 tools/setup_env.py --database --browser
+	@python3 tools/setup_env.py --database --browser --terminal
 	@$(TEST) -n 2 -m "not slow and not hardware" $(ARGS)
 
 check: setup ## format, lint, types and import contracts

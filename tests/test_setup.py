@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser import LINE as BROWSER
 from tests.postgres import LINE
+from tests.terminal import LINE as TERMINAL
 
 ROOT = Path(__file__).parent.parent
 INPUTS = ("requirements.lock", "pyproject.toml", "tools/uv.txt", "tools/setup_env.py")
@@ -98,6 +99,18 @@ def test_without_a_browser_it_tells_the_line_to_type_and_goes_on(checkout: Path)
     said = ask(checkout, f"{nothing}; ensure_browser(); print('went on')")
     assert (said.returncode, said.stdout) == (0, "went on\n")
     assert said.stderr.endswith(f"  sudo {BROWSER}\n")
+
+
+def test_the_tests_see_to_their_terminal_first() -> None:
+    said = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.index("--terminal") < said.index("-m pytest")
+
+
+def test_without_a_terminal_it_tells_the_line_to_type_and_goes_on(checkout: Path) -> None:
+    nothing = "os.environ['PATH'] = '/nowhere'; os.geteuid = lambda: 65534"
+    said = ask(checkout, f"{nothing}; ensure_terminal(); print('went on')")
+    assert (said.returncode, said.stdout) == (0, "went on\n")
+    assert said.stderr.endswith(f"  sudo {TERMINAL}\n")
 
 
 def test_an_emulated_headset_that_is_not_what_it_was_is_refused(checkout: Path) -> None:

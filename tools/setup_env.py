@@ -3,7 +3,8 @@
 The Makefile runs this before everything else, with whichever python3 there is: standard library only, and nothing
 newer than Python 3.8. It never asks, and writes only inside the checkout. Debian's packages are the one exception,
 and only for root. A second run sees that nothing changed and ends at once. With ``--database`` it also sees to it
-that the tests find a PostgreSQL server to start, and with ``--browser`` a browser and an emulated headset.
+that the tests find a PostgreSQL server to start, with ``--browser`` a browser and an emulated headset, and with
+``--terminal`` a terminal that the screen is shown in.
 """
 
 # ruff: file-ignore[suspicious-subprocess-import, subprocess-without-shell-equals-true] - it starts only what it names
@@ -32,6 +33,7 @@ USB_PACKAGES = ["libusb-1.0-0"]
 SERVERS = Path("/usr/lib/postgresql")
 INSTALL = "apt-get install -y --no-install-recommends "
 BROWSER = "chromium-headless-shell"
+TERMINAL = "tmux"
 IWER = "iwer@2.5.0"
 IWER_SHA512 = (
     "82babb88cc96a38b360d89c04ca2cf3e8001ca170dbb02e33071ce20bac553da"
@@ -145,6 +147,16 @@ def ensure_browser() -> None:
         )
     elif not has_emulated_headset() and not fetch_emulated_headset():
         say(f"npm could not fetch {IWER}, so the tests that need an emulated headset are skipped.")
+
+
+def ensure_terminal() -> None:
+    """The tests show the screen in a real terminal. Where there is none they skip what needs one, or fail in CI."""
+    if shutil.which(TERMINAL) or installed(TERMINAL, "the operator's screen is tested in a terminal"):
+        return
+    say(
+        f"There is no {TERMINAL} here, so the tests that need it are skipped. To have it, type:\n"
+        f"  sudo {INSTALL}{TERMINAL}"
+    )
 
 
 def emulated_headset() -> Path:
@@ -303,3 +315,5 @@ if __name__ == "__main__":
         ensure_database()
     if "--browser" in sys.argv:
         ensure_browser()
+    if "--terminal" in sys.argv:
+        ensure_terminal()
