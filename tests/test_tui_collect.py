@@ -7,19 +7,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
+from textual_image import renderable
 
 from appliance import station
 from appliance.home import STARTER, Home
 from appliance.tui.app import Tui
 from appliance.tui.collect import Collect
 from appliance.tui.room import Room
-from appliance.tui.widgets.blocks import Blocks
-from storage import Episode, Outcome, Verdict, Wanted
+from appliance.tui.room import Wanted as Shows
+from appliance.tui.table import Table
+from appliance.tui.widgets.blocks import Blocks, cost, fitted, strips
+from appliance.tui.widgets.cameras import Cameras
+from appliance.tui.widgets.pace import Pace, remote
+from storage import Episode, Outcome, Verdict, Wanted, WorkOrder
 from tests.homes import opened
-from tests.screens import plain
+from tests.screens import plain, take
 
 home = pytest.fixture(opened)
 
@@ -97,7 +104,7 @@ def test_three_takes_a_success_a_failure_with_its_tag_and_one_that_is_discarded(
         await begun(app, pilot)
         await asked(app, pilot, WENT)
         assert str(app.table.word) == "HELD"
-        assert [each.drawn != [] for each in app.screen.query(Blocks)] == [True, True]
+        await until(pilot, lambda: [each.drawn != [] for each in app.screen.query(Blocks)] == [True, True])
         await pilot.press("s")
         await begun(app, pilot)
         await asked(app, pilot, WENT)
@@ -117,6 +124,7 @@ def test_three_takes_a_success_a_failure_with_its_tag_and_one_that_is_discarded(
         assert "take 4   1 good" in line(app, "#facts")
         await pilot.press("q")
         await until(pilot, lambda: not app.table.taken)
+        await until(pilot, lambda: not app.screen.query(Blocks))
 
     at_the_table(home, drive)
     with home.join() as catalog:
@@ -188,3 +196,78 @@ def test_nothing_holds_up_the_screen_during_a_take_which_a_key_ends_and_another_
     assert [one.standing.retired for one in (first, second)] == [True, False]
     assert [name for _, name in Episode(home.folder / first.row.path).attributes["marks"]] == ["tag_2", "discard"]
     assert verdicts(home) == [[], []]
+
+
+def test_what_an_order_wants_is_asked_for_with_what_its_failed_trial_began_like_half_over_it(home: Home) -> None:
+    failed = take(home, 1)
+    with home.join() as catalog:
+        order = catalog.order(
+            WorkOrder(task=STARTER.name, wanted=3, why="it drops there", evidence={"episodes": [str(failed)]})
+        )
+
+    async def drive(app: Tui, pilot: Pilot[None]) -> None:
+        app.screen.post_message(Shows(STARTER.name, order.id))
+        await until(pilot, lambda: f"pick_place, order {order.id}" in line(app, "#facts"))
+        await pilot.press("enter")
+        await asked(app, pilot, "START:")
+        await until(pilot, lambda: "3 more (it drops there)" in line(app, "#facts"))
+        cameras = app.screen.query_one(Cameras)
+        await until(pilot, lambda: [*cameras.ghost] == ["front"])
+        assert cameras.ghost["front"].shape == (24, 32, 3)
+        await until(pilot, lambda: any(each.drawn for each in app.screen.query(Blocks)))
+        await pilot.press("g")
+        await until(pilot, lambda: not cameras.ghost)
+
+    at_the_table(home, drive)
+
+
+def test_a_picture_is_as_large_as_fits_with_two_pixels_to_a_letter_and_a_ghost_half_over_it() -> None:
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:24] = 255
+    pixels = fitted(frame, 40, 10)
+    assert pixels.shape == (20, 27, 3)
+    assert fitted(frame, 40, 10, ghost=255 - frame).min() == 127
+    drawn = strips(pixels)
+    assert [one.cell_length for one in drawn] == [27] * 10
+    assert {len([*one]) for one in drawn} == {1}, "one stretch of one colour is sent once"
+    assert drawn[0].text == "▀" * 27
+    (first,), (last,) = [*drawn[0]], [*drawn[-1]]
+    assert str(first.style) == "#ffffff on #ffffff"
+    assert str(last.style) == "#000000 on #000000"
+
+
+def test_what_a_picture_costs_is_no_less_than_what_the_terminal_is_sent() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    drawn, same = strips(noise), strips(noise)
+    sent = sum(len(one.render(Console(force_terminal=True, color_system="truecolor")).encode()) for one in drawn)
+    assert sent <= cost([], drawn) < 1.3 * sent
+    assert cost(drawn, same) == 0
+    same[3] = strips(255 - noise)[3]
+    assert 0 < cost(drawn, same) < cost([], drawn) / 10
+    grey = np.full((40, 40, 3), 100, np.uint8) + np.random.default_rng(0).integers(0, 3, (40, 40, 1), np.uint8)
+    assert cost([], strips(grey, coarse=True)) < cost([], strips(grey)) / 10
+
+
+def test_a_link_is_sent_as_much_as_it_carries_and_a_machine_itself_everything() -> None:
+    now = [0.0]
+    link, here = Pace(1000.0, lambda: now[0]), Pace(None, lambda: now[0])
+    sent = 0
+    for _ in range(1000):
+        now[0] += 0.01
+        sent += 300 * link.may(300)
+        assert here.may(10**9)
+    assert 9_000 <= sent <= 10_600
+    assert remote({"SSH_TTY": "/dev/pts/1"})
+    assert not remote({"SSH_TTY": "", "TERM": "xterm"})
+
+
+@pytest.mark.parametrize("means", ["graphics", "letters"])
+def test_a_terminal_that_draws_pictures_is_given_them_unless_it_is_far_away(
+    home: Home, monkeypatch: pytest.MonkeyPatch, means: str
+) -> None:
+    monkeypatch.setattr(renderable, "Image", renderable.TGPImage)
+    if means == "letters":
+        monkeypatch.setenv("SSH_TTY", "/dev/pts/1")
+    cameras = Cameras(Table(Room(home, "franka-sim", "ada")))
+    assert cameras.slow is (means == "letters")
+    assert cameras._graphic is (means == "graphics")

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Static
+from textual_image import renderable
 
+from appliance.tui.picture import Picture
 from appliance.tui.widgets.blocks import Blocks, Pixels, cost, fitted, strips
 from appliance.tui.widgets.pace import LINK, OFTEN, Pace, remote
 
@@ -20,18 +23,53 @@ if TYPE_CHECKING:
     from appliance.tui.table import Table
 
 
+type Drawn = list[Strip] | Pixels
+"""A picture as letters, or as it is where the terminal draws it."""
+
+OLD = 1.0
+"""Seconds after which a picture is no live one any more."""
+
+GRAPHIC = 60
+"""Columns and half rows of letters, four pixels each, that a terminal which draws pictures is given."""
+
+
+def graphic() -> bool:
+    """Whether the terminal draws pictures, and they are made for it fast enough to be live: sixels are not."""
+    return renderable.Image is renderable.TGPImage
+
+
 class Camera(Vertical):
     """One camera's picture, and its name."""
 
     DEFAULT_CSS = "Camera { width: 1fr; height: 1fr; } Camera Static { height: 1; }"
 
-    def __init__(self, of: str) -> None:
+    def __init__(self, of: str, graphic: bool) -> None:
         super().__init__()
-        self.of = of
+        self.of = self._said = of
+        self.picture = Picture() if graphic else Blocks()
 
     def compose(self) -> ComposeResult:
         yield Static(self.of)
-        yield Blocks()
+        yield self.picture
+
+    def age(self, seconds: float) -> None:
+        """Say how old the picture is, if it is."""
+        said = self.of if seconds < OLD else f"{self.of}   OLD: {seconds:.0f} s"
+        if said != self._said:
+            self._said = said
+            self.query_one(Static).update(said)
+
+    @property
+    def drawn(self) -> list[Strip]:
+        """What is shown, of letters; nothing where the terminal has the picture itself."""
+        return self.picture.drawn if isinstance(self.picture, Blocks) else []
+
+    def show(self, drawn: "Drawn") -> None:
+        """Show that from now on."""
+        if isinstance(self.picture, Blocks):
+            self.picture.show([] if isinstance(drawn, np.ndarray) else drawn)
+        elif isinstance(drawn, np.ndarray):
+            self.picture.show(drawn)
 
 
 class Cameras(Horizontal):
@@ -43,15 +81,16 @@ class Cameras(Horizontal):
     DEFAULT_CSS = "Cameras { height: 1fr; min-height: 4; }"
 
     @dataclass
-    class Drawn(Message):
+    class Ready(Message):
         """Pictures are drawn, by camera."""
 
-        pictures: Mapping[str, list[Strip]]
+        pictures: Mapping[str, Drawn]
 
     def __init__(self, table: "Table") -> None:
         super().__init__()
         self._table = table
         self.slow = remote(os.environ)
+        self._graphic = graphic() and not self.slow
         self._pace = Pace(LINK if self.slow else None, time.monotonic)
         self.ghost: Mapping[str, Pixels] = {}
         """By camera, what it is to see before a take begins; laid half over what it sees."""
@@ -71,19 +110,23 @@ class Cameras(Horizontal):
         seen = [] if sitting is None else [one for one in sitting.session.glance.looks() if one.picture is not None]
         frames = {one.name: one.picture for one in seen if one.picture is not None} or dict(self.ghost)
         mine = {camera.of: camera for camera in self.query(Camera)}
-        if frames.keys() != mine.keys() and frames:
+        if frames.keys() != mine.keys():
             self._lay_out([*frames])
             return
-        sizes = {name: camera.query_one(Blocks).size for name, camera in mine.items()}
+        now = 0 if sitting is None else sitting.session.loop.clock.now()
+        for one in seen:
+            mine[one.name].age((now - one.t) / 1e9)
+        sizes = {name: camera.picture.size for name, camera in mine.items()}
         shown = (*(one.t for one in seen), *sizes.values(), id(self.ghost))
         if frames and shown != self._shown:
             self._shown = shown
-            before = {name: camera.query_one(Blocks).drawn for name, camera in mine.items()}
+            before = {name: camera.drawn for name, camera in mine.items()}
             self._draw(frames, {name: (size.width, size.height) for name, size in sizes.items()}, before)
 
     def _lay_out(self, names: list[str]) -> None:
         self.query("Camera, #nothing").remove()
-        self.mount_all(Camera(name) for name in names)
+        self.mount_all([Camera(name, self._graphic) for name in names] or [Static("no picture yet", id="nothing")])
+        self._shown = ()
 
     @work(thread=True, exclusive=True, group="draw")
     def _draw(
@@ -92,18 +135,23 @@ class Cameras(Horizontal):
         sizes: Mapping[str, tuple[int, int]],
         before: Mapping[str, list[Strip]],
     ) -> None:
-        drawn = {}
-        for name, frame in frames.items():
-            columns, rows = sizes[name]
-            if columns and rows:
-                ghost = self.ghost.get(name)
-                drawn[name] = strips(fitted(frame, columns, rows, None if ghost is frame else ghost), self.slow)
+        ghosts = {name: None if ghost is frames.get(name) else ghost for name, ghost in self.ghost.items()}
+        if self._graphic:
+            large = {name: fitted(frame, 4 * GRAPHIC, 2 * GRAPHIC, ghosts.get(name)) for name, frame in frames.items()}
+            self.post_message(self.Ready(large))
+            return
+        there = {name: frame for name, frame in frames.items() if all(sizes[name])}
+        drawn = {
+            name: strips(fitted(frame, *sizes[name], ghosts.get(name)), self.slow) for name, frame in there.items()
+        }
         if self._pace.may(sum(cost(before[name], drawn[name]) for name in drawn)):
-            self.post_message(self.Drawn(drawn))
+            self.post_message(self.Ready(drawn))
+        else:
+            self._shown = ()  # it is drawn again, until the link carries it
 
-    @on(Drawn)
-    def _show(self, message: Drawn) -> None:
+    @on(Ready)
+    def _show(self, message: Ready) -> None:
         message.stop()
         for camera in self.query(Camera):
             if camera.of in message.pictures:
-                camera.query_one(Blocks).show(message.pictures[camera.of])
+                camera.show(message.pictures[camera.of])
