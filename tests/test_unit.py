@@ -1,5 +1,6 @@
 """The unit says what systemd understands, and holds no secret."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,14 @@ def test_it_restarts_after_a_fault_and_is_gone_within_five_seconds(tmp_path: Pat
     assert said["ReadWritePaths"] == str(tmp_path / "data")
     assert "time-sync.target" in said["After"]
     assert said["ExecStart"] == f"{sys.executable} -m appliance.cli serve"
+
+
+def test_what_systemd_would_replace_is_written_twice(tmp_path: Path) -> None:
+    """A % begins a specifier anywhere, a $ a variable in the command."""
+    text = unit(home(tmp_path / "100% $HOME"), python=Path("/opt/$x/100%/python"))
+    assert not re.search(r"(?<!%)%(%%)*(?!%)", text)
+    assert fields(text)["ExecStart"].startswith("/opt/$$x/100%%/python ")
+    assert fields(text)["ReadWritePaths"] == f'"{tmp_path}/100%% $HOME"'
 
 
 def test_it_may_write_to_where_the_last_backup_went(tmp_path: Path) -> None:
