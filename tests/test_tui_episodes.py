@@ -210,6 +210,29 @@ def test_only_a_page_is_read_and_the_next_follows(home: Home, monkeypatch: pytes
     shown(home, "episodes", drive)
 
 
+def test_a_long_list_scrolls_with_who_is_moved_to_and_can_be_clicked(home: Home) -> None:
+    """Nineteen lines are to be seen; a page is as much as that."""
+    with home.join() as catalog:
+        catalog.add(*(episode(minute, task="pick_place", operator=f"人{minute}") for minute in range(PAGE)))
+
+    async def drive(app: Alone, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(rows(app)) == PAGE)
+        listed = app.screen.query_one(Rows)
+        await pilot.press("end")
+        await until(pilot, lambda: "人0 " in plain(pilot) and f"人{PAGE - 1}" not in plain(pilot))
+        assert any(each.startswith("when ") for each in plain(pilot).splitlines()), "the heading stays"
+        await pilot.press("pageup", "up")
+        assert listed.at == PAGE - 1 - (listed.size.height - 2) - 1
+        await pilot.press("home")
+        await until(pilot, lambda: f"人{PAGE - 1}" in plain(pilot))
+        await pilot.click(Rows, offset=(3, 4))
+        assert listed.at == 3
+        await pilot.click(Rows, offset=(3, 4))
+        await until(pilot, lambda: isinstance(app.screen, Replay))
+
+    shown(home, "episodes", drive)
+
+
 def test_without_a_display_it_says_what_opens_in_rerun(five: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
@@ -233,6 +256,18 @@ def test_it_fits_a_terminal_of_any_size(five: Home, size: tuple[int, int]) -> No
     shown(five, "episodes", drive, size)
 
 
+def test_without_colours_pictures_are_shades(five: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def drive(app: Alone, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "DROP" in plain(pilot))
+        await pilot.press("t")
+        await until(pilot, lambda: "█" * 8 in plain(pilot))
+        assert "▀" not in plain(pilot)
+
+    shown(five, "episodes", drive)
+
+
 def test_it_looks_as_it_did(five: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
@@ -241,5 +276,9 @@ def test_it_looks_as_it_did(five: Home, monkeypatch: pytest.MonkeyPatch) -> None
         await until(pilot, lambda: len(rows(app)) == 4 and all(row[MOTION] for row in rows(app)))
         await until(pilot, lambda: "motion" in line(app, "#about") and "of 4" in line(app, "#count"))
         await compared(pilot, "episodes")
+        await pilot.press("enter", "right")
+        await until(pilot, lambda: "x1   1.00 of 1.98 s" in line(app, "#ruler") and "arm q 1" in line(app, "Graph"))
+        await until(pilot, lambda: len(app.screen.query("Picture.there")) == 1)
+        await compared(pilot, "replay")
 
     shown(five, "episodes", drive)

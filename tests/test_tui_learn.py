@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select
 
 from appliance.home import Home
+from appliance.kinds import QUEUES
 from appliance.tui.beginning import Beginning
 from appliance.tui.mornings import Mornings
 from appliance.tui.runs import minutes
@@ -16,6 +18,7 @@ from ops import load
 from ops.curves import LOSS, OfJob, OfRun, Point
 from ops.jobs import State
 from ops.journal import Journal
+from ops.worker import Worker
 from storage import Night, Outcome, Verdict, Wanted
 from tests import said
 from tests.homes import opened
@@ -24,6 +27,8 @@ from tests.screens import Alone, line, plain, rows, shown, until
 
 WHAT, STATE, FAR, LOSSES, _LEFT, BY = range(6)
 TASK = "pick_place"
+
+COMMAND = [sys.executable, "-m", "tests.jobbing"]
 
 home = pytest.fixture(opened)
 
@@ -176,6 +181,38 @@ def test_a_job_is_paused_cancelled_with_a_reason_and_tried_again(known: Home) ->
     shown(known, "learn", drive)
     with known.jobs() as jobs:
         assert "tried again by ada: new" in jobs.get("train-one").why
+
+
+def test_a_job_that_runs_says_how_far_it_is(known: Home) -> None:
+    with known.jobs() as jobs:
+        jobs.cancel("train-one", "bob", "another is first")
+        wish = {"task": TASK, "note": str(known.folder / "ran"), "steps": 400, "seconds": 0.02}
+        jobs.enqueue("train", wish, "bob", id="train-two")
+
+    async def drive(app: Alone, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: rows(app)[0][STATE] == "running" and rows(app)[0][FAR].startswith("stepping "))
+        assert rows(app)[0][FAR].endswith("/400")
+        assert float(rows(app)[0][LOSSES]) < 1
+        assert line(app, "#busy").endswith("1 at work")
+        await pilot.press("c")
+        await until(pilot, lambda: "Why is train-two cancelled?" in plain(pilot))
+        await pilot.press(*"old", "enter")
+        await until(pilot, lambda: rows(app)[0][STATE] == "cancelled")
+        assert "cancelled by ada: old" in line(app, "#about")
+
+    with Worker(known.folder, known.database, lambda: COMMAND, QUEUES, lambda _steps, _asked: {}, name="here"):
+        shown(known, "learn", drive)
+
+
+def test_a_catalog_that_is_gone_is_a_line(known: Home) -> None:
+    async def drive(app: Alone, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(rows(app)) == 2)
+        Path(known.database).write_bytes(b"no database at all, but long enough to be looked at as if it were one" * 40)
+        await pilot.press("r")
+        await until(pilot, lambda: line(app, "#said").startswith("! "))
+        assert len(rows(app)) == 2
+
+    shown(known, "learn", drive)
 
 
 def test_what_was_interrupted_is_listed_and_its_curve_drawn(known: Home) -> None:

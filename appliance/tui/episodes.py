@@ -291,7 +291,7 @@ class Episodes(Judging):
         with self.trying(), self.room.home.join() as catalog:
             there = catalog.find(asked.wanted(catalog, typed), 1)
             if [one.row.id for one in there] != [one for one in (newest,) if one is not None]:
-                self.app.call_from_thread(self.action_read_again)
+                self.call_later(self.action_read_again)
 
     @work(thread=True, exclusive=True, group="know")
     def _know(self, found: Listed, names: Mapping[UUID, str], pictures: bool) -> None:
@@ -330,4 +330,4 @@ class Episodes(Judging):
         with self.trying(), self.room.home.join() as catalog:
             catalog.edit(edit)
             self.post_message(Told(f"{str(edit.episode)[:8]}: {edit.kind}, {edit.why}"))
-            self.app.call_from_thread(self.action_read_again)
+            self.call_later(self.action_read_again)

@@ -48,7 +48,7 @@ class Judging(Telling):
     def _ways(self, episode: UUID, task: str) -> None:
         with self.trying(), self.room.home.join() as catalog:
             modes = catalog.failure_modes(task)
-            self.app.call_from_thread(self._tag, episode, modes)
+            self.call_later(self._tag, episode, modes)
 
     @work(exclusive=True, group="tag")
     async def _tag(self, episode: UUID, modes: list[FailureMode]) -> None:
@@ -70,4 +70,4 @@ class Judging(Telling):
         with self.trying(), self.room.home.join() as catalog:
             judge(catalog, episode, self.room.operator, outcome, code, note, stage=stage)
             self.post_message(Told(f"{str(episode)[:8]}: {outcome}{f' {code}' if code else ''}"))
-            self.app.call_from_thread(self.judged)
+            self.call_later(self.judged)

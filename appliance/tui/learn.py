@@ -202,7 +202,7 @@ class Learn(Telling):
     def _prepare(self) -> None:
         with self.trying(), self.room.home.join() as catalog:
             tasks, champions = ready(catalog)
-            self.app.call_from_thread(self._begin, tasks, champions)
+            self.call_later(self._begin, tasks, champions)
 
     @work(exclusive=True, group="ask")
     async def _begin(self, tasks: Sequence[str], champions: Mapping[str, str]) -> None:
@@ -221,13 +221,13 @@ class Learn(Telling):
             with self.room.home.jobs() as jobs:
                 job = jobs.enqueue("train", begin.facts, self.room.operator)
             self.post_message(Told(f"{job.id} waits for a worker: {begin.method} learns {begin.task}"))
-            self.app.call_from_thread(self.action_read_again)
+            self.call_later(self.action_read_again)
 
     @work(thread=True, exclusive=True, group="do")
     def _do(self, does: Callable[[Jobs], str]) -> None:
         with self.trying(), self.room.home.jobs() as jobs:
             self.post_message(Told(does(jobs)))
-            self.app.call_from_thread(self.action_read_again)
+            self.call_later(self.action_read_again)
 
 
 def _number(loss: float | None) -> str:

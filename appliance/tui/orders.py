@@ -220,14 +220,14 @@ class Orders(Telling):
         with self.trying(), self.room.home.join() as catalog:
             catalog.close_order(order, self.room.operator, why)
             self.post_message(Told(f"order {order} is closed: {why}"))
-            self.app.call_from_thread(self.action_read_again)
+            self.call_later(self.action_read_again)
 
     @work(thread=True, exclusive=True, group="suggest")
     def _suggest(self, task: str, policy: str | None) -> None:
         with self.trying():
             found = suggest(self.room.home, task, policy)
             if found.proposals:
-                self.app.call_from_thread(self._choose, task, found)
+                self.call_later(self._choose, task, found)
             else:
                 self.post_message(
                     Told(f"{found.policy}'s failures in batch {found.batch} are too few to order anything")
@@ -244,7 +244,7 @@ class Orders(Telling):
         with self.trying():
             placed: Sequence[object] = order_one(self.room.home, task, found, which)
             self.post_message(Told("it is asked for now" if placed else "an open order asks for that already"))
-            self.app.call_from_thread(self.action_read_again)
+            self.call_later(self.action_read_again)
 
 
 def _row(asked: Asked) -> Row:
