@@ -238,6 +238,13 @@ def test_of_two_rules_that_which_does_most_and_may_counts(home: Path, catalog: C
     assert does(planned(catalog, home)) == {row.id: "retire", kept.id: "compact"}
 
 
+def test_what_was_set_aside_is_not_made_smaller(home: Path, catalog: Catalog, take: Make) -> None:
+    catalog.edit(Edit(episode=take().id, kind=EditKind.RETIRE, by="ada"))
+    for kind in (EditKind.COMPACT, EditKind.COOL):
+        rule(catalog, kind)
+    assert planned(catalog, home) == Plan((), ())
+
+
 def test_what_cannot_be_done_to_one_is_in_no_others_way(home: Path, catalog: Catalog, take: Make) -> None:
     broken, good = take(days=200), take()
     (home / broken.path / "zarr.json").write_text("{}")
