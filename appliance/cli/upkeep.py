@@ -115,8 +115,8 @@ def _retrained(
         _tell_of(planned, there)
         for job in begun:
             typer.echo(
-                f"{job.id} trains {job.settings['task']}, and may have begun with them: end it by `appliance jobs cancel "
-                f"{job.id} --why ...`, or recall again once it is done"
+                f"{job.id} trains {job.settings['task']}, and may have begun with them: recall again once it is done, "
+                f"or end it by `appliance jobs cancel {job.id} --why ...`"
             )
     left = bool(planned.aside) or any(one.job not in there for one in planned.wanted)
     if left and not (yes or as_json):
