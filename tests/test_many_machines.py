@@ -28,7 +28,7 @@ from tests.postgres import installed, postgres
 from tests.test_watching import TASK, bring, learn
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 240.0
+PATIENCE = 500.0
 """Seconds that machines which share two cores get for a few seconds of work."""
 
 pytestmark = [
@@ -168,19 +168,19 @@ def test_three_machines_try_a_policy_together_each_trial_once(cell: Home) -> Non
     assert collect(Sitting(cell, STARTER.name, "franka-sim", "script", begun), 1, lambda _took: None)
     train(cell, STARTER.name, "nearest", "tiny", learner("nearest", "tiny", {}), lambda *_: None)
     shared.push(cell)
-    batch, _ = plan(cell, STARTER.name, ["nearest-1"], 9, 0, "franka-sim")
+    batch, _ = plan(cell, STARTER.name, ["nearest-1"], 6, 0, "franka-sim")
     with three(cell), cell.jobs() as jobs, cell.join() as catalog:
         for part in range(3):
             jobs.enqueue("trials", {"batch": batch.id}, "mika", id=f"trials-{part}")
         ended = [done(jobs, f"trials-{part}") for part in range(3)]
         trials = catalog.trials(batch.id)
         episodes = [trial.episode for trial in trials if trial.episode]
-        assert len({*episodes}) == len(trials) == 9
+        assert len({*episodes}) == len(trials) == 6
         assert catalog.batch(batch.id).closed is not None
-        assert sum(job.result["trials"] for job in ended if job.result) == 9
+        assert sum(job.result["trials"] for job in ended if job.result) == 6
         assert {job.worker for job in ended} == {"ada", "eve", "mia"}
         taken = {trial.claimed_by for trial in trials}
         assert len(taken) > 1
         # What each recorded is there for the others to look at.
         found = catalog.among(episodes).values()
-        assert shared.present(cell, found).number == 9
+        assert shared.present(cell, found).number == 6
