@@ -1,6 +1,7 @@
 """A night's trials, what they decide, and what becomes known of it. Each step may be killed and asked again."""
 
 import hashlib
+import platform
 from dataclasses import asdict
 from typing import Any
 
@@ -56,9 +57,13 @@ def trials(home: Home, settings: dict[str, Any], doing: Doing) -> dict[str, Any]
     with home.join() as catalog:
         row = catalog.night(settings["night"])
         asked, batch = said(row.settings), catalog.batch(str(row.batch))
-    if batch.closed is not None:
-        return {"ran": 0}
-    trying.resume(home, row.task, batch.id, asked.station)
+        give_back(catalog, batch.id)
+        try:
+            trying.resume(home, row.task, batch.id, asked.station)
+        except trying.CannotEvaluate:
+            if catalog.batch(batch.id).closed is not None:
+                return {"ran": 0}
+            raise
     ran = 0
 
     def tell(turn: Turn) -> None:
@@ -150,6 +155,14 @@ def page(home: Home, settings: dict[str, Any], _doing: Doing) -> dict[str, Any]:
 def _policies(catalog: Catalog, row: Night) -> list[PolicyRow]:
     """The candidate, and the champion where there is one."""
     return [catalog.policy(one) for one in (candidate(row.id), row.champion) if one is not None]
+
+
+def give_back(catalog: Catalog, batch: str) -> None:
+    """Give back trials that were taken at a machine where no worker lives: nobody else runs a night's."""
+    nodes = {platform.node(), *(one.node for one in catalog.workers())}
+    for trial in catalog.trials(batch):
+        if trial.episode is None and trial.claimed_by and trial.claimed_by.rpartition(":")[0] not in nodes:
+            catalog.release_trial(trial)
 
 
 def _planned(catalog: Catalog, name: str) -> Batch | None:

@@ -2,6 +2,7 @@
 
 import json
 import pkgutil
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from appliance.home import Home
 from appliance.night import STEPS, InOrder, StepFailed, night
 from appliance.night_asked import candidate
 from appliance.night_steps import every
+from appliance.night_tried import give_back
 from appliance.train import learner, train
 from ops import morning
-from storage import Catalog, Night, Outcome, Refused, Task
+from storage import Batch, Catalog, Night, Outcome, Refused, Task, Trial, WorkerRow
 from tests.nights import (
     NIGHT,
     TASK,
@@ -36,6 +38,7 @@ from tests.nights import (
     taught,
     wait,
 )
+from tests.said import REACH, policy
 from tests.typed import typing_on
 
 torch.set_num_threads(1)
@@ -385,6 +388,21 @@ def test_a_night_that_was_left_is_gone_on_with_or_ended(
     assert "Night left has ended" in type_("nightly", "end", "left", "--why", "nobody wants it").out
 
 
+def test_trials_that_a_machine_took_with_it_are_given_back(tmp_path: Path) -> None:
+    """Those of a machine with a living worker, and of this one, are somebody's."""
+    here, there, gone = f"{platform.node()}:1", "there:1", "gone:1"
+    with Catalog(tmp_path / "catalog.db") as catalog:
+        row = policy()
+        catalog.add(REACH, row)
+        catalog.arrive(WorkerRow(name="there", node="there", process=2))
+        batch = Batch(id="one", task="reach", station="franka-sim", seed=0, planned=3)
+        catalog.plan(batch, [Trial(batch="one", turn=turn, task="reach", policy=row.id) for turn in range(3)])
+        for by in (here, there, gone):
+            catalog.claim_trial("one", by)
+        give_back(catalog, "one")
+        assert [trial.claimed_by for trial in catalog.trials("one")] == [here, there, None]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_poison_that_no_record_gives_away_is_stopped_by_trials(tmp_path: Path) -> None:
@@ -392,7 +410,7 @@ def test_poison_that_no_record_gives_away_is_stopped_by_trials(tmp_path: Path) -
     home = taught(tmp_path / "home", 20)
     assert night(Planted(home), asked(method="nearest", settings={}, night="first"))["decision"] == "promoted"
     with home.join() as catalog:
-        catalog.add(Task(name="wrong", instruction="put the blue cube on the green pad"))
+        catalog.add(Task(name="wrong", instruction="put the blue cube on the purple pad"))
     show(home, "wrong", 20)
     with home.join() as catalog:
         shown_wrong = [one.row.id for one in every(catalog, "wrong")]
@@ -414,7 +432,7 @@ def test_what_is_forgotten_of_an_earlier_task_is_measured(tmp_path: Path, shown:
     """A policy learns one task, goes on to another, and a night goes on from there: the board has both."""
     home = copied(shown, tmp_path / "home")
     with home.join() as catalog:
-        catalog.add(Task(name="earlier", instruction="put the blue cube on the green pad"))
+        catalog.add(Task(name="earlier", instruction="put the blue cube on the purple pad"))
     show(home, "earlier", 5)
     how = learner("ccol", "tiny", {"steps": "300", "tracker": "none"})
     wait(home, demonstrations(home)[3:])
