@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import learners
+from appliance import shared
 from appliance.home import Home
 from appliance.refusal import Refusal
 from storage import Episode
@@ -38,8 +39,10 @@ def draw(home: Home, policy: str, episode: str, at: float, out: Path, camera: Pa
 
     with home.join() as catalog:
         row, found = catalog.policy(policy), catalog.episode(episode)
-        standing = catalog.among([found.id])[found.id].standing
+        listed = catalog.among([found.id])[found.id]
+        standing = listed.standing
         instruction = catalog.task(standing.task).instruction
+    shared.present(home, [listed], [row])
     try:
         loaded = learners.load(home.folder / row.path)
     except learners.BadCheckpoint as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from appliance import shared
 from appliance.home import Home
 from appliance.refusal import Refusal
 from storage import (
@@ -150,6 +151,7 @@ def _takes(home: Home, catalog: Catalog, found: Sequence[Listed]) -> list[Take]:
     if not found:
         raise CannotExport("no episode is like that; `appliance episodes list` shows what there is")
     policies = {policy.id: policy.name for policy in catalog.policies()}
+    shared.present(home, found)
     return [_take(home, listed, policies) for listed in found]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import learners
+from appliance import shared
 from appliance.home import Home
 from appliance.refusal import Refusal
 from appliance.train import WrongSetting, changed
@@ -81,6 +82,7 @@ def naming(home: Home, policy: str | None, given: Mapping[str, str]) -> Naming:
             row = catalog.policy(policy)
         if row.method != "lada":
             raise CannotName(f"policy {row.name} is of method {row.method}; those of method lada name motions")
+        shared.present(home, policies=[row])
         known = learners.load(home.folder / row.path)
         found = Naming(Primitives.said(known.facts), known.how.hz, known.how.k, known)
     own = {each: given[each] for each in ("hz", "steps") if each in given}
@@ -111,6 +113,7 @@ def name(home: Home, episode: str, how: Naming) -> Named:
             standing = catalog.standing(key)
             if standing.purged:
                 raise CannotName(f"episode {key} was purged; nothing is left to name")
+            shared.present(home, catalog.among([key]).values())
             record = Episode(home.folder / standing.path)
             if ROBOT not in record.streams:
                 raise CannotName(f"episode {key} has no robot ({ROBOT}); it has {', '.join(record.streams)}")

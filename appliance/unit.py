@@ -73,13 +73,16 @@ def unit(
         python: the interpreter.
     """
     command = [str(python or Path(sys.executable).absolute()), "-m", "appliance.cli", "serve", *arguments]
-    folders = [str(folder) for folder in (home.folder, *_elsewhere(home), *writable)]
+    mounted = [home.store] if home.store and "://" not in home.store else []
+    folders = [str(folder) for folder in (home.folder, *_elsewhere(home), *mounted, *writable)]
     if (backup := remembered(home.folder).get("backup", {}).get("to")) is not None:
         folders.append(f"-{backup}")  # the daemon begins without it, when that disk is not there
     on_server = home.database.startswith("postgres")
-    hint = f"# APPLIANCE_DATABASE=... belongs into {home.folder / SECRETS}, chmod 600: this file is for everybody.\n"
+    told = (("APPLIANCE_DATABASE=...", on_server), ("AWS_*=...", home.store.startswith("s3")))
+    secret = [name for name, there in told if there]
+    hint = f"# {' and '.join(secret)} belongs into {home.folder / SECRETS}, chmod 600: this file is for everybody.\n"
     return TEMPLATE.format(
-        hint=hint if on_server else "",
+        hint=hint if secret else "",
         server=" postgresql.service" if on_server else "",
         user=user or getpass.getuser(),
         environment=" ".join(map(_quoted, _environment(home))),
@@ -92,8 +95,10 @@ def unit(
 
 
 def _environment(home: Home) -> list[str]:
-    """What the daemon has to know. A server's address may hold a password, and is not among it."""
+    """What the daemon has to know. A server's address may hold a password, and is not among it, nor are ``AWS_*``."""
     told = [f"APPLIANCE_HOME={home.folder}", f"MPLCONFIGDIR={home.folder / 'cache'}", "PYTHONUNBUFFERED=1"]
+    if home.store:
+        told.append(f"APPLIANCE_STORE={home.store}")
     if "://" not in home.database and Path(home.database) != home.folder / "catalog.db":
         told.append(f"APPLIANCE_DATABASE={home.database}")
     return [*told, *(f"{name}={os.environ[name]}" for name in ("HF_HOME", "HF_HUB_OFFLINE") if name in os.environ)]

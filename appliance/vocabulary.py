@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import learners
+from appliance import shared
 from appliance.home import Home
 from appliance.train import CannotTrain, WrongSetting, changed, demonstrations
 from learners.clap.act_vae import ActVae
@@ -47,6 +48,7 @@ def vocabularies(
         there = {one.row.id for one in demonstrations(catalog, task)}
         held.enter_context(reading(home.folder, f"measuring vocabularies of {task}", there))
         shown = [one for one in demonstrations(catalog, task) if one.row.id in there]
+        shared.present(home, shown)
         try:
             data = learners.Windows.of(
                 [Episode(home.folder / one.standing.path, one.keep) for one in shown],

@@ -16,6 +16,7 @@ import pytest
 from appliance import shared
 from appliance.home import Home
 from appliance.shared import FETCHING, Changed, Moved, NoStore, NotHere, amiss, far, present, pull, push
+from appliance.unit import unit
 from ops.verify import Kind, verify
 from storage import Episode, EpisodeRow, Outcome, PolicyRow, Verdict, Wanted, digest
 from storage.store import LISTS, Store, StoreFailed
@@ -274,3 +275,12 @@ def test_the_job_says_what_it_moved(url: str, tmp_path: Path) -> None:
     recorded(one)
     assert shared.share(one, {}, Quiet())["pushed"] == 1
     assert shared.share(other, {"pull": True}, Quiet())["fetched"] == 1
+
+
+def test_the_daemon_is_told_of_the_store_and_not_of_who_asks_it(tmp_path: Path) -> None:
+    mounted = unit(machine(tmp_path, "one", str(tmp_path / "mounted")))
+    assert f"APPLIANCE_STORE={tmp_path / 'mounted'}" in mounted
+    (writable,) = [line for line in mounted.splitlines() if line.startswith("ReadWritePaths=")]
+    assert str(tmp_path / "mounted") in writable
+    assert "AWS_" not in mounted
+    assert "# AWS_*=... belongs into " in unit(machine(tmp_path, "other", "s3://cells/table"))

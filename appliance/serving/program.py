@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 import torch
 
+from appliance import shared
 from appliance.evaluate import load
 from appliance.home import Home
 from appliance.serving.contract import Contract
@@ -33,6 +34,7 @@ def serve(home: Home, name: str, host: str, port: int, plain: bool, tell: Callab
     """
     with home.join() as catalog:
         row = catalog.policy(name)
+    shared.present(home, policies=[row])
     policy = load(home.folder, row)
     if (found := digest(home.folder / row.path)) != row.digest:
         raise NoServer(f"{home.folder / row.path} is {found}, and the catalog's {row.name} is {row.digest}")
