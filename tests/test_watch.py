@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -219,8 +220,8 @@ def test_what_is_not_there_and_what_is_too_long_is_told(port: int) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
 def test_nothing_but_reading_is_possible(port: int, method: str) -> None:
     status, headers, content = get(port, "/metrics", method=method)
-    assert status == 501
-    assert "Python" not in headers["Server"] + content
+    assert (status, headers["Server"].strip()) == (501, "appliance")
+    assert content == ("" if method == "HEAD" else "Not Implemented\n")
 
 
 def test_what_breaks_is_logged_and_not_shown(here: Home, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +292,7 @@ def test_a_port_that_is_taken_is_told(here: Home, port: int) -> None:
         pass
 
 
-def test_beyond_this_machine_it_speaks_tls(here: Home) -> None:
+def test_beyond_this_machine_it_speaks_tls(here: Home, capfd: pytest.CaptureFixture[str]) -> None:
     with serve(here, host="0.0.0.0", token=CODE) as said:
         assert said.startswith("https://0.0.0.0:")
         port = int(said.split()[0].rpartition(":")[2])
@@ -303,4 +304,20 @@ def test_beyond_this_machine_it_speaks_tls(here: Home) -> None:
         connection.request("GET", "/metrics", headers=BEARER)
         assert connection.getresponse().status == 200
         connection.close()
+        silent.close()
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        plain.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        with suppress(ConnectionError):
+            assert b"ok" not in plain.recv(100)
+        plain.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_client_that_never_agrees_on_tls_is_let_go(here: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PATIENCE", 0.2)
+    with serve(here, host="0.0.0.0", token=CODE) as said:
+        silent = socket.create_connection(
+            ("127.0.0.1", int(said.split()[0].rpartition(":")[2].rstrip(","))), timeout=10
+        )
+        assert silent.recv(100) == b""
         silent.close()
