@@ -17,6 +17,8 @@ from yarl import URL
 
 from appliance.tui import web
 from appliance.tui.web import NoPage, Pages, serving
+from tests.browser import Page, browser, needed
+from tests.hosts import until as wait
 
 SCREEN = """
 import os, pathlib, sys, threading
@@ -163,6 +165,25 @@ def test_who_has_the_token_has_a_screen_and_the_address_forgets_it(tmp_path: Pat
             await screen.send_str(json.dumps(["stdin", "k"]))
             await read(screen, "pressed k")
         await until(lambda: visitor.pages.screens == 0)
+
+    visiting(tmp_path, test)
+
+
+def test_a_browser_shows_the_screen_and_finds_nothing_wrong_with_its_page(tmp_path: Path) -> None:
+    needed()
+    (tmp_path / "browser").mkdir()
+
+    def look(address: URL) -> list[str]:
+        with browser(tmp_path / "browser") as socket, Page(socket) as page:
+            page.open(str(address))
+            wait(lambda: page.do("document.body?.classList.contains('-first-byte') ?? false"), 30.0)
+            assert page.do("location.search") == ""
+            return page.errors
+
+    async def test(visitor: Visitor) -> None:
+        assert not await asyncio.to_thread(look, visitor.address)
+        await until(lambda: visitor.pages.screens == 0)
+        assert visitor.noted("ended") == visitor.noted("began") != set()
 
     visiting(tmp_path, test)
 
