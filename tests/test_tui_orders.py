@@ -110,7 +110,15 @@ def test_a_failure_leads_to_its_clips_and_they_to_their_replay(home: Home) -> No
         assert "pictures at 0.0 s, 0.7 s, 1.9 s" in line(app, "#about")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Replay) and "of 1.98 s" in line(app, "#ruler"))
-        await pilot.press("s", "escape")
+        await pilot.press("s")
+        await until(pilot, lambda: "It counts as failure. Say success instead?" in plain(pilot))
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, Replay))
+        await pilot.press("s")
+        await until(pilot, lambda: "Say success instead?" in plain(pilot))
+        await pilot.press("1")
+        await until(pilot, lambda: isinstance(app.screen, Replay) and ": success" in line(app, "#said"))
+        await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, Drilled) and len(rows(app)) == 1)
         await pilot.press("escape")
         await until(pilot, lambda: [row[TRIALS] for row in rows(app, "#codes")] == ["1", "0"])
@@ -143,7 +151,8 @@ def test_an_order_is_closed_with_a_reason_and_stays_to_be_seen(home: Home) -> No
 
     shown(home, "orders", drive)
     with home.join() as catalog:
-        assert catalog.work_order(1).result == {"by": "ada", "why": "cured"}
+        catalog.close_order(1, "eve", "again")
+        assert catalog.work_order(1).result == {"by": "ada", "why": "cured"}, "the first word stands"
 
 
 def test_the_start_is_shown_when_asked_for_and_why_there_is_none(home: Home) -> None:

@@ -111,6 +111,5 @@ def joints(episode: Episode) -> dict[str, list[Curve]]:
     first = min((int(t[0]) for t in (episode[name, "t"] for name in episode.streams) if len(t)), default=0)
     for line in plots(episode):
         entity = line.entity.rpartition("/")[0] if line.kind else line.entity
-        x = ((line.t - first) / 1e9).tolist()
-        found[entity.replace("/", " ")].append(Curve(line.kind or "late ms", x, line.values.tolist()))
+        found[entity.replace("/", " ")].append(Curve(line.kind or "late ms", (line.t - first) / 1e9, line.values))
     return dict(found)

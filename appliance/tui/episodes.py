@@ -113,6 +113,7 @@ class Episodes(Judging):
         self._bars: dict[UUID, str] = {}
         self._pages: list[UUID] = []
         """The last episode of each page that was left for an older one."""
+        self._typing: Timer | None = None
         self._wait: Timer | None = None
         self._viewers = Viewers(self.room.home)
         yield Horizontal(
@@ -197,9 +198,9 @@ class Episodes(Judging):
     def typed(self) -> None:
         """Find it once the keys rest."""
         self._pages.clear()
-        if self._wait is not None:
-            self._wait.stop()
-        self._wait = self.set_timer(TYPING, self.action_read_again)
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(TYPING, self.action_read_again)
 
     @on(Input.Submitted, "#filter")
     def enough(self) -> None:
@@ -279,12 +280,14 @@ class Episodes(Judging):
     def _search(self, typed: str, before: UUID | None) -> None:
         worker = get_current_worker()
         with self.trying(), self.room.home.join() as catalog:
-            wanted = asked.wanted(catalog, typed, before)
-            rows = catalog.find(wanted, PAGE)[::-1]
+            rows = catalog.find(asked.wanted(catalog, typed, before), PAGE)[::-1]
             names = {policy.id: policy.name for policy in catalog.policies()}
+            if worker.is_cancelled:
+                return
+            self.post_message(Found(rows, names))
+            count = catalog.count(asked.wanted(catalog, typed))
             if not worker.is_cancelled:
-                self.post_message(Found(rows, names))
-                self.post_message(Counted(catalog.count(asked.wanted(catalog, typed))))
+                self.post_message(Counted(count))
 
     @work(thread=True, exclusive=True, group="newer")
     def _newer(self, typed: str, newest: UUID | None) -> None:
@@ -316,7 +319,7 @@ class Episodes(Judging):
                 return
             try:
                 bars = clips.spark(clips.opened(self.room.home.folder, found.standing), MOTION)
-            except (clips.Gone, OSError, LookupError, ValueError):
+            except Exception:  # ruff: ignore[blind-except] whatever is wrong with it is told when it is moved to
                 bars = "-"
             self.post_message(Moved(found.row.id, bars))
 

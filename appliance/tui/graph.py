@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.text import Text
 from textual import on, work
 from textual.message import Message
@@ -17,13 +19,16 @@ LEAST = (16, 4)
 """Columns and rows below which there is no plot, only the last number."""
 
 
+type Numbers = Sequence[float] | NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Curve:
     """One line."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Numbers
+    y: Numbers
 
 
 class Graph(Static):

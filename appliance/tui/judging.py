@@ -32,17 +32,27 @@ class Judging(Telling):
     def action_success(self) -> None:
         """It did what it was to do."""
         if (found := self.meant()) is not None:
-            self._judge(found.row.id, Outcome.SUCCESS, None)
+            self._say(found, Outcome.SUCCESS)
 
     def action_invalid(self) -> None:
         """The cell was at fault."""
         if (found := self.meant()) is not None:
-            self._judge(found.row.id, Outcome.INVALID, None)
+            self._say(found, Outcome.INVALID)
 
     def action_failed(self) -> None:
         """It failed: have it said how."""
         if (found := self.meant()) is not None:
             self._ways(found.row.id, found.standing.task)
+
+    @work(exclusive=True, group="tag")
+    async def _say(self, found: Listed, outcome: Outcome) -> None:
+        """Judge it, after a question where that would contradict what counts."""
+        before = found.standing.outcome
+        if before not in {None, outcome}:
+            asks = Pick(f"It counts as {before}. Say {outcome} instead?", ["yes", "no"])
+            if await self.app.push_screen_wait(asks) != 0:
+                return
+        self._judge(found.row.id, outcome, None)
 
     @work(thread=True, exclusive=True, group="judge")
     def _ways(self, episode: UUID, task: str) -> None:

@@ -163,6 +163,7 @@ class Replay(Judging):
         self._looking = False
         if message.shot is not None and self._wanted:
             self.query_one(Picture).show(message.shot.pixels)
+            self._go(self.at)
 
     def _tick(self) -> None:
         now = time.monotonic()
