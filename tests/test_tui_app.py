@@ -24,7 +24,7 @@ from appliance.tui.leaving import Leaving
 from appliance.tui.room import Room
 from appliance.tui.table import Seat, Taken, Tell
 from appliance.tui.top import LETTERS, large
-from collectors import Agent
+from collectors import Agent, Event
 from collectors.ways import Place
 from drivers import DeviceLost, Row
 from storage import Observation, Wanted
@@ -35,6 +35,9 @@ from tests.test_station import CELL, LIMITS, write
 from tests.test_tui_collect import until
 
 home = pytest.fixture(opened)
+
+PEDAL = "\x1b[6~"
+"""What a pedal sends that is plugged in as a keyboard with the key page down."""
 
 SMALL, LARGE = (80, 24), (120, 40)
 
@@ -49,19 +52,26 @@ class Pondering(Showing):
         return super().act(seen)
 
 
-def seat(home: Home, folder: Path) -> Seat:
+class Losing(Pondering):
+    """Finds that the arm is lost."""
+
+    def act(self, seen: Observation) -> Row | None:
+        raise DeviceLost("arm: its cable is out")
+
+
+def seat(home: Home, folder: Path, kind: type[Pondering] = Pondering) -> Seat:
     """A sitting at a toy bench, whose takes last until somebody ends them."""
     bench = station.load(write(folder, CELL + BLIND + LIMITS))
 
     def make(_way: str, here: Place) -> Agent:
-        return Pondering(here.events, here.robot.action, [])
+        return kind(here.events, here.robot.action, [])
 
     @contextmanager
     def sits(hears: Hears, tell: Tell) -> Generator[Attended]:
         with (
             home.join() as catalog,
             sitting(bench, catalog, home.folder, "ada") as session,
-            hears(session, {}) as typing,
+            hears(session, {PEDAL: (Event.START, Event.STOP)}) as typing,
         ):
             place = anywhere(session)
             yield Attended(session, place, "kinesthetic", [Offer(REACH, 9)], typing=typing, make=make, tell=tell)
@@ -98,17 +108,23 @@ def at(app: Tui, name: str) -> bool:
 
 
 def word(app: Tui) -> str:
-    return str(app.screen.query_one("#word", Static).content).strip()
+    """The big word; nothing as long as a screen is only being made."""
+    return "".join(str(one.content).strip() for one in app.screen.query("#word").results(Static))
 
 
-async def running(app: Tui, pilot: Pilot[None], seat: Seat) -> None:
-    """Sit down, and begin a take."""
+async def sat(app: Tui, pilot: Pilot[None], seat: Seat) -> None:
+    """Sit down where takes are made."""
     app.table.sit(seat)
     await until(pilot, lambda: app.table.sitting is not None and "START" in app.table.sitting.view.asks)
     await until(pilot, lambda: word(app) == "READY")
     assert app.table.sitting is not None
     app.action_go("collect")
     await until(pilot, lambda: app.screen.TITLE == "Collect")
+
+
+async def running(app: Tui, pilot: Pilot[None], seat: Seat) -> None:
+    """Sit down, and begin a take."""
+    await sat(app, pilot, seat)
     app.simulate_key("enter")
     await until(pilot, lambda: app.table.running and word(app) == "RUNNING")
 
@@ -177,6 +193,33 @@ def test_ctrl_c_ends_the_take_and_not_the_program(home: Home, tmp_path: Path) ->
         assert not app._exit
         with pytest.raises(Taken, match="q"):
             app.table.sit(sits)
+
+    shown(home, drive)
+
+
+def test_a_take_that_ends_by_a_fault_says_so_until_its_verdict(home: Home, tmp_path: Path) -> None:
+    sits = seat(home, tmp_path, Losing)
+
+    async def drive(app: Tui, pilot: Pilot[None]) -> None:
+        await sat(app, pilot, sits)
+        app.simulate_key("enter")
+        await until(pilot, lambda: word(app) == "FAULT")
+        assert "arm: its cable is out" in str(app.screen.query_one("#beside", Static).content)
+        app.simulate_key("d")
+        await until(pilot, lambda: word(app) == "READY")
+
+    shown(home, drive)
+
+
+def test_a_key_that_the_station_file_names_means_what_it_says_there(home: Home, tmp_path: Path) -> None:
+    sits = seat(home, tmp_path)
+
+    async def drive(app: Tui, pilot: Pilot[None]) -> None:
+        await sat(app, pilot, sits)
+        app.simulate_key("pagedown")
+        await until(pilot, lambda: app.table.running)
+        app.simulate_key("pagedown")
+        await until(pilot, lambda: word(app) == "HELD")
 
     shown(home, drive)
 

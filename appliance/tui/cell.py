@@ -60,10 +60,11 @@ r reads everything else again; that happens every ten seconds anyway."""
         trouble: str
 
     def body(self) -> Iterable[Widget]:
-        left = VerticalScroll(Static(id="devices", markup=False), classes="half")
-        right = VerticalScroll(Static(id="others", markup=False), classes="half")
+        self._words = {name: Static(id=name, markup=False) for name in ("attention", "devices", "others")}
+        left = VerticalScroll(self._words["devices"], classes="half")
+        right = VerticalScroll(self._words["others"], classes="half")
         left.can_focus = right.can_focus = False
-        return Static(id="attention", markup=False), Horizontal(left, right, id="halves")
+        return self._words["attention"], Horizontal(left, right, id="halves")
 
     def on_mount(self) -> None:
         self._facts = Facts()
@@ -128,7 +129,7 @@ r reads everything else again; that happens every ten seconds anyway."""
     def _show(self, name: str, text: str) -> None:
         if self._drawn.get(name) != text:
             self._drawn[name] = text
-            self.query_one(f"#{name}", Static).update(text)
+            self._words[name].update(text)
 
     def _devices(self) -> list[str]:
         demands, sitting = self._stand.demands, self.table.sitting

@@ -68,7 +68,8 @@ g hides the picture of how an order wants things to stand, which lies half over 
     def body(self) -> Iterable[Widget]:
         self._asks = Asks(self.table, IDLE)
         self._cameras = Cameras(self.table)
-        return Static(id="facts", markup=False), self._cameras, self._asks
+        self._words = Static(id="facts", markup=False)
+        return self._words, self._cameras, self._asks
 
     def on_mount(self) -> None:
         self._ways: list[str] = []
@@ -132,7 +133,7 @@ g hides the picture of how an order wants things to stand, which lies half over 
         facts = self._facts()
         if facts != self._drawn:
             self._drawn = facts
-            self.query_one("#facts", Static).update(facts)
+            self._words.update(facts)
         sitting = self.table.sitting
         offer = None if sitting is None else sitting.view.offer
         order = None if offer is None else offer.order

@@ -131,7 +131,7 @@ class Table:
             return Word.FAULT if self.refused else Word.HELD if self.taken else Word.READY
         if sitting.session.state is State.RUNNING:
             return Word.RUNNING
-        if sitting.view.trouble:
+        if sitting.view.trouble or sitting.session.fault:
             return Word.FAULT
         waits = sitting.session.state is State.REVIEW or sitting.view.choices or self.writing.wanted or self._leaving
         return Word.HELD if waits else Word.READY
@@ -146,7 +146,7 @@ class Table:
             if not sitting.session.recording:
                 return "not recorded yet"
             return f"REC {time.monotonic() - sitting.session.began:.1f} s"
-        return sitting.view.trouble or ("ending safely" if self._leaving else "")
+        return sitting.view.trouble or sitting.session.fault or ("ending safely" if self._leaving else "")
 
     def sit(self, seat: Seat) -> None:
         """Begin a sitting; return at once.

@@ -50,9 +50,10 @@ class Top(Vertical):
         super().__init__(id="top")
         self._table, self._here, self._screens = table, name, screens
         self._drawn: tuple[str, bool, str] | None = None
+        self._word, self._beside = Static(id="word"), Static(id="beside", markup=False)
 
     def compose(self) -> ComposeResult:
-        yield Horizontal(Static(id="word"), Static(id="beside", markup=False), id="state")
+        yield Horizontal(self._word, self._beside, id="state")
         yield Static("  ".join(starmap(self._tab, enumerate(self._screens, 1))), id="tabs")
 
     def _tab(self, number: int, name: str) -> str:
@@ -80,5 +81,5 @@ class Top(Vertical):
         for one in Word:
             self.set_class(one is word, one.lower())
         self.set_class(roomy, "large")
-        self.query_one("#word", Static).update(large(word) if roomy else f" {word} ")
-        self.query_one("#beside", Static).update(beside)
+        self._word.update(large(word) if roomy else f" {word} ")
+        self._beside.update(beside)

@@ -45,11 +45,13 @@ class Asks(Vertical):
         """``idle`` is shown while nobody sits at the table."""
         super().__init__()
         self._table, self.idle = table, idle
+        self._words = Static(id="asked", markup=False)
+        self._note = Input(placeholder="a note; Enter when it is done", id="note", disabled=True)
         self._pressed = self._answered = self._asked = self._drawn = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(id="asked", markup=False)
-        yield Input(placeholder="a note; Enter when it is done", id="note", disabled=True)
+        yield self._words
+        yield self._note
 
     def on_mount(self) -> None:
         self.set_interval(OFTEN, self.look)
@@ -72,12 +74,12 @@ class Asks(Vertical):
             self._pressed = ""
         if (drawn := self._asked + self._pressed) != self._drawn:
             self._drawn = drawn
-            self.query_one("#asked", Static).update(drawn)
+            self._words.update(drawn)
         self._write()
 
     def _write(self) -> None:
         """Show the field while a note is waited for, and only then."""
-        note, wanted = self.query_one(Input), self._table.writing.wanted
+        note, wanted = self._note, self._table.writing.wanted
         if wanted and not note.display:
             note.value, note.display, note.disabled = "", True, False
             note.focus()

@@ -46,10 +46,11 @@ class Camera(Vertical):
     def __init__(self, of: str, graphic: bool) -> None:
         super().__init__()
         self.of = self._said = of
+        self._label = Static(of)
         self.picture = Picture() if graphic else Blocks()
 
     def compose(self) -> ComposeResult:
-        yield Static(self.of)
+        yield self._label
         yield self.picture
 
     def age(self, seconds: float) -> None:
@@ -57,7 +58,7 @@ class Camera(Vertical):
         said = self.of if seconds < OLD else f"{self.of}   OLD: {seconds:.0f} s"
         if said != self._said:
             self._said = said
-            self.query_one(Static).update(said)
+            self._label.update(said)
 
     @property
     def drawn(self) -> list[Strip]:
