@@ -74,7 +74,7 @@ class Length:
         return replace(self, **{name: wish for name, wish in wishes.items() if wish is not None})  # type: ignore[arg-type]  # None is left out
 
 
-USUAL = Length(first=30, wanted=12, trials=40, exam=40, preset="small", steps=400)
+USUAL = Length(first=30, wanted=4, trials=40, exam=40, preset="small", steps=400)
 QUICK = Length(first=3, wanted=1, trials=5, exam=1, preset="tiny", steps=6, limit=3.0, name="quick_nights")
 
 
