@@ -19,6 +19,7 @@ from learners.examine import Examined, examine
 from ops import axes
 from ops.axes import ORIG
 from ops.gates import Row, harmless
+from ops.tells import tells
 from storage import Catalog, Episode, Listed, Night, PolicyRow
 from storage.reading import reading
 
@@ -36,13 +37,22 @@ def gates(home: Home, catalog: Catalog, row: Night, doing: Doing) -> dict[str, A
     trained = catalog.policy(candidate(row.id))
     champion = None if row.champion is None else catalog.policy(row.champion)
     examiner = _Examiner(home, catalog, doing, trained, champion)
-    own = _some([one for one in every(catalog, asked.task) if set_aside(one.row, asked.aside)])
+    own = _some(_believed(home, catalog, row, asked))
     board = examiner.board(asked.task, own, guarded=True)
     for task in _earlier(catalog, trained):
         board += examiner.board(task, _some(_best(catalog, task, asked)), guarded=task in asked.keep)
     surprising = examiner.surprising(asked.task, _new(catalog, row), own)
     rows = [asdict(one) | {"forgotten": one.forgotten} for one in board]
     return {"board": rows, "surprising": surprising} | asdict(harmless(board, asked.harm))
+
+
+def _believed(home: Home, catalog: Catalog, row: Night, asked: Asked) -> list[Listed]:
+    """The demonstrations that no night learns from, but for those that are not what was sealed, or what is said."""
+    whole, instruction = {*row.facts["verify"]["sound"]}, catalog.task(asked.task).instruction
+    aside = [one for one in every(catalog, asked.task) if set_aside(one.row, asked.aside) and str(one.row.id) in whole]
+    shared.present(home, aside)
+    with reading(home.folder, f"night {row.id} looks", {one.row.id for one in aside}):
+        return [one for one in aside if not any(tells(Episode(home.folder / one.standing.path), instruction))]
 
 
 class _Examiner:

@@ -130,7 +130,8 @@ def orders(home: Home, catalog: Catalog, row: Night, _doing: Doing) -> dict[str,
     lacking = [one for one in found.proposals if (one.code, one.where.facts) not in there]
     place(catalog, row.task, Suggested(found.policy, found.batch, tuple(lacking)))
     placed = [{"id": one.id, "why": one.why, "wanted": one.wanted} for one in _ordered(catalog, row)]
-    why = f"{len(placed)} orders follow from what {reigning.name} failed at" if placed else "too few failures to order"
+    number = f"{len(placed)} order{'' if len(placed) == 1 else 's'}"
+    why = f"{number}, for what {reigning.name} failed at" if placed else "too few failures to order anything new"
     return {"placed": placed, "why": why}
 
 

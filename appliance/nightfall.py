@@ -1,13 +1,16 @@
 """Nights that are planned, and those that were and did not happen."""
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from appliance.home import Home
 from appliance.refusal import Refusal
-from ops.jobs import Schedule
+from ops import leases
+from ops.jobs import Schedule, State
 from ops.nightfall import Missed, missed
 from storage import Catalog
 
@@ -41,6 +44,28 @@ def never(home: Home, task: str) -> bool:
     """Have no more nights of a task by themselves; return whether any were planned."""
     with home.jobs() as jobs:
         return jobs.unschedule(f"night-{task}")
+
+
+class Busy(Refusal):
+    """A night of this task is being had already. The message says by whom."""
+
+
+@contextmanager
+def alone(home: Home, night: str, task: str, who: str) -> Generator[None]:
+    """Have a night in this process, while no other and no daemon has one of this task.
+
+    Raises:
+        Busy: one does.
+    """
+    with home.jobs() as jobs:
+        found = [one for one in jobs.list(None, State.WAITING, State.RUNNING, State.PAUSED) if one.kind == "night"]
+    if theirs := [one.id for one in found if one.settings.get("task") == task]:
+        raise Busy(f"the daemon has a night of {task}, as job {theirs[0]}: appliance jobs show {theirs[0]}")
+    try:
+        with leases.sole(home.folder, f"night-{night}", who):
+            yield
+    except leases.Held as held:
+        raise Busy(f"night {night} is being had by another program: {held}") from held
 
 
 def planned(home: Home) -> list[Schedule]:

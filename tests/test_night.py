@@ -16,10 +16,10 @@ import torch
 from appliance.home import Home
 from appliance.night import STEPS, InOrder, StepFailed, night
 from appliance.night_asked import candidate
-from appliance.night_steps import every
+from appliance.night_steps import every, set_aside
 from appliance.night_tried import give_back
 from appliance.train import learner, train
-from ops import morning
+from ops import leases, morning
 from storage import Batch, Catalog, Night, Outcome, Refused, Task, Trial, WorkerRow
 from tests.nights import (
     NIGHT,
@@ -138,14 +138,17 @@ def test_a_candidate_that_is_not_shown_to_be_better_is_not_promoted(home: Home, 
 
 
 def test_plans_are_compared_on_demonstrations_that_no_night_learned_from(home: Home, row: Any) -> None:
-    """A candidate whose error grew beyond what is harmless is refused before it is tried."""
+    """A candidate whose error grew beyond what is harmless is refused before it is tried; poison does not count."""
     aside = share_of_one(home)
     with_champion(home, method="ccol", preset="tiny", aside=aside, first=2)
+    with home.join() as catalog:
+        (kept,) = [one.row.id for one in every(catalog, TASK) if set_aside(one.row, aside)]
+    backwards = rewritten(home, kept, backwards=True, without=("truth",))
     broken = asked(aside=aside, settings={"steps": "6", "tracker": "none", "lr": "0.1", "warmup": "0"})
     ended = night(Planted(home, draws=True), broken)
     assert "gates" in row().facts, ended
     board = row().facts["gates"]["board"]
-    assert board[0]["episodes"] == 1
+    assert board[0]["episodes"] == 1, f"{backwards} begins as {kept} does, and is set aside too, but nobody believes it"
     assert board[0]["seen"] == "", board
     assert (ended["decision"], ended["gate"]) == ("refused", "night.gates"), board
     assert row().batch is None
@@ -380,6 +383,12 @@ def test_a_night_that_was_left_is_gone_on_with_or_ended(
     monkeypatch.setenv("APPLIANCE_HOME", str(home.folder))
     type_ = typing_on(capsys)
     InOrder(home).do("night.begin", asked(first=9))
+    with leases.sole(home.folder, f"night-{NIGHT}", "mika"):
+        assert "is being had by another program" in type_("nightly", "run", "--task", TASK).err
+    with home.jobs() as jobs:
+        jobs.enqueue("night", asked(night="theirs"), "eve", id="theirs")
+        assert "the daemon has a night of pick_place, as job theirs" in type_("nightly", "run", "--task", TASK).err
+        jobs.cancel("theirs", "eve", "not now")
     gone_on = type_("nightly", "run", "--task", TASK)
     assert f"Night {NIGHT} is not over. Going on with it" in gone_on.err
     assert gone_on.code == 1

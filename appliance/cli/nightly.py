@@ -184,9 +184,10 @@ def _have(home: "Home", catalog: "Catalog", given: dict[str, Any], as_json: bool
     """Have the night in this process."""
     from appliance.doing import Paused
     from appliance.night import InOrder, night
+    from appliance.nightfall import alone
 
     try:
-        with progress(given["night"], None) as advance:
+        with alone(home, given["night"], given["task"], user()), progress(given["night"], None) as advance:
             ended = night(InOrder(home, _Telling(advance)), given)
     except (Paused, KeyboardInterrupt):
         typer.echo(f"Stopped. Night {given['night']} stays open; appliance nightly run --task {given['task']} goes on.")
