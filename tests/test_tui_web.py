@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -219,6 +220,17 @@ def test_a_screen_that_ends_or_breaks_closes_its_page(tmp_path: Path, key: str) 
         await until(lambda: visitor.pages.screens == 0)
 
     visiting(tmp_path, test)
+
+
+def test_what_a_page_no_longer_hears_is_dropped_so_that_its_screen_can_end() -> None:
+    class Gone:
+        async def send_bytes(self, _drawn: bytes) -> None:
+            raise aiohttp.ClientConnectionResetError
+
+        send_str = close = send_bytes
+
+    page: Any = Gone()
+    asyncio.run(web.Screen(["true"], page, Pages(["true"], "", 0)).on_data(b"drawn"))
 
 
 def test_a_screen_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
