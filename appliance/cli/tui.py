@@ -31,6 +31,7 @@ def tui(
     from appliance.tui.app import Tui
     from appliance.tui.hangup import watched
     from appliance.tui.room import Room
+    from ops.journal import Journal
 
     stations.load(station)
     home, recovered = Home.from_environment(), list[str]()
@@ -46,5 +47,8 @@ def tui(
         return
     importlib.import_module("appliance.tui.picture")  # asks what the terminal can draw: later, the app hears the answer
     app = Tui(Room(home, station, who, task), recovered)
-    with watched(app.table, sys.stdin.fileno()):  # a page that was closed, too, leaves no take running
+    with (
+        Journal.of(home.folder).hearing(),  # a terminal that shows the screen has no room for warnings
+        watched(app.table, sys.stdin.fileno()),  # a page that was closed, too, leaves no take running
+    ):
         app.run()

@@ -79,8 +79,8 @@ r reads everything else again; that happens every ten seconds anyway."""
         self.action_read()
 
     def read_if_shown(self) -> None:
-        """Read again, unless another screen is shown."""
-        if self.app.screen is self:
+        """Read again, unless another screen is shown, or a take is made: that goes first."""
+        if self.app.screen is self and not self.table.running:
             self.action_read()
 
     @work(thread=True, exclusive=True, group="read")

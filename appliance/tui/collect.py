@@ -26,8 +26,8 @@ from collectors.agents import Telling
 from collectors.ways import WAYS
 from storage.layout import pictures
 
-OFTEN = 0.1
-"""Seconds between two looks."""
+OFTEN, SELDOM = 0.1, 5.0
+"""Seconds between two looks, and between two looks at the disk."""
 
 NOBODY: Mapping[str, Pixels] = {}
 """No ghost of any camera."""
@@ -45,10 +45,12 @@ After f, three keys say how it failed: the stage, the code, and a note or Enter.
 During a take digits mark moments; between takes they lead to the other screens, as [ and ] always do.
 q ends the take, another q the sitting. Buttons of a headset, a leader's gripper and a pedal count as these keys do.
 w changes who shows: a headset, a hand on the arm, a leader arm, or a script in simulation.
+x forgets which order was chosen on another screen: what is to be shown is asked when a sitting begins.
 g hides the picture of how an order wants things to stand, which lies half over what the cameras see."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "way", "Who shows"),
         Binding("g", "ghost", "Ghost", show=False),
+        Binding("x", "anything", "Any task", show=False),
     ]
 
     @dataclass
@@ -57,6 +59,12 @@ g hides the picture of how an order wants things to stand, which lies half over 
 
         names: list[str]
         trouble: str
+
+    @dataclass
+    class Free(Message):
+        """How much of the disk is free, in gigabytes."""
+
+        gigabytes: float
 
     @dataclass
     class Ghosts(Message):
@@ -79,8 +87,11 @@ g hides the picture of how an order wants things to stand, which lies half over 
         self._ghosts: Mapping[str, Pixels] = {}
         self._hidden = False
         self._drawn = ""
+        self._free = ""
         self._find_ways()
+        self._weigh()
         self.set_interval(OFTEN, self.look)
+        self.set_interval(SELDOM, self._weigh)
 
     def choose(self, task: str | None, order: int | None) -> None:
         """The next sitting is for this task, and this order of it."""
@@ -98,6 +109,10 @@ g hides the picture of how an order wants things to stand, which lies half over 
             self.notify("q ends the sitting first")
         elif self._ways:
             self._way = self._ways[(self._ways.index(self._way) + 1) % len(self._ways)]
+
+    def action_anything(self) -> None:
+        """The next sitting is for whatever is chosen as it begins."""
+        self._shows = self.room.task, None
 
     def action_ghost(self) -> None:
         """Hide or show how things are to stand."""
@@ -120,6 +135,14 @@ g hides the picture of how an order wants things to stand, which lies half over 
                 raise
             found, trouble = [], said
         self.post_message(self.Ways(found, trouble))
+
+    @work(thread=True, exclusive=True, group="disk")
+    def _weigh(self) -> None:
+        self.post_message(self.Free(shutil.disk_usage(self.room.home.folder).free / 1e9))
+
+    @on(Free)
+    def _weighed(self, message: Free) -> None:
+        self._free = f"{message.gigabytes:.1f} GB free"
 
     @on(Ways)
     def _found_ways(self, message: Ways) -> None:
@@ -144,16 +167,15 @@ g hides the picture of how an order wants things to stand, which lies half over 
 
     def _facts(self) -> str:
         sitting = self.table.sitting
-        free = f"{shutil.disk_usage(self.room.home.folder).free / 1e9:.1f} GB free"
         helps = WAYS[self._way].helps if self._way in WAYS else ""
         if sitting is None:
             task, order = self._shows
             what = (task or "any task") + ("" if order is None else f", order {order}")
-            return "   ".join(filter(None, [what, f"by {self._way}" if self._way else "", free, helps]))
+            return "   ".join(filter(None, [what, f"by {self._way}" if self._way else "", self._free, helps]))
         view, session = sitting.view, sitting.session
         what = view.offer.words if view.offer else f"by {self._way}"
         driving, late = session.driving, session.glance.late  # whoever drives may be gone: another thread sets it
-        parts = [what, f"take {len(view.shown) + 1}", f"{view.good} good", free]
+        parts = [what, f"take {len(view.shown) + 1}", f"{view.good} good", self._free]
         if session.recording and late is not None:
             parts.append(f"late {late * 1e3:.0f} ms")
         if isinstance(driving, Telling):

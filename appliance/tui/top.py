@@ -69,7 +69,9 @@ class Top(Vertical):
         self.look()
 
     def look(self) -> None:
-        """Say how it is now; nothing is drawn that was drawn before."""
+        """Say how it is now, where it can be seen; nothing is drawn that was drawn before."""
+        if self.screen not in self.app.screen_stack:
+            return
         width, height = self.app.size
         roomy = width >= ROOMY[0] and height >= ROOMY[1]
         word, room = self._table.word, self._table.room

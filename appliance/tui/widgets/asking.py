@@ -62,7 +62,9 @@ class Asks(Vertical):
         self.look()
 
     def look(self) -> None:
-        """Show what is asked now."""
+        """Show what is asked now, where it can be seen."""
+        if self.screen not in self.app.screen_stack:
+            return
         sitting = self._table.sitting
         if sitting is None:
             last = list(self._table.told)[-2:]
