@@ -71,8 +71,8 @@ def _episodes(data: Windows) -> int:
 def alike(parent: Path, child: Path) -> float | None:
     """The cosine between two policies' weights: 1 if they are the same; None where none are of one name and shape.
 
-    Of what was begun apart it is near zero, however long both were trained; of one that went on from the other it is
-    not: training only adds to where it began. Only matrices count: numbers that begin as ones are alike in any two.
+    Of what was begun apart it is near zero; of one that went on from the other it is not, for training only adds to
+    where it began. Only matrices count: numbers that begin as ones are alike in any two.
     """
     before, after = load_file(parent / WEIGHTS), load_file(child / WEIGHTS)
     both = [

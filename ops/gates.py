@@ -84,8 +84,11 @@ class Loaded:
     """Of each stage of its training, ``done`` and ``steps`` and ``lr``; none of a method that only remembers."""
 
 
-APART = 0.1
-"""Weights whose cosine with the parent's is smaller were begun apart: it is near zero then."""
+APART = 0.3
+"""Weights whose cosine with the parent's is smaller were begun apart.
+
+Measured of CCoL: 0.99 after 400 steps from a parent, 0.13 between two that began apart and learned 400 steps each.
+"""
 
 
 def proved(loaded: Loaded) -> Gate:

@@ -75,7 +75,7 @@ def test_what_a_candidate_was_made_from_is_told() -> None:
         ({"found": "cc"}, "the candidate's files have digest cc, not bb"),
         ({"new": 0}, "its snapshot has no episode that the champion did not learn from"),
         ({"alike": 1.0}, "its weights are those of ccol-1: it has learned nothing"),
-        ({"alike": 0.01}, "their cosine is 0.01, so it did not go on from them"),
+        ({"alike": 0.13}, "their cosine is 0.13, so it did not go on from them"),
         ({"stages": {"": {"done": 400, "steps": 500, "lr": 1e-3}}}, "its training stopped at step 400 of 500"),
         ({"stages": {"flow": {"done": 0, "steps": 0, "lr": 1e-3}}}, "flow stopped at step 0 of 0"),
         ({"stages": {"": {"done": 500, "steps": 500, "lr": 0.0}}}, "its training had a learning rate of 0.0"),
