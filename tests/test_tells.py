@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from ops.tells import following, tells
 from storage import Episode, EpisodeWriter, Lossless
 from storage.orders import LED
 from tests.lessons import arm_rows
+from tests.takes import PADS, TASK, Take
 
 SECOND = 1_000_000_000
 SAID = "reach the pose"
@@ -54,3 +56,26 @@ def test_what_is_led_by_hand_is_ahead_of_its_targets_rightly(tmp_path: Path) -> 
 
 def test_who_does_not_move_cannot_be_told(tmp_path: Path) -> None:
     assert following(take(tmp_path, 0, still=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [
+        (Take().to("green_cube", dx=0.04).close().wait(1), "its own record shows SEM-OBJ at S1"),
+        (Take({"red_cube": PADS["yellow_pad"]}).wait(1), "red_cube already was on yellow_pad at the start"),
+    ],
+)
+def test_a_failure_that_is_called_a_success_is_given_away_by_its_own_truth(
+    tmp_path: Path, shown: Take, why: str
+) -> None:
+    (said,) = tells(Episode(shown.record(tmp_path).path), TASK)
+    assert why in said
+
+
+def test_a_success_is_not_given_away(tmp_path: Path) -> None:
+    done = Take().carry("red_cube", "yellow_pad").wait(0.5)
+    assert not [*tells(Episode(done.record(tmp_path).path), TASK)]
+
+
+def test_who_cannot_read_an_instruction_doubts_nobody(tmp_path: Path) -> None:
+    assert not [*tells(Episode(Take().wait(1).record(tmp_path).path), "tidy up")]
