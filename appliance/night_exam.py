@@ -70,7 +70,10 @@ class _Examiner:
         """A row for a task, and one for each part of it that has a name: what was varied, what was merged into it."""
         if not found:
             return [Row(task, 0, None, None, guarded)]
-        answers = {who: self._examined(who, task, found) for who in self._rows}
+        try:
+            answers = {who: self._examined(who, task, found) for who in self._rows}
+        except learners.NoData as error:
+            return [Row(task, 0, None, None, guarded, f"cannot be measured: {error}")]
         parts = _parts(task, found)
         return [self._row(what, found, index, answers, guarded) for what, index in parts.items()]
 
