@@ -22,6 +22,7 @@ from appliance.sitting import Attended
 from appliance.tui.app import Tui
 from appliance.tui.leaving import Leaving
 from appliance.tui.room import Room
+from appliance.tui.room import Wanted as Shows
 from appliance.tui.table import Seat, Taken, Tell
 from appliance.tui.top import LETTERS, large
 from collectors import Agent, Event
@@ -181,7 +182,7 @@ def test_whoever_leaves_in_a_take_is_asked_and_the_take_is_ended_held_and_kept(h
     assert (one.row.ended_by, one.standing.outcome) == ("stopped", None)
 
 
-def test_ctrl_c_ends_the_take_and_not_the_program(home: Home, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_take_then_the_sitting_and_only_then_the_program(home: Home, tmp_path: Path) -> None:
     sits = seat(home, tmp_path)
 
     async def drive(app: Tui, pilot: Pilot[None]) -> None:
@@ -190,9 +191,26 @@ def test_ctrl_c_ends_the_take_and_not_the_program(home: Home, tmp_path: Path) ->
         await until(pilot, lambda: word(app) == "HELD")
         assert app.table.sitting is not None
         assert "How did it go?" in app.table.sitting.view.asks
-        assert not app._exit
         with pytest.raises(Taken, match="q"):
             app.table.sit(sits)
+        app.simulate_key("ctrl+c")
+        await until(pilot, lambda: not app.table.taken)
+        assert not app._exit
+        app.simulate_key("ctrl+c")
+        await until(pilot, lambda: app._exit)
+
+    shown(home, drive)
+
+
+def test_whoever_wants_takes_for_an_order_is_led_to_where_they_are_made(home: Home) -> None:
+    async def drive(app: Tui, pilot: Pilot[None]) -> None:
+        app.screen.post_message(Shows("pick_place", 7))
+        await until(pilot, lambda: "pick_place, order 7" in facts(app))
+        app.simulate_key("x")
+        await until(pilot, lambda: "any task" in facts(app))
+
+    def facts(app: Tui) -> str:
+        return "".join(str(one.content) for one in app.screen.query("#facts").results(Static))
 
     shown(home, drive)
 

@@ -51,6 +51,9 @@ class Tui(App[None]):
 
         name: str
 
+    class Left(Message):
+        """Nobody sits at the table any more, and nobody wants to."""
+
     def __init__(self, room: Room, recovered: Iterable[str] = ()) -> None:
         """Be before this station; ``recovered`` is what was told when the home was opened."""
         super().__init__()
@@ -125,9 +128,11 @@ class Tui(App[None]):
             self.screen.choose(wanted.task, wanted.order)
 
     def action_interrupt(self) -> None:
-        """End the take that runs; without one, leave."""
+        """End the take that runs; without one, the sitting; without that, leave."""
         if self.table.running:
             self.table.press(Event.STOP)
+        elif self.table.taken:
+            self.table.leave()
         else:
             self.run_worker(self.action_quit())
 
@@ -148,4 +153,9 @@ class Tui(App[None]):
         self.table.leave()
         while not self.table.left(PATIENCE):
             self.table.leave()
-        self.call_from_thread(self.exit)
+        self.post_message(self.Left())
+
+    @on(Left)
+    def _end(self) -> None:
+        """End the app, now that nobody sits at the table."""
+        self.exit()

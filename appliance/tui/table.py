@@ -179,6 +179,7 @@ class Table:
 
     def _run(self, seat: Seat) -> None:
         # What is there by now stays: to look through all of it for garbage would hold up a take by tenths of a second.
+        gc.unfreeze()
         gc.collect()
         gc.freeze()
         try:
