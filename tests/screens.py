@@ -32,6 +32,7 @@ STREAMS: dict[str, np.dtype[np.void]] = {"arm": ARM, "front": CAMERA, "action": 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PATIENCE, LOOK = 20.0, 0.05
 SNAPSHOTS = Path(__file__).parent / "data" / "screens"
+BUILD = Path(__file__).parent.parent / "build" / "screens"
 
 type Drive = Callable[[Alone, Pilot[None]], Awaitable[None]]
 
@@ -128,7 +129,7 @@ def plain(pilot: Pilot[None]) -> str:
 
 
 async def compared(pilot: Pilot[None], name: str) -> None:
-    """Compare the screen, without what is above all screens, with the picture that is kept of it; or keep this one.
+    """Compare the screen, without what is above all screens, with the picture that is kept of it.
 
     Raises:
         AssertionError: it looks different.
@@ -137,11 +138,8 @@ async def compared(pilot: Pilot[None], name: str) -> None:
         top.display = False
     await pilot.pause()
     found = re.sub(r"terminal-\d+", "terminal-0", pilot.app.export_screenshot(title=name))
-    kept = SNAPSHOTS / f"{name}.svg"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(found)
-    if kept.read_text() != found:
-        other = kept.with_suffix(".new.svg")
+    kept, other = SNAPSHOTS / f"{name}.svg", BUILD / f"{name}.svg"
+    if not kept.exists() or kept.read_text() != found:
+        BUILD.mkdir(parents=True, exist_ok=True)
         other.write_text(found)
-        raise AssertionError(f"{name} looks different: compare {kept} with {other}; delete the old one if it is right")
+        raise AssertionError(f"{name} looks different: compare {other} with {kept}, and copy it there if it is right")

@@ -94,10 +94,12 @@ def test_pages_of_older_ones_follow_without_a_gap_or_a_repeat(catalog: Catalog) 
     there = [episode(minute) for minute in (0, 1, 1, 1, 2)]
     catalog.add(*there)
     seen, before = list[EpisodeRow](), None
-    while page := catalog.find(Wanted(before=before), last=2):
+    for _ in range(3):
+        page = catalog.find(Wanted(before=before), last=2)
         seen = [one.row for one in page] + seen
         before = page[0].standing.started, page[0].standing.episode
     assert seen == sorted(there, key=lambda row: (row.started, row.id.hex))
+    assert catalog.find(Wanted(before=before), last=2) == []
 
 
 def test_episodes_are_counted_by_anything_most_frequent_first(catalog: Catalog, rows: list[EpisodeRow]) -> None:

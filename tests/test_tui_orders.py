@@ -232,11 +232,12 @@ def test_it_fits_a_terminal_of_any_size(home: Home, size: tuple[int, int]) -> No
 
 
 def test_it_looks_as_it_did(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: len(rows(app, "#orders")) == 2 and "order 1" in line(app, "#about"))
         await compared(pilot, "orders")
 
-    shown(home, "orders", drive)
+    with monkeypatch.context() as here:
+        here.setenv("TZ", "UTC")
+        time.tzset()
+        shown(home, "orders", drive)
+    time.tzset()

@@ -95,10 +95,13 @@ def _of_policy(home: Home, policy: PolicyRow) -> Line:
 def _interrupted(folder: Path, known: set[str], still: float) -> Iterator[Line]:
     """Trainings that stored something and are no policy."""
     for note in folder.glob("*/last.json"):
-        name, made = note.parent.name, note.stat().st_mtime
-        if name in known or time.time() - made < still:
+        name = note.parent.name
+        if name in known:
             continue
         try:
+            made = note.stat().st_mtime
+            if time.time() - made < still:
+                continue
             said = json.loads(note.read_text())
             far = f"{said['done']}/{said['how']['steps']}"
         except (OSError, ValueError, LookupError):
