@@ -1,12 +1,11 @@
 """Nights that are planned, and those that were and did not happen."""
 
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
+from appliance import planned
 from appliance.home import Home
 from appliance.refusal import Refusal
 from ops import leases
@@ -18,10 +17,6 @@ LOOK_BACK = timedelta(days=14)
 """How long ago a missed night is still told of."""
 
 
-class NoTime(Refusal):
-    """That is no time of day."""
-
-
 def daily(home: Home, at: str, asked: dict[str, Any], by: str) -> Schedule:
     """Have a night of this kind every day at that time, in place of what was planned for its task.
 
@@ -29,15 +24,9 @@ def daily(home: Home, at: str, asked: dict[str, Any], by: str) -> Schedule:
         NoTime: ``at`` is no time of day.
         CannotDo: the machine's time zone is none.
     """
-    if not (found := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", at)):
-        raise NoTime(f"{at!r} is no time of day; write it like 02:30")
-    planned = {name: value for name, value in asked.items() if name != "night"}
-    planned["planned"] = datetime.now(UTC).isoformat(timespec="seconds")
-    cron = f"{int(found[2])} {int(found[1])} * * *"
-    made = Schedule(f"night-{asked['task']}", cron, _zone(), "night", planned, by)
-    with home.jobs() as jobs:
-        jobs.schedule(made)
-    return made
+    settings = {name: value for name, value in asked.items() if name != "night"}
+    settings["planned"] = datetime.now(UTC).isoformat(timespec="seconds")
+    return planned.daily(home, f"night-{asked['task']}", at, "night", settings, by)
 
 
 def never(home: Home, task: str) -> bool:
@@ -68,16 +57,10 @@ def alone(home: Home, night: str, task: str, who: str) -> Generator[None]:
         raise Busy(f"night {night} is being had by another program: {held}") from held
 
 
-def planned(home: Home) -> list[Schedule]:
+def of_nights(home: Home) -> list[Schedule]:
     """Every schedule of nights."""
     with home.jobs() as jobs:
         return [one for one in jobs.schedules() if one.kind == "night"]
-
-
-def _zone() -> str:
-    """The name of this machine's time zone."""
-    _, found, name = Path("/etc/localtime").resolve().as_posix().partition("zoneinfo/")
-    return name if found else "UTC"
 
 
 def missing(home: Home, catalog: Catalog, now: datetime | None = None) -> list[Missed]:
@@ -88,7 +71,7 @@ def missing(home: Home, catalog: Catalog, now: datetime | None = None) -> list[M
     """
     until, nights = now or datetime.now(UTC), catalog.nights()
     found: list[Missed] = []
-    for one in planned(home):
+    for one in of_nights(home):
         made = one.settings.get("planned")
         since = max(until - LOOK_BACK, datetime.fromisoformat(made) if made else until - timedelta(days=1))
         found += missed(one.settings["task"], one.cron, one.zone, nights, since, until)

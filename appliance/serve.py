@@ -12,6 +12,7 @@ from typing import Any
 from appliance import night, work
 from appliance.home import Home
 from appliance.kinds import QUEUES, YIELDING
+from appliance.planned import hourly
 from appliance.refusal import Refusal
 from ops import worker
 from ops.jobs import QUEUES as ALL
@@ -83,6 +84,8 @@ def serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    if home.store:
+        hourly(home, "share", "share", "serve")
     make = functools.partial(worker.Worker, home.folder, home.database, work.command, QUEUES, nightly)
     try:
         with ExitStack() as stack:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from appliance.cli.opened import opened
-from appliance.cli.options import AsJson
+from appliance.cli.opened import opened, user
+from appliance.cli.options import AsJson, Daily
 from appliance.cli.shown import megabytes, progress, show_one
 
 keeping_safe = typer.Typer()
@@ -25,16 +25,25 @@ def backup(
     anew: Annotated[
         bool, typer.Option("--new", help="Begin anew where a backup is no longer there, or its list is damaged.")
     ] = False,
+    at: Daily = "",
     as_json: AsJson = False,
 ) -> None:
     """Copy what is new: recordings, policies, the catalog, reports and views. Codes and certificates stay here.
 
-    Each copy is read back and compared by its digest. Cut short, it is gone on with by the same line.
+    Each copy is read back and compared by its digest. Cut short, it is gone on with by the same line. With
+    --daily, it is tried in a scratch folder an hour later.
     """
     from appliance.backup import make
+    from appliance.planned import daily
 
     with opened() as (home, _):
         pass
+    if at:
+        folder = str(to.absolute())
+        made_daily = daily(home, "backup", at, "backup", {"to": folder, "mirror": mirror}, user())
+        daily(home, "restore-check", at, "restore-check", {"from": folder}, user(), later=1)
+        typer.echo(f"Every day at {at} ({made_daily.zone}), the daemon makes a backup in {to}: appliance serve")
+        return
     with progress("Backing up", None) as advance:
         made = make(home, to, lambda what, done, of: advance(what, done, of), mirror, again, anew)
     if as_json:

@@ -135,6 +135,35 @@ def jobs_workers(as_json: AsJson = False) -> None:
     show(found, ("id", "node", "process", "queues", "since"), as_json)
 
 
+@jobs.command("planned")
+def jobs_planned(as_json: AsJson = False) -> None:
+    """List what is asked for again and again: nights, backups."""
+    with opened() as (home, _), home.jobs() as there:
+        found = [
+            {
+                "id": one.name,
+                "cron": one.cron,
+                "zone": one.zone,
+                "kind": one.kind,
+                "by": one.by,
+                "settings": one.settings,
+            }
+            for one in there.schedules()
+        ]
+    show(found, ("id", "cron", "zone", "kind", "by"), as_json)
+
+
+@jobs.command("unplan")
+def jobs_unplan(name: Annotated[str, typer.Argument(metavar="NAME", help="As `jobs planned` shows it.")]) -> None:
+    """Ask for something no longer again and again."""
+    from storage import Unknown
+
+    with opened() as (home, _), home.jobs() as there:
+        if not there.unschedule(name):
+            raise Unknown(f"nothing is planned as {name!r}; `appliance jobs planned` shows what is")
+    typer.echo(f"{name} is not planned any more.")
+
+
 @daemon.command()
 def serve(
     name: Annotated[str, typer.Option("--name", help="What others call it. Default: the machine's name.")] = "",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from appliance.cli.opened import opened, user
-from appliance.cli.options import AnyTask, AsJson, JudgedSo, Operator
+from appliance.cli.options import AnyTask, AsJson, Daily, JudgedSo, Operator
 from appliance.cli.shown import megabytes, progress, show, show_one
 from appliance.cli.sure import sure
 
@@ -103,14 +103,19 @@ def keeping_plan(as_json: AsJson = False) -> None:
 
 
 @keeping.command("run")
-def keeping_run(as_json: AsJson = False) -> None:
+def keeping_run(at: Daily = "", as_json: AsJson = False) -> None:
     """Do what the rules say now. Stopping it loses nothing; the next run goes on from there."""
     from appliance.keeping import told
+    from appliance.planned import daily
     from appliance.refusal import Refusal
     from ops.keeping import plan, run
     from ops.purge import CannotPurge
 
     with opened() as (home, catalog):
+        if at:
+            made = daily(home, "keep", at, "keep", {}, user())
+            typer.echo(f"Every day at {at} ({made.zone}), the daemon does what the rules say: appliance serve")
+            return
         planned = plan(catalog, home.folder, datetime.now(UTC), catalog.keeping_rules())
         with progress("episodes", len(planned.due)) as advance:
             try:

@@ -8,7 +8,7 @@ import typer
 
 from appliance.cli.circle import fields
 from appliance.cli.opened import opened, user
-from appliance.cli.options import AnyTask, AsJson, StationName, TaskName, Why, Workers
+from appliance.cli.options import AnyTask, AsJson, Daily, StationName, TaskName, Why, Workers
 from appliance.cli.shown import print_wide, progress, show, show_one
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def nightly_run(
     space: Space = 2.0,
     wanted: Wanted = 12,
     queued: Annotated[bool, typer.Option("--queued", help="Ask the daemon for it, and return at once.")] = False,
-    daily: Annotated[
-        str, typer.Option("--daily", help="Not now: have the daemon do it every day at this time, e.g. 02:30.")
-    ] = "",
+    daily: Daily = "",
     as_json: AsJson = False,
 ) -> None:
     """Have a night now: learn from what is new, try the result against the champion, promote or keep, and tell.
@@ -133,11 +131,11 @@ def nightly_off(task: TaskName) -> None:
 @nightly.command("status")
 def nightly_status(as_json: AsJson = False) -> None:
     """Tell of each task's last night, which one is under way, what is planned, and which ones did not happen."""
-    from appliance.nightfall import missing, planned
+    from appliance.nightfall import missing, of_nights
 
     with opened() as (home, catalog):
         rows = [_of_night(catalog, row) for row in _last(catalog)]
-        gone, plans = missing(home, catalog), planned(home)
+        gone, plans = missing(home, catalog), of_nights(home)
     if as_json:
         said = [{"task": one.settings["task"], "cron": one.cron, "zone": one.zone, "by": one.by} for one in plans]
         late = [{"task": one.task, "due": one.due.isoformat()} for one in gone]

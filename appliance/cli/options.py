@@ -34,3 +34,6 @@ Why = Annotated[str, typer.Option("--why", help="The reason; it stays on record.
 Operator = Annotated[str, typer.Option("--operator", help="Who says so. Default: the user's name.")]
 JudgedSo = Annotated[Said | None, typer.Option("--outcome", help="Only those last judged so.")]
 Since = Annotated[datetime | None, typer.Option("--since", help="Only those that began then or later.")]
+Daily = Annotated[
+    str, typer.Option("--daily", help="Not now: have the daemon do it every day at this time, e.g. 02:30.")
+]
