@@ -216,9 +216,13 @@ def test_a_catalog_that_is_gone_is_a_line(known: Home) -> None:
 
 
 def test_what_was_interrupted_is_listed_and_its_curve_drawn(known: Home) -> None:
-    run = known.folder / "runs" / "0123456789abcdef"
-    tracked(run, (500, "loss", 0.5), (1000, "loss", 0.25), (1000, "held_out", 0.75))
-    (run / "last.json").write_text(json.dumps({"done": 1000, "tensors": "", "how": {"steps": 3000}}))
+    """What has become a policy was not interrupted."""
+    with known.join() as catalog:
+        whole = str(catalog.policy("bc-1").id)
+    for name in ("0123456789abcdef", whole):
+        run = known.folder / "runs" / name
+        tracked(run, (500, "loss", 0.5), (1000, "loss", 0.25), (1000, "held_out", 0.75))
+        (run / "last.json").write_text(json.dumps({"done": 1000, "tensors": "", "how": {"steps": 3000}}))
 
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: len(rows(app)) == 3)
