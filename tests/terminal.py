@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 import pytest
 
@@ -33,10 +33,11 @@ class Terminal:
     """A terminal of so many columns and rows, in which a command runs. It ends with whoever made it."""
 
     def __init__(self, columns: int, rows: int, *words: str, **variables: str) -> None:
-        self._name = f"appliance-{uuid4().hex[:8]}"
+        self._folder = tempfile.TemporaryDirectory(prefix="tmux-")
+        self._at = (PROGRAM, "-S", f"{self._folder.name}/socket")
         dying = shutil.which("setpriv")  # the terminal of a test that was killed ends too
         self._server = subprocess.Popen(
-            [*([dying, "--pdeathsig", "KILL"] if dying else []), PROGRAM, "-L", self._name, "-f", os.devnull, "-D"],
+            [*([dying, "--pdeathsig", "KILL"] if dying else []), *self._at, "-f", os.devnull, "-D"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -98,7 +99,7 @@ class Terminal:
 
     def _ask(self, *words: str) -> str | None:
         """What tmux answers; None when it does not."""
-        said = subprocess.run([PROGRAM, "-L", self._name, *words], capture_output=True, text=True, check=False)
+        said = subprocess.run([*self._at, *words], capture_output=True, text=True, check=False)
         return said.stdout if said.returncode == 0 else None
 
     def __enter__(self) -> Self:
@@ -110,3 +111,4 @@ class Terminal:
         self._ask("kill-server")
         self._server.kill()
         self._server.wait()
+        self._folder.cleanup()

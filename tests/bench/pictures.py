@@ -5,6 +5,7 @@
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import STARTER, Home
 from appliance.train import learner, train
-from tests.drawn import svg
+from tests.drawn import HALF, svg
 from tests.terminal import Terminal
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "screens"
@@ -71,12 +72,11 @@ def take(terminal: Terminal, columns: int, rows: int, batch: str) -> None:
     terminal.press("2")
     terminal.see("Enter: begin a sitting")
     terminal.press("Enter")
-    terminal.see("What shall be shown?")
-    terminal.press("1")
     terminal.see("START: put")
     terminal.press("Enter")
-    terminal.see("REC 2.")
+    terminal.wait(lambda: recorded(terminal), "a take")
     keep("collect")
+    terminal.press("s")
     terminal.see("START: put")
     terminal.press("q")
     terminal.see("Enter: begin a sitting")
@@ -90,15 +90,17 @@ def take(terminal: Terminal, columns: int, rows: int, batch: str) -> None:
     keep("learn")
     terminal.press("5")
     terminal.see(f"{batch} pick_place")
-    terminal.press("Down")
+    terminal.press("NPage")
     terminal.see("champion of pick_place")
     keep("batches")
-    terminal.press("Up", "Enter")
+    terminal.press("PPage")
+    terminal.see("0 told them apart")
+    terminal.press("Enter")
     terminal.see("trial 1 of 20")
     terminal.see("n=0: no valid trial")
     terminal.see("START: put")
     terminal.press("Enter")
-    terminal.see("REC 1.")
+    terminal.wait(lambda: recorded(terminal), "a trial")
     keep("evaluate")
     terminal.press("f")
     terminal.see("In which stage?")
@@ -113,6 +115,12 @@ def take(terminal: Terminal, columns: int, rows: int, batch: str) -> None:
     keep("orders")
     terminal.press("C-q")
     terminal.ended()
+
+
+def recorded(terminal: Terminal) -> bool:
+    """Whether a take is being made, and what the cameras see is shown."""
+    seen = terminal.screen
+    return HALF * 9 in seen and re.search(r"REC \d", seen) is not None
 
 
 if __name__ == "__main__":
