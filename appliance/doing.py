@@ -1,6 +1,8 @@
 """What a piece of background work is given beside its settings: somebody to tell, and a reason to stop."""
 
+import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,3 +57,26 @@ class Quiet:
 
     def log(self, what: str, **facts: Any) -> None:
         """Write nothing."""
+
+
+@dataclass(frozen=True)
+class Aloud:
+    """Tells a person at a terminal, as `appliance.cli.shown.progress` shows it."""
+
+    advance: Callable[[str, int, int], None]
+    job: str = ""
+    stop: Flag = field(default_factory=threading.Event)
+
+    def tell(self, what: str, done: int, of: int, loss: float | None = None) -> None:
+        """Show it.
+
+        Raises:
+            Paused: ``stop`` is set.
+        """
+        if self.stop.is_set():
+            raise Paused(what)
+        said = f"{what}, loss {loss:.4f}" if loss is not None and math.isfinite(loss) else what
+        self.advance(said, done, of)
+
+    def log(self, what: str, **facts: Any) -> None:
+        """Write nothing: what a person watches, its own rows keep."""

@@ -8,22 +8,21 @@ The nights run in this process and not through the queue, where each step is a p
 longer than most steps do (LOG.md).
 """
 
-import math
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from appliance import station
 from appliance.begins import fits
 from appliance.collect import LIMIT, CannotCollect, Sitting, Took, collect, starts, tally
 from appliance.demo import STATION, Progress, Stopped
-from appliance.doing import Paused, Quiet
+from appliance.doing import Aloud, Paused
 from appliance.evaluate import Trying, evaluate, plan, resume
 from appliance.home import STARTER, Home
 from appliance.night import InOrder, night
-from appliance.session import Flag
+from appliance.nightfall import alone
 from ops import morning, rising
 from ops.slices import Bound, Slice
 from storage import Catalog, Night, Outcome, Task, Unknown, Wanted, WorkOrder
@@ -89,6 +88,7 @@ def nights(
     """Have so many nights, each after a day on which the open work orders are fulfilled.
 
     Raises:
+        Busy: another program has them, or one of their nights.
         Stopped: a person asked to stop. Asked again, it goes on from there.
     """
     began, worked = time.monotonic(), _processor()
@@ -96,14 +96,15 @@ def nights(
     say(f"The task is {length.task!r}: {STARTER.instruction}. The cell is {STATION}, a simulated arm at a table.")
     say(f"Everything is kept in {home.folder}.")
     try:
-        run.begin()
-        for number in range(1, length.nights + 1):
-            say(f"\nNight {number} of {length.nights}")
-            run.day(number)
-            run.night(number)
-            run.exam(number)
-            found = rising.of(catalog, length.task)
-            page = rising.write_page(found, morning.folder(home.folder, length.task))
+        with alone(home, length.task, length.task, BY):
+            run.begin()
+            for number in range(1, length.nights + 1):
+                say(f"\nNight {number} of {length.nights}")
+                run.day(number)
+                run.night(number)
+                run.exam(number)
+                found = rising.of(catalog, length.task)
+                page = rising.write_page(found, morning.folder(home.folder, length.task))
     except (Paused, KeyboardInterrupt) as stopped:
         raise Stopped("stopped; what was done is kept, and the same words go on from there") from stopped
     say(
@@ -148,8 +149,8 @@ class _Run:
         row = self._row(name)
         page = morning.folder(self.home.folder, name) / "morning.html"
         if row is None or row.ended is None or not page.exists():
-            with self.progress(name, None) as advance:
-                night(InOrder(self.home, _Telling(advance)), self._asked(number) if row is None else row.settings)
+            with alone(self.home, name, self.length.task, BY), self.progress(name, None) as advance:
+                night(InOrder(self.home, Aloud(advance)), self._asked(number) if row is None else row.settings)
         row = self.catalog.night(name)
         self.say(f"  {row.decision}: {row.why.partition(': ')[2]}.")
 
@@ -234,22 +235,6 @@ class _Run:
             return self.catalog.night(name)
         except Unknown:
             return None
-
-
-@dataclass(frozen=True)
-class _Telling:
-    """Tells whoever watches how far a night is."""
-
-    advance: Callable[..., None]
-    job: str = ""
-    stop: Flag = field(default_factory=lambda: Quiet().stop)
-
-    def tell(self, what: str, done: int, of: int, loss: float | None = None) -> None:
-        """Show it."""
-        self.advance(f"{what}, loss {loss:.4f}" if loss is not None and math.isfinite(loss) else what, done, of)
-
-    def log(self, what: str, **_facts: Any) -> None:
-        """The night's own row keeps it."""
 
 
 def _processor() -> float:

@@ -1,6 +1,5 @@
 """``appliance nightly``: learn while nobody watches, prove that it got better, and tell in the morning."""
 
-import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,13 +179,13 @@ def _ask(home: "Home", given: dict[str, Any]) -> None:
 
 def _have(home: "Home", catalog: "Catalog", given: dict[str, Any], as_json: bool) -> None:
     """Have the night in this process."""
-    from appliance.doing import Paused
+    from appliance.doing import Aloud, Paused
     from appliance.night import InOrder, night
     from appliance.nightfall import alone
 
     try:
         with alone(home, given["night"], given["task"], user()), progress(given["night"], None) as advance:
-            ended = night(InOrder(home, _Telling(advance)), given)
+            ended = night(InOrder(home, Aloud(advance)), given)
     except (Paused, KeyboardInterrupt):
         typer.echo(f"Stopped. Night {given['night']} stays open; appliance nightly run --task {given['task']} goes on.")
         raise typer.Exit(1) from None
@@ -206,23 +205,6 @@ def _show(home: "Home", catalog: "Catalog", night: str, as_json: bool) -> None:
     written = morning.write_page(found, morning.folder(home.folder, night), home.folder)
     print_wide(morning.tables(found))
     typer.echo(f"With pictures: {written}")
-
-
-class _Telling:
-    """Tells a person at a terminal how far a night is."""
-
-    def __init__(self, advance: Any) -> None:
-        from appliance.doing import Quiet
-
-        self.job, self.stop, self._advance = "", Quiet().stop, advance
-
-    def tell(self, what: str, done: int, of: int, loss: float | None = None) -> None:
-        """Show it."""
-        said = f"{what}, loss {loss:.4f}" if loss is not None and math.isfinite(loss) else what
-        self._advance(said, done, of)
-
-    def log(self, what: str, **_facts: Any) -> None:
-        """The night's own row keeps it."""
 
 
 def _when(cron: str) -> str:
