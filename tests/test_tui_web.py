@@ -16,8 +16,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from appliance.home import Home
 from appliance.tui import web
 from appliance.tui.web import NoPage, Pages, serving
+from storage import Wanted
 from tests.browser import Page, browser, needed
 from tests.hosts import until as wait
 
@@ -109,10 +111,10 @@ async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def read(page: aiohttp.ClientWebSocketResponse, words: str) -> None:
+async def read(page: aiohttp.ClientWebSocketResponse, words: str, seconds: float = 20.0) -> None:
     """Read what the screen draws until these words have come."""
     drawn = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(seconds):
         while words not in drawn:
             message = await page.receive()
             assert message.type is aiohttp.WSMsgType.BINARY, f"{message} came before {words!r}: {drawn}"
@@ -324,3 +326,29 @@ def test_a_server_that_ends_ends_its_screens_and_one_that_is_killed_takes_them_a
 
     asyncio.run(test(signal.SIGTERM, tmp_path / "ended"))
     asyncio.run(test(signal.SIGKILL, tmp_path / "killed"))
+
+
+@pytest.mark.timeout(300)
+def test_a_page_that_is_closed_in_a_take_leaves_the_take_sealed(home: Path) -> None:
+    """The program itself: what is pressed in the browser counts, and nothing is lost with it."""
+
+    async def test() -> None:
+        jar = aiohttp.CookieJar(unsafe=True)
+        words = [sys.executable, "-m", "appliance.cli", "tui", "--operator", "ada"]
+        async with serving(words) as (address, pages), aiohttp.ClientSession(cookie_jar=jar) as http:
+            await http.get(address)
+            page = await http.ws_connect(URL(address).with_query(None) / "ws", max_msg_size=0)
+            await read(page, "DEVICES of", 100.0)
+            for key, said in (("2", "begin a sitting"), ("\r", "START: put")):
+                await page.send_str(json.dumps(["stdin", key]))
+                await read(page, said, 100.0)
+            await page.send_str(json.dumps(["stdin", "\r"]))
+            await read(page, "REC ", 100.0)
+            await page.close()
+            await until(lambda: pages.screens == 0, 60.0)
+
+    asyncio.run(test())
+    with Home(home, str(home / "catalog.db")).join() as catalog:
+        (one,) = catalog.find(Wanted())
+        assert one.row.ended_by == "stopped"
+        assert one.row.operator == "ada"

@@ -19,7 +19,7 @@ from tests.terminal import Terminal
 
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "screens"
 CELL, TASK = "franka-sim", STARTER.name
-SIZES = ((80, 24), (200, 60))
+SIZES = ((200, 60), (80, 24))
 
 LARGEST = 150_000
 """Bytes of a picture, at most."""
@@ -110,8 +110,10 @@ def take(terminal: Terminal, columns: int, rows: int, batch: str) -> None:
     terminal.press("?")
     terminal.see("n plans a batch")
     keep("help")
-    terminal.press("Escape", "6")
-    terminal.see("code failure trials")
+    terminal.press("Escape")
+    terminal.see(f"{batch} pick_place")
+    terminal.press("6")
+    terminal.see("code failure")
     keep("orders")
     terminal.press("C-q")
     terminal.ended()
