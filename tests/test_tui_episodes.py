@@ -197,12 +197,12 @@ def test_only_a_page_is_read_and_the_next_follows(home: Home, monkeypatch: pytes
 
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: line(app, "#count") == f"1-{PAGE} of {PAGE + 3}")
-        newest = rows(app)[0]
+        newest = rows(app)[0][0]
         await pilot.press("n")
         await until(pilot, lambda: line(app, "#count") == f"{PAGE + 1}-{PAGE + 3} of {PAGE + 3}")
         assert len(rows(app)) == 3
         await pilot.press("n", "b")
-        await until(pilot, lambda: rows(app)[0] == newest)
+        await until(pilot, lambda: rows(app)[0][0] == newest)
         with home.join() as catalog:
             catalog.add(episode(PAGE + 9, task="pick_place", operator="eve"))
         await until(pilot, lambda: rows(app)[0][WHO] == "eve")
