@@ -76,8 +76,7 @@ def take(terminal: Terminal, columns: int, rows: int, batch: str) -> None:
     terminal.press("Enter")
     terminal.wait(lambda: recorded(terminal), "a take")
     keep("collect")
-    terminal.press("s")
-    terminal.see("START: put")
+    terminal.wait(lambda: judged(terminal), "the next take")
     terminal.press("q")
     terminal.see("Enter: begin a sitting")
     terminal.press("3")
@@ -117,6 +116,12 @@ def take(terminal: Terminal, columns: int, rows: int, batch: str) -> None:
     keep("orders")
     terminal.press("C-q")
     terminal.ended()
+
+
+def judged(terminal: Terminal) -> bool:
+    """Say that it went well, and whether the next take may begin."""
+    terminal.press("s")
+    return "START: put" in terminal.screen
 
 
 def recorded(terminal: Terminal) -> bool:
