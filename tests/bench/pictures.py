@@ -110,7 +110,7 @@ def take(terminal: Terminal, columns: int, rows: int, batch: str) -> None:
     terminal.see("n plans a batch")
     keep("help")
     terminal.press("Escape")
-    terminal.see(f"{batch} pick_place")
+    terminal.wait(lambda: "Esc: back" not in terminal.screen, "the screen below")
     terminal.press("6")
     terminal.see("code failure")
     keep("orders")
