@@ -33,9 +33,6 @@ COLUMNS: Mapping[str, int] = {"what": 16, "state": 11, "how far": 20, "loss": 7,
 STYLES = {"running": "bold", "failed": "reverse"}
 """Of lines, by how they stand."""
 
-PAUSED = "paused by"
-"""How `ops.jobs` begins to say why a job that a person paused waits."""
-
 
 class Read(Message):
     """What there is, and how busy the machine is."""
@@ -114,7 +111,7 @@ class Learn(Telling):
         """Pause it, or let it go on."""
         if (job := self._job()) is not None:
             by = self.room.operator
-            if job.why.startswith(PAUSED):
+            if job.job is not None and job.job.held:
                 self._do(lambda jobs: f"{jobs.go_on(job.key).id} goes on")
             else:
                 self._do(lambda jobs: f"{jobs.pause(job.key, by, 'at the screen').id} makes way")
