@@ -134,7 +134,9 @@ def nights(mornings: Sequence[Dawn], ink: Ink, file: Path) -> None:
     ):
         at = [place + aside for place, _ in found]
         for where, (_, (_, low, high)) in zip(at, found, strict=True):
-            axes.plot([where] * 2, [100 * low, 100 * high], color=ink.good, linewidth=5, alpha=0.3)
+            axes.plot(
+                [where] * 2, [100 * low, 100 * high], color=ink.good, linewidth=5, alpha=0.3, solid_capstyle="butt"
+            )
         rates = [100 * rate for _, (rate, _, _) in found]
         axes.plot(at, rates, mark, color=ink.good, markerfacecolor=face, markersize=8, linewidth=2, label=label)
         for where, rate in zip(at, rates, strict=True):

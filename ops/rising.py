@@ -170,8 +170,9 @@ _FOOT = "Success on the same unseen starts, with exact 95% intervals. No night c
 
 
 def _words(step: Step) -> list[str]:
-    """What was shown before a night, an order a line."""
-    return [f"{one.shown} {one.words}" for one in step.shown] or ["nothing"]
+    """What was shown before a night, a part of the starts a line, whichever failures it was ordered for."""
+    parts = dict.fromkeys(one.words for one in step.shown)
+    return [f"{sum(one.shown for one in step.shown if one.words == part)} {part}" for part in parts] or ["nothing"]
 
 
 def write_page(rising: Rising, where: Path) -> Path:
