@@ -73,7 +73,8 @@ def serve(
     """Take jobs until Ctrl-C or SIGTERM; what is being done then is stored, and gone on with by the next one.
 
     Raises:
-        CannotServe: a worker of that name lives already, or there is no such queue.
+        CannotServe: a worker of that name lives already, or there is no such queue; or others gave this one up, so that
+            it should begin anew.
     """
     if unknown := sorted(set(queues) - ALL.keys()):
         raise CannotServe(f"there is no queue {', '.join(unknown)}; there are: {', '.join(ALL)}")
@@ -89,12 +90,16 @@ def serve(
     make = functools.partial(worker.Worker, home.folder, home.database, work.command, QUEUES, nightly)
     try:
         with ExitStack() as stack:
-            stack.enter_context(make(queues=queues, yielding=YIELDING, name=name, lost=lost))
+            working = stack.enter_context(make(queues=queues, yielding=YIELDING, name=name, lost=lost))
             if port is not None:
                 from appliance import watch
 
                 tell(stack.enter_context(watch.serve(home, host, port)))
             tell(f"Worker {name} takes jobs of {', '.join(queues)}. Ctrl-C ends it.")
             ended.wait()
+            if working.given_up:
+                raise CannotServe(
+                    f"worker {name} stood still for so long that others took over what it was doing; it can begin anew"
+                )
     except worker.AnotherWorker as error:
         raise CannotServe(str(error)) from error

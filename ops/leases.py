@@ -111,9 +111,10 @@ def _holder(path: Path) -> str:
     except FileNotFoundError:
         return ""
     try:
-        fcntl.flock(seen, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that others who look at the same moment are not taken for its holder.
+        fcntl.flock(seen, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.read(seen, 200).decode()
+        return os.read(seen, 200).decode(errors="ignore")
     else:
         path.unlink(missing_ok=True)
         return ""

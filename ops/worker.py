@@ -96,6 +96,8 @@ class Worker:
     """The queues whose jobs make way for people at this machine."""
     name: str = field(default_factory=platform.node)
     lost: float = LOST
+    given_up: bool = field(default=False, init=False)
+    """Whether others took it for dead while it stood still: what it was doing is theirs now."""
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
 
@@ -269,6 +271,7 @@ class Worker:
             try:
                 if not self._catalog.beat(self.name):
                     self._journal.error("was given up by others while it stood still, and stops")
+                    self.given_up = True
                     os.kill(os.getpid(), signal.SIGTERM)
                     return
                 for other in self._catalog.workers():
@@ -277,7 +280,7 @@ class Worker:
                         seen[other.name] = other.beat, time.monotonic()
                     elif other.name != self.name and time.monotonic() - since > self.lost:
                         self._give_up(other)
-            except OSError as error:  # the catalog does not answer: the next count tells whether it does again
+            except Exception as error:  # ruff: ignore[blind-except] - whatever it is, who counts no more is taken for dead
                 self._journal.error(f"cannot count: {error}")
 
     def _give_up(self, other: WorkerRow) -> None:
@@ -325,7 +328,8 @@ class Doing:
 
     def note(self, **said: Any) -> None:
         """Write down what is new of it."""
-        new = {name: value for name, value in said.items() if self._noted.get(name) != value}
+        # Of what an earlier worker wrote nothing is known here: what is said for the first time is written.
+        new = {name: value for name, value in said.items() if self._noted.get(name, ...) != value}
         if new:
             self._noted |= new
             DBOS.update_workflow_attributes(self.key, new, merge=True)

@@ -1,6 +1,8 @@
 """Durable jobs, done for real: a worker of this process, jobs in processes of their own, a database on the disk."""
 
+import fcntl
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -11,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbos import DBOS
 
 from ops import leases, worker
 from ops.jobs import CannotDo, Job, JobFailed, Jobs, NoJob, Schedule, State
 from ops.worker import Worker
-from storage import Catalog
+from storage import Catalog, WorkerRow
 
 QUEUES = {"learn": "learn", "chore": "chores", "night": "night", "night.one": "chores", "night.two": "twin"}
 COMMAND = [sys.executable, "-m", "tests.jobbing"]
@@ -234,6 +237,92 @@ def test_a_worker_that_is_left_leaves_its_job_to_the_next(folder: Path, jobs: Jo
     assert jobs.get(key).state is State.RUNNING
     with working_in(folder):
         assert jobs.result(key) == {"steps": 100, "attempt": 2}
+
+
+def test_what_one_worker_waited_for_is_no_longer_said_when_another_does_the_job(folder: Path, jobs: Jobs) -> None:
+    """The first stops while somebody collects; when the second begins, nobody does."""
+    key = jobs.enqueue("learn", wish(folder, steps=40, seconds=0.05), "mika").id
+    with leases.attending(folder, "mika collects"), working_in(folder):
+        until(stands(jobs, key, State.PAUSED))
+    with working_in(folder):
+        until(lambda: runs(folder, key))
+        assert jobs.get(key).state is State.RUNNING
+        jobs.result(key)
+
+
+def test_a_plan_that_cannot_be_leaves_the_one_before(jobs: Jobs) -> None:
+    good = Schedule("chore-nightly", "30 2 * * *", "Europe/Berlin", "chore", {}, "mika")
+    jobs.schedule(good)
+    for cron, zone in (("at noon", "Europe/Berlin"), ("30 3 * * *", "Europe/Atlantis")):
+        with pytest.raises(CannotDo):
+            jobs.schedule(Schedule("chore-nightly", cron, zone, "chore", {}, "mika"))
+        assert jobs.schedules() == [good]
+
+
+def test_daemons_that_begin_at_once_plan_the_same_once(folder: Path, jobs: Jobs) -> None:
+    """As after a power cut: each of them sees to it that the store is shared every hour."""
+    hourly = Schedule("share", "17 * * * *", "UTC", "chore", {}, "serve")
+    wrong: list[BaseException] = []
+
+    def plan() -> None:
+        try:
+            with Jobs(folder, str(folder / "catalog.db"), QUEUES) as own:
+                for _ in range(10):
+                    own.schedule(hourly)
+        except BaseException as error:  # ruff: ignore[blind-except] - the test asks for it
+            wrong.append(error)
+
+    both = [threading.Thread(target=plan) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert (wrong, jobs.schedules()) == ([], [hourly])
+
+
+def test_a_worker_that_was_given_up_stops_and_says_so(folder: Path, working: Worker) -> None:
+    """Whoever runs it has to know that it did not end because somebody asked."""
+    heard = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.set())
+    try:
+        with Catalog(folder / "catalog.db") as catalog:
+            until(lambda: any(catalog.give_up("here", row.beat) for row in catalog.workers()))
+        until(heard.is_set)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert working.given_up
+
+
+def test_a_worker_counts_on_when_another_cannot_be_given_up(
+    folder: Path, working: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever went wrong with it, e.g. a server that begins anew: who counts no longer is given up itself."""
+
+    def broken(_names: list[str]) -> None:
+        raise RuntimeError("the server is gone")
+
+    monkeypatch.setattr(DBOS, "_recover_pending_workflows", broken)
+    working.lost = 0.1
+    with Catalog(folder / "catalog.db") as catalog:
+        catalog.arrive(WorkerRow(name="gone", node="elsewhere", process=1, queues=[]))
+        until(lambda: "cannot count" in "".join(p.read_text() for p in (folder / "logs").glob("*.jsonl")))
+        counts = {row.name: row.beat for row in catalog.workers()}["here"]
+        until(lambda: {row.name: row.beat for row in catalog.workers()}["here"] > counts)
+
+
+def test_two_who_look_at_once_at_what_a_killed_program_left_see_nobody(folder: Path) -> None:
+    """What the first look holds to find out is not taken for somebody who works here."""
+    note = folder / leases.LEASES / platform.node() / "people" / "1-1"
+    note.parent.mkdir(parents=True)
+    note.write_text("mika collects")
+    with note.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert leases.attended(folder) == ""
+
+
+def test_who_works_here_is_told_however_long_the_name(folder: Path) -> None:
+    with leases.attending(folder, "x" + "ö" * 150):
+        assert leases.attended(folder).startswith("xöö")
 
 
 def test_a_lease_of_a_killed_program_is_free_at_once(folder: Path) -> None:
