@@ -7,9 +7,9 @@ import pytest
 from textual.binding import Binding, BindingType
 
 from appliance.home import Home
-from appliance.tui.app import SCREENS, Tui
+from appliance.tui.app import Tui
 from appliance.tui.help import EVERYWHERE, HERE, LATER, Help, Key, commands, keys
-from appliance.tui.room import Room, RoomScreen
+from appliance.tui.room import SCREENS, Room, RoomScreen
 from tests.homes import opened
 from tests.test_tui_evaluate import shown
 
