@@ -5,13 +5,19 @@ which of them it speaks for: nobody learns from it who drives next.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 from ops.by_axis import VALID
 from ops.rates import tell_rate
 from ops.results import PolicyReport, compare, of_batch
 from ops.sequential import POWER, decide, forecast
-from storage import Catalog, Outcome
+from storage import Catalog, Listed, Outcome
+
+BLIND = "blinded"
+"""Stands for the name of a policy that must not be shown."""
 
 FORESEEN = 200
 """Trials of each policy beyond which nobody is told how many more are needed."""
@@ -86,6 +92,28 @@ def so_far(catalog: Catalog, batch: str) -> SoFar:
         invalid=sum(one.invalid for one in reports),
         pairs=_pairs(*reports) if len(reports) == 2 else None,
     )
+
+
+def untold(catalog: Catalog) -> Mapping[UUID, datetime]:
+    """Policies that are tried in open batches, and since when: whose a take of theirs is must not be shown.
+
+    That holds for all that such a policy did since, for a take is kept before it is known as one of the batch.
+    """
+    found: dict[UUID, datetime] = {}
+    for batch in catalog.batches():
+        if batch.closed is None:
+            found = {one.policy: batch.created for one in catalog.trials(batch.id)} | found
+    return found
+
+
+def drove(catalog: Catalog, episodes: Iterable[Listed]) -> dict[UUID, str]:
+    """The policy that drove, by name, of each episode that one drove in; `BLIND` where it must not be shown."""
+    since, names = untold(catalog), {policy.id: policy.name for policy in catalog.policies()}
+    return {
+        one.row.id: BLIND if policy in since and one.row.started >= since[policy] else names[policy]
+        for one in episodes
+        if (policy := one.row.policy) is not None
+    }
 
 
 def _pairs(one: PolicyReport, other: PolicyReport) -> Pairs:

@@ -12,10 +12,12 @@ from appliance.home import Home
 from appliance.tui.episodes import PAGE
 from appliance.tui.replay import Replay
 from appliance.tui.rows import Rows
+from ops.rollout import plan
 from storage import Edit, EditKind, Outcome, Verdict, Wanted
 from tests.homes import opened
 from tests.said import episode
 from tests.screens import Alone, another_task, compared, line, plain, rows, shown, take, until
+from tests.test_report import SUCCESS, entered, policy, tried
 
 TASK, WHO, GRADE, VERDICT, MOTION = 1, 2, 4, 5, 6
 
@@ -79,6 +81,30 @@ def test_what_is_typed_narrows_the_list_and_what_makes_no_sense_is_said(five: Ho
         await pilot.press("enter")
         assert app.focused is not None
         assert app.focused.id != "filter"
+
+    shown(five, "episodes", drive)
+
+
+def test_of_an_open_batch_it_is_not_told_who_drove_and_nobody_finds_it_by_the_policy(five: Home) -> None:
+    """Not even before a take is known to be a trial's. What the policy did before the batch has its name."""
+    with five.join() as catalog:
+        policies = [policy(catalog, name, "pick_place") for name in ("bc-1", "bc-2")]
+        tried(catalog, five.folder, policies, lambda *_: SUCCESS, 1)
+        batch = plan(catalog, "pick_place", policies[:1], 1, seed=2, station="cell")
+        entered(catalog, five.folder, catalog.trials(batch.id)[0])
+
+    async def drive(app: Alone, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(rows(app)) == 7)
+        assert rows(app)[0][WHO] == "blinded"
+        assert {row[WHO] for row in rows(app)[1:3]} == {"bc-1", "bc-2"}
+        await until(pilot, lambda: "policy, blinded" in line(app, "#about"))
+        await pilot.press("slash", *"policy:bc-1")
+        await until(pilot, lambda: "bc-1 is tried blind at the moment" in line(app, "#said"))
+        assert len(rows(app)) == 7
+        with five.join() as catalog:
+            catalog.end_batch(batch.id, "enough")
+        app.screen.query_one("#filter", Input).value = "policy:bc-1 policy"
+        await until(pilot, lambda: [row[WHO] for row in rows(app)] == ["bc-1", "bc-1"])
 
     shown(five, "episodes", drive)
 

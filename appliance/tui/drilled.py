@@ -19,6 +19,7 @@ from appliance.tui.picture import Picture
 from appliance.tui.replay import Replay
 from appliance.tui.room import Room
 from appliance.tui.rows import Row, Rows
+from ops.blinded import drove
 from storage import Listed
 
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ class Drilled(Judging):
     @work(thread=True, exclusive=True, group="find")
     def _find(self) -> None:
         with self.trying(), self.room.home.join() as catalog:
-            names = {policy.id: policy.name for policy in catalog.policies()}
-            self.post_message(Found(failing.clips(catalog, self._of, self._code), names))
+            rows = failing.clips(catalog, self._of, self._code)
+            self.post_message(Found(rows, drove(catalog, rows)))
 
     @work(thread=True, exclusive=True, group="know")
     def _know(self, found: Listed, names: Mapping[UUID, str], pictures: bool) -> None:

@@ -17,9 +17,9 @@ SAID = 3
 
 
 def cells(found: Listed, names: Mapping[UUID, str]) -> dict[str, str]:
-    """An episode's row, by column; ``names`` are those of policies."""
+    """An episode's row, by column; ``names`` says by episode which policy drove, if one did."""
     row, standing = found.row, found.standing
-    who = names.get(row.policy) if row.policy is not None else row.operator
+    who = names.get(row.id) if row.policy is not None else row.operator
     graded = (_number(row.gap, 1e3, 0), _number(row.lost, 1, 1), _number(row.late, 1e3, 0))
     return {
         "when": f"{row.started.astimezone():%m-%d %H:%M}",
@@ -41,7 +41,7 @@ def marks(standing: Standing) -> str:
 def about(found: Listed, names: Mapping[UUID, str], verdicts: Sequence[Verdict], edits: Sequence[Edit]) -> list[str]:
     """What is known of an episode: itself, who drove, and the last that was said and done."""
     row, standing = found.row, found.standing
-    named = "" if row.policy is None else f", {names.get(row.policy, row.policy)}"
+    named = f", {names[row.id]}" if row.id in names else ""
     order = f", for order {row.order}" if row.order is not None else ""
     scene = ", ".join(f"{key} {value}" for key, value in row.condition.items())
     kept = "" if found.keep is None else f", used from {found.keep[0]:g} s to {found.keep[1]:g} s"

@@ -22,6 +22,7 @@ from appliance.tui.replay import Replay
 from appliance.tui.rows import Row, Rows
 from appliance.tui.telling import Told
 from appliance.tui.viewer import Viewers
+from ops.blinded import drove
 from ops.view import CannotShow
 from storage import Edit, EditKind, Listed
 
@@ -281,7 +282,7 @@ class Episodes(Judging):
         worker = get_current_worker()
         with self.trying(), self.room.home.join() as catalog:
             rows = catalog.find(asked.wanted(catalog, typed, before), PAGE)[::-1]
-            names = {policy.id: policy.name for policy in catalog.policies()}
+            names = drove(catalog, rows)
             if worker.is_cancelled:
                 return
             self.post_message(Found(rows, names))
