@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +38,14 @@ def gates(home: Home, catalog: Catalog, row: Night, doing: Doing) -> dict[str, A
     examiner = _Examiner(home, catalog, doing, trained, champion)
     own = _some(_believed(home, catalog, row, asked))
     board = examiner.board(asked.task, own, guarded=True)
-    for task in _earlier(catalog, trained):
+    line = [one for one in (trained, champion) if one is not None]
+    for task in dict.fromkeys([*_earlier(catalog, line), *(one for one in asked.keep if one != asked.task)]):
         board += examiner.board(task, _some(_best(catalog, task, asked)), guarded=task in asked.keep)
     surprising = examiner.surprising(asked.task, _new(catalog, row), own)
     rows = [asdict(one) | {"forgotten": one.forgotten} for one in board]
-    return {"board": rows, "surprising": surprising} | asdict(harmless(board, asked.harm))
+    return {"board": rows, "surprising": surprising} | asdict(
+        harmless(board, asked.harm, () if champion is None else asked.keep)
+    )
 
 
 def _believed(home: Home, catalog: Catalog, row: Night, asked: Asked) -> list[Listed]:
@@ -114,9 +116,9 @@ class _Examiner:
 
 
 def _mean(errors: NDArray[np.float64]) -> float | None:
-    """The mean of those that could be measured."""
-    known = errors[np.isfinite(errors)]
-    return float(known.mean()) if len(known) else None
+    """The mean of those that could be measured; None if there are none, or a plan is no number."""
+    known = errors[~np.isnan(errors)]
+    return float(known.mean()) if len(known) and np.isfinite(known).all() else None
 
 
 def _parts(task: str, found: Sequence[Listed]) -> dict[str, list[int]]:
@@ -136,16 +138,10 @@ def _alike(one: ChunkPolicy, other: ChunkPolicy) -> bool:
     return one.body == other.body and (mine.view, mine.hz, mine.k) == (theirs.view, theirs.hz, theirs.k)
 
 
-def _earlier(catalog: Catalog, trained: PolicyRow) -> list[str]:
-    """Other tasks that the policies were trained for which it descends from: what it can have forgotten."""
-    found: dict[str, None] = {}
-    row: PolicyRow | None = trained
-    seen: set[UUID] = set()
-    while row is not None and row.id not in seen:
-        seen.add(row.id)
-        found[row.task] = None
-        row = None if row.parent is None else catalog.policy(row.parent)
-    return [task for task in found if task != trained.task]
+def _earlier(catalog: Catalog, line: Sequence[PolicyRow]) -> list[str]:
+    """Other tasks that the policies were trained for which these descend from: what can have been forgotten."""
+    tasks = [one.policy.task for row in line for one in catalog.lineage(row.id).line]
+    return [task for task in dict.fromkeys(tasks) if task != line[0].task]
 
 
 def _best(catalog: Catalog, task: str, asked: Asked) -> list[Listed]:

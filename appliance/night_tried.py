@@ -90,7 +90,7 @@ def decide(_home: Home, catalog: Catalog, row: Night, _doing: Doing) -> dict[str
         raise CannotNight(f"{left} trials of batch {batch.id} have not run")
     reports = {one.id: one for one in of_batch(catalog, batch.id)}
     ours = reports[candidate(row.id)]
-    theirs = reports.get(row.champion) if row.champion else None
+    theirs = None if row.champion is None else reports[row.champion]
     better, why = _alone(ours) if theirs is None else _compared(ours, theirs)
     tried = {one.name: _tally(one) for one in reports.values()}
     return {"better": better, "decision": PROMOTED if better else KEPT, "why": why, "tried": tried}

@@ -22,7 +22,10 @@ class Examined:
     """One policy's answers about some episodes."""
 
     error: NDArray[np.float64]
-    """(episodes,): mean distance from what was done, in standard deviations of what is done in any of them."""
+    """(episodes,): mean distance from what was done, in standard deviations of what is done in any of them.
+
+    Infinite where a plan is no number; NaN where nothing could be asked.
+    """
     along: NDArray[np.float64]
     """(episodes,): whether it would go where the demonstration went: 1 is the same way, -1 the opposite way."""
 
@@ -55,7 +58,8 @@ def _episode(
     if not errors:
         return np.nan, np.nan
     product = np.linalg.norm(meant) * np.linalg.norm(done)
-    return float(np.concatenate(errors).mean()), float((np.array(meant) * np.array(done)).sum() / max(product, 1e-9))
+    error = float(np.concatenate(errors).mean())
+    return error if np.isfinite(error) else np.inf, float((np.array(meant) * np.array(done)).sum() / max(product, 1e-9))
 
 
 def _some(data: Windows, episode: int, each: int) -> NDArray[np.intp]:

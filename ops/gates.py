@@ -131,6 +131,7 @@ class Row:
     champion: float | None
     """None where it was not measured."""
     candidate: float | None
+    """None where it was not measured, or where its plans are no numbers."""
     guarded: bool
     """Whether the candidate is refused for having forgotten this."""
     seen: str = ""
@@ -144,8 +145,21 @@ class Row:
         return self.candidate / self.champion - 1
 
 
-def harmless(board: Collection[Row], most: float) -> Gate:
-    """Whether the candidate still does what the champion does: no guarded row's error grew by more than ``most``."""
+def harmless(board: Collection[Row], most: float, keep: Collection[str] = ()) -> Gate:
+    """Whether the candidate still does what the champion does: no guarded row's error grew by more than ``most``.
+
+    No trial tells of tasks to ``keep``, so that each of them has to be measured.
+    """
+    for row in board:
+        if row.guarded and row.champion is not None and row.candidate is None:
+            return Gate(False, f"its plans for {row.what} are no numbers, and the champion's are")
+    for task in keep:
+        rows = [row for row in board if row.what == task]
+        if all(row.forgotten is None for row in rows):
+            other = any(row.candidate is not None for row in rows)
+            why = "the champion plans other numbers" if other else "there is nothing to compare plans on"
+            why = "; ".join(row.seen for row in rows if row.seen and not other) or why
+            return Gate(False, f"{task} may not be forgotten, and nothing was measured of it: {why}")
     harmed = [row for row in board if row.guarded and row.forgotten is not None and row.forgotten > most]
     if harmed:
         worst = max(harmed, key=lambda row: row.forgotten or 0.0)

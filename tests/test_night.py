@@ -155,6 +155,16 @@ def test_plans_are_compared_on_demonstrations_that_no_night_learned_from(home: H
     assert "at most 25% is harmless" in page_of(home)
 
 
+def test_a_task_to_keep_of_which_nothing_is_measured_stops_the_night(home: Home, row: Any) -> None:
+    """Also one that the candidate, which begins anew, does not descend from."""
+    with_champion(home, method="ccol", preset="tiny")
+    with home.join() as catalog:
+        catalog.add(Task(name="earlier", instruction="put the blue cube on the purple pad"))
+    ended = night(Planted(home, succeeds=candidate_wins), asked(keep=["earlier"], anew=True))
+    assert (ended["decision"], ended["gate"]) == ("refused", "night.gates"), ended
+    assert row().why.startswith("night.gates: earlier may not be forgotten, and nothing was measured of it")
+
+
 def test_half_of_the_new_demonstrations_are_poisoned_and_nothing_is_trained(home: Home, row: Any) -> None:
     """One is called a success and failed, one runs backwards; the page names the gate, and which to look at."""
     champion = with_champion(home, method="nearest", settings={})

@@ -106,6 +106,22 @@ def test_what_was_forgotten_of_an_earlier_task_refuses_only_where_that_is_asked_
     assert "stack" in said.why
 
 
+def test_a_candidate_whose_plans_are_no_numbers_is_refused_where_the_champion_s_are() -> None:
+    said = harmless([Row("pick_place", 6, 0.4, None, guarded=True)], 0.25)
+    assert (said.passed, said.why) == (False, "its plans for pick_place are no numbers, and the champion's are")
+    assert harmless([Row("stack", 6, 0.4, None, guarded=False)], 0.25).passed
+
+
+def test_what_may_not_be_forgotten_has_to_be_measured() -> None:
+    measured = Row("pick_place", 6, 0.4, 0.4, guarded=True)
+    for stack in ([], [Row("stack", 0, None, None, guarded=True, seen="cannot be measured: no camera")]):
+        said = harmless([measured, *stack], 0.25, ["stack"])
+        assert not said.passed
+        assert said.why.startswith("stack may not be forgotten, and nothing was measured of it")
+    assert "no camera" in said.why
+    assert harmless([measured, Row("stack", 8, 0.4, 0.4, guarded=True)], 0.25, ["stack"]).passed
+
+
 def test_what_was_not_measured_is_not_harmless_but_left_to_trials() -> None:
     said = harmless([Row("pick_place", 0, None, None, guarded=True)], 0.25)
     assert (said.passed, said.why) == (True, "there is nothing to measure forgetting on; trials decide")
