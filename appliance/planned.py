@@ -1,8 +1,11 @@
 """What the daemon does by itself, every day at a time or every hour."""
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from appliance.home import Home
 from appliance.refusal import Refusal
@@ -33,7 +36,10 @@ def hourly(home: Home, name: str, kind: str, by: str) -> Schedule:
 
 
 def zone() -> str:
-    """The name of this machine's time zone."""
+    """The name of the time zone that programs here are told of, by ``TZ``; else this machine's."""
+    told = os.environ.get("TZ", "").removeprefix(":")
+    with suppress(LookupError, ValueError, OSError):  # rules that have no name are no good for a schedule
+        return ZoneInfo(told).key
     _, found, name = Path("/etc/localtime").resolve().as_posix().partition("zoneinfo/")
     return name if found else "UTC"
 

@@ -34,9 +34,11 @@ SECRET = re.compile(r"token|password|secret|authorization|credential|(api|privat
 """Names of facts that are nobody's business."""
 
 IN_TEXT = re.compile(
-    r"(://[^/\s:@]*:)[^/\s@]+(?=@)|((?:bearer|api-key)\s+)\S+|((?:token|password|secret)=)[^\s&]+", re.IGNORECASE
+    r"(://[^/\s:@]*:)[^\s@]+(?=@)|((?:bearer|api-key)\s+)\S+|"
+    r"((?:token|password|secret(?:_access_key)?|signature)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',]+",
+    re.IGNORECASE,
 )
-"""A password in an address, and a code as the network says it."""
+"""A password in an address, and a code or a key as the network, a program's settings or a library say it."""
 
 FILE = re.compile(r"(\d{4}-\d{2}-\d{2})\.(\d{4})\.jsonl")
 

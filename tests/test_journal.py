@@ -62,6 +62,31 @@ def test_lines_are_found_by_the_first_characters_of_an_id_by_level_and_by_time(t
     assert found(Asked(since=datetime.now(UTC) + timedelta(hours=1))) == []
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "postgresql://mika:hun/ter2@db/lab cannot be reached",
+        "AWS_SECRET_ACCESS_KEY=hunter2 is wrong",
+        '{"aws_secret_access_key": "hunter2", "region": "x"}',
+        "{'password': 'hunter2'}",
+        "secret_access_key: hunter2",
+        "X-Amz-Signature=hunter2&X-Amz-Date=1",
+    ],
+)
+def test_no_secret_is_written_however_a_library_says_it(tmp_path: Path, said: str) -> None:
+    Journal(tmp_path).error(said)
+    (line,) = read(tmp_path)
+    assert "ter2" not in line["what"], line
+    assert "***" in line["what"]
+
+
+@pytest.mark.parametrize("said", ["step 3 of 4: the token is new", "https://cell:8443/log of a@b", "keys: 4"])
+def test_what_is_no_secret_is_written(tmp_path: Path, said: str) -> None:
+    Journal(tmp_path).info(said)
+    (line,) = read(tmp_path)
+    assert line["what"] == said
+
+
 def test_no_secret_is_written(tmp_path: Path) -> None:
     Journal(tmp_path).info(
         "asked postgresql://mika:hunter2@db/lab with Authorization: Bearer abcd-efgh",

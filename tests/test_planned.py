@@ -32,6 +32,17 @@ def test_rules_and_nights_are_planned_and_planned_no_longer(appliance: Type) -> 
     assert "nothing is planned as 'keep'; `appliance jobs planned` shows what is" in said.err
 
 
+def test_the_zone_is_the_one_that_programs_are_told_else_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, whose clock's file is UTC's."""
+    for told in ("Europe/Berlin", ":Europe/Berlin"):
+        monkeypatch.setenv("TZ", told)
+        assert zone() == "Europe/Berlin"
+    monkeypatch.delenv("TZ")
+    own = zone()
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    assert zone() == own, "cron needs a name"
+
+
 @pytest.mark.parametrize("at", ["24:00", "2", "noon", "02:60"])
 def test_what_is_no_time_of_day_is_refused_with_one(appliance: Type, at: str) -> None:
     said = appliance("backup", "/mnt/disk", "--daily", at)
