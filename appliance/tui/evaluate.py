@@ -29,6 +29,7 @@ from appliance.tui.table import Taken, Tell
 from appliance.tui.widgets.asking import Asks, Pressing
 from appliance.tui.widgets.blocks import Pixels
 from appliance.tui.widgets.cameras import Cameras
+from collectors import Event
 from ops.blinded import so_far
 
 OFTEN = 0.1
@@ -141,6 +142,8 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Presses are for a trial, everything else for when there is none."""
         here = self.has_class("trying")
+        if parameters == (Event.TAKEOVER,):
+            return self.trials is not None and self.trials.place is not None
         if action in {"plan", "promote", "roll_back"}:
             return not here
         return super().check_action(action, parameters) if here or action != "press" else False
@@ -170,6 +173,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
 
     def _turn_to(self, trials: Trials | None) -> None:
         self.set_class(trials is not None, "trying")
+        self.query_one(DataTable).disabled = trials is not None  # or Textual gives it keys that nobody sees it has
         self._drawn, self._start = (), NOWHERE
         if trials is None:
             self.query_one(DataTable).focus()
