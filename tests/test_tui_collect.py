@@ -120,6 +120,8 @@ def test_three_takes_a_success_a_failure_with_its_tag_and_one_that_is_discarded(
         await asked(app, pilot, WENT)
         await pilot.press("d")
         await asked(app, pilot, "START:")
+        await pilot.press("f", "enter")
+        await until(pilot, lambda: "no take begins: failure was pressed" in line(app, "#asked"))
         assert str(app.table.word) == "READY"
         assert "take 4   1 good" in line(app, "#facts")
         await pilot.press("q")

@@ -148,6 +148,16 @@ class Table:
             return f"REC {time.monotonic() - sitting.session.began:.1f} s"
         return sitting.view.trouble or sitting.session.fault or ("ending safely" if self._leaving else "")
 
+    @property
+    def news(self) -> list[str]:
+        """What was told last between takes, unless it is what became of the last take, which is said anyway."""
+        sitting = self.sitting
+        if sitting is None or not self.told or sitting.session.state is State.RUNNING:
+            return []
+        last = [(one.said, one.facts) for one in sitting.view.shown[-1:]]
+        known = [words for said, facts in last for words in (f"{said}: {facts}", f"{facts}: {said}")]
+        return [line for line in [self.told[-1]] if line not in known]
+
     def sit(self, seat: Seat) -> None:
         """Begin a sitting; return at once.
 
@@ -157,6 +167,7 @@ class Table:
         if self.taken:
             raise Taken("a sitting is going on; end it first: q")
         self.refused, self._leaving = "", False
+        self.told.clear()
         self._thread = threading.Thread(target=self._run, args=(seat,), name="sitting")
         self._thread.start()
 

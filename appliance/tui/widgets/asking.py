@@ -70,7 +70,7 @@ class Asks(Vertical):
             last = list(self._table.told)[-2:]
             lines = [self._table.refused or ("connecting..." if self._table.taken else self.idle), *last]
         else:
-            lines = told(sitting.view)
+            lines = [*told(sitting.view), *self._table.news]
         self._asked = "\n".join(lines)
         if self._asked != self._answered:
             self._pressed = ""
