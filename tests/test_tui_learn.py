@@ -12,6 +12,7 @@ from textual.widgets import Checkbox, Input, Select
 from appliance.home import Home
 from appliance.kinds import QUEUES
 from appliance.tui.beginning import Beginning
+from appliance.tui.graph import Curve, drawn
 from appliance.tui.mornings import Mornings
 from appliance.tui.runs import minutes
 from ops import load
@@ -257,3 +258,9 @@ def test_the_morning_page_shows_one_night_after_the_other(known: Home) -> None:
         await until(pilot, lambda: not isinstance(app.screen, Mornings))
 
     shown(known, "learn", two)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -1e308])
+def test_a_loss_that_is_no_number_is_left_out_of_its_curve(broken: float) -> None:
+    assert "step" in drawn([Curve("loss", [1, 2, 3], [1.0, broken, 0.5])], "step", 40, 10).plain
+    assert drawn([Curve("loss", [1, 2], [broken, broken])], "step", 40, 10).plain == "nothing to draw yet"

@@ -15,6 +15,9 @@ COLOURS = ("cyan", "orange", "green", "magenta", "red", "blue")
 MARKERS = ("braille", "dot", "x", "+", "*", "o")
 """Lines differ in both, so that one colour is enough."""
 
+HUGE = 1e100
+"""Numbers beyond it are not drawn."""
+
 LEAST = (16, 4)
 """Columns and rows below which there is no plot, only the last number."""
 
@@ -68,7 +71,7 @@ class Graph(Static):
 
 def drawn(curves: Sequence[Curve], under: str, width: int, height: int) -> Text:
     """Return the plot of these sizes as text."""
-    full = [curve for curve in curves if len(curve.x)]
+    full = [known for curve in curves if len((known := _finite(curve)).x)]
     if not full:
         return Text("nothing to draw yet", style="dim")
     if width < LEAST[0] or height < LEAST[1]:
@@ -82,6 +85,13 @@ def drawn(curves: Sequence[Curve], under: str, width: int, height: int) -> Text:
     if under:
         plot.xlabel(under)
     return Text.from_ansi(plot.build())
+
+
+def _finite(curve: Curve) -> Curve:
+    """A line without what cannot be drawn: the loss of a training that broke is no number, or beyond any."""
+    x, y = np.asarray(curve.x, float), np.asarray(curve.y, float)
+    there = np.isfinite(x) & (np.abs(y) < HUGE)
+    return Curve(curve.name, x[there], y[there])
 
 
 def thinned(curve: Curve, most: int) -> tuple[list[float], list[float]]:
