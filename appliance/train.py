@@ -259,7 +259,9 @@ def train(
 
 
 def _keep(home: Home, catalog: Catalog, policy: Any, row: dict[str, Any], run: Path) -> None:
-    """Store a policy, and tell the catalog of it."""
+    """Store a policy, and tell the catalog of it; what another process that did the same has stored stays."""
+    if _known(catalog, row["id"]) is not None:
+        return
     unnamed = home.folder / "policies" / f"{row['id']}.part"
     for leftover in (unnamed, unnamed.with_suffix("")):
         shutil.rmtree(leftover, ignore_errors=True)  # of a program that died before it wrote the row

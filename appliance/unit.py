@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance.home import Home
 from ops.backup import remembered
+from storage.copying import file_of
 
 SECRETS = "serve.env"
 """The file of the data folder with what may not be read by everybody, e.g. the database's password."""
@@ -77,7 +78,7 @@ def unit(
     folders = [str(folder) for folder in (home.folder, *_elsewhere(home), *mounted, *writable)]
     if (backup := remembered(home.folder).get("backup", {}).get("to")) is not None:
         folders.append(f"-{backup}")  # the daemon begins without it, when that disk is not there
-    on_server = home.database.startswith("postgres")
+    on_server = file_of(home.database) is None
     told = (("APPLIANCE_DATABASE=...", on_server), ("AWS_*=...", home.store.startswith("s3")))
     secret = [name for name, there in told if there]
     hint = f"# {' and '.join(secret)} belongs into {home.folder / SECRETS}, chmod 600: this file is for everybody.\n"
@@ -99,16 +100,15 @@ def _environment(home: Home) -> list[str]:
     told = [f"APPLIANCE_HOME={home.folder}", f"MPLCONFIGDIR={home.folder / 'cache'}", "PYTHONUNBUFFERED=1"]
     if home.store:
         told.append(f"APPLIANCE_STORE={home.store}")
-    if "://" not in home.database and Path(home.database) != home.folder / "catalog.db":
+    if file_of(home.database) not in {None, home.folder / "catalog.db"}:
         told.append(f"APPLIANCE_DATABASE={home.database}")
     return [*told, *(f"{name}={os.environ[name]}" for name in ("HF_HOME", "HF_HUB_OFFLINE") if name in os.environ)]
 
 
 def _elsewhere(home: Home) -> list[Path]:
     """The folder of a catalog that is a file outside of the data folder."""
-    if "://" in home.database or Path(home.database).is_relative_to(home.folder):
-        return []
-    return [Path(home.database).parent]
+    file = file_of(home.database)
+    return [] if file is None or file.is_relative_to(home.folder) else [file.parent]
 
 
 def _quoted(text: str) -> str:

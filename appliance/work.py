@@ -222,6 +222,9 @@ def main() -> None:
             doing.say(result=do(home, asked["kind"], asked["settings"], doing))
     except Paused:
         raise SystemExit(PAUSED) from None
+    except leases.Held as held:
+        doing.log(f"is not done twice at once: {held}", level="warn")
+        raise SystemExit(PAUSED) from None
     except Exception as error:
         said = refusal(error)
         if said is None:

@@ -304,6 +304,8 @@ class _Progress:
         tensors["generator"] = torch.get_rng_state()
         name = f"step-{done}.safetensors"
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, self.run / name)
+        with (self.run / name).open("rb") as file:
+            os.fsync(file.fileno())  # before the note that names it is there to stay
         note = self.run / "last.json.part"
         note.write_text(json.dumps({"done": done, "told": told, "tensors": name, "how": self._settings()}, indent=1))
         with note.open() as file:

@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
 
+from appliance import train as training
 from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan
 from appliance.home import Home
-from appliance.train import seeing
+from appliance.train import learner, seeing, train
 from drivers import Rows
 from learners import ChunkPolicy
 from learners.body import Body
@@ -212,3 +214,18 @@ def test_the_robot_of_a_station_is_read_off_its_rows(tmp_path: Path) -> None:
     (tmp_path / "pair.toml").write_text(PAIR_STATION)
     assert Body.of(station.load(tmp_path / "pair.toml").robot.dtype) == Body(12, 2)
     assert Body.of(station.load("franka-sim").robot.dtype) == Body(7, 1)
+
+
+def test_a_policy_that_another_process_has_kept_meanwhile_is_left_as_it_is(
+    here: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a job is done twice, because a worker that stood still was given up: what the catalog names stays."""
+    show(here, "pick_place", arm_rows(STAMPS), ("head",))
+    how = learner("nearest", "tiny", {"cameras": '["head"]'})
+    name, seen = uuid4(), [None]
+    there = train(here, "pick_place", "nearest", "tiny", how, lambda *_: None, name=name)
+    before = (here.folder / there.path).stat().st_ino
+    real = training._known
+    monkeypatch.setattr(training, "_known", lambda *asked: seen.pop() if seen else real(*asked))
+    assert train(here, "pick_place", "nearest", "tiny", how, lambda *_: None, name=name).digest == there.digest
+    assert (here.folder / there.path).stat().st_ino == before

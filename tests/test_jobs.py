@@ -325,6 +325,23 @@ def test_who_works_here_is_told_however_long_the_name(folder: Path) -> None:
         assert leases.attended(folder).startswith("xöö")
 
 
+def test_a_job_that_another_process_of_this_machine_still_does_is_not_failed_but_asked_for_again(folder: Path) -> None:
+    """As when a worker stood still, was given up, and its job's process goes on."""
+    code = "from appliance import work; work.PATIENCE = 0.1; work.main()"
+    about = {"APPLIANCE_WORKER": str(os.getpid()), "APPLIANCE_HOME": str(folder)}
+    with leases.sole(folder, "job-first", "a worker"):
+        said = subprocess.run(
+            [sys.executable, "-c", code],
+            input='{"job": "first", "kind": "verify", "settings": {}}',
+            env=os.environ | about,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert said.returncode == worker.PAUSED, said.stderr
+    assert "holds job-first" in said.stdout
+
+
 def test_a_lease_of_a_killed_program_is_free_at_once(folder: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from ops import leases\n"

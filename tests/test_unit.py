@@ -11,6 +11,7 @@ import pytest
 from appliance.home import Home
 from appliance.unit import unit
 from ops.backup import remember
+from tests.typed import Type
 
 VERIFY = shutil.which("systemd-analyze")
 
@@ -51,6 +52,14 @@ def test_it_restarts_after_a_fault_and_is_gone_within_five_seconds(tmp_path: Pat
     assert said["ExecStart"] == f"{sys.executable} -m appliance.cli serve"
 
 
+def test_what_is_typed_beside_it_is_in_it(appliance: Type) -> None:
+    said = appliance("serve", "--name", "desk 2", "--queues", "learn,twin", "--port", "9100", "--unit")
+    assert said.code == 0
+    command = '-m appliance.cli serve --name "desk 2" --queues learn,twin --port 9100'
+    assert fields(said.out)["ExecStart"] == f"{sys.executable} {command}"
+    assert fields(appliance("serve", "--unit").out)["ExecStart"] == f"{sys.executable} -m appliance.cli serve"
+
+
 def test_what_systemd_would_replace_is_written_twice(tmp_path: Path) -> None:
     """A % begins a specifier anywhere, a $ a variable in the command."""
     text = unit(home(tmp_path / "100% $HOME"), python=Path("/opt/$x/100%/python"))
@@ -77,3 +86,6 @@ def test_a_catalog_that_lies_elsewhere_may_be_written_to(tmp_path: Path) -> None
     said = unit(home(tmp_path / "data", str(tmp_path / "elsewhere" / "catalog.db")))
     assert fields(said)["ReadWritePaths"].split() == [str(tmp_path / "data"), str(tmp_path / "elsewhere")]
     assert f"APPLIANCE_DATABASE={tmp_path / 'elsewhere' / 'catalog.db'}" in said
+    said = unit(home(tmp_path / "data", f"sqlite:///{tmp_path / 'elsewhere' / 'catalog.db'}"))
+    assert fields(said)["ReadWritePaths"].split() == [str(tmp_path / "data"), str(tmp_path / "elsewhere")]
+    assert f"APPLIANCE_DATABASE=sqlite:///{tmp_path / 'elsewhere' / 'catalog.db'}" in said

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 jobs = typer.Typer(help="What is done in the background.", no_args_is_help=True)
 daemon = typer.Typer()
 
+HERE = "127.0.0.1"
+
+LOST = 10.0
+"""As `ops.worker.LOST` has it, which takes long to import."""
+
 Key = Annotated[str, typer.Argument(metavar="ID", help="A job's ID, or its first characters.")]
 
 
@@ -170,13 +175,13 @@ def serve(
     queues: Annotated[
         str, typer.Option("--queues", help="Which jobs it takes, e.g. learn,twin on a machine with a GPU.")
     ] = "",
-    host: Annotated[str, typer.Option("--host", help="Where metrics and the log are served.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", help="Where metrics and the log are served.")] = HERE,
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Serve metrics and the log there; 0 is any free one.")
     ] = None,
     lost: Annotated[
         float, typer.Option("--lost", min=1, help="Seconds after which another worker that stands still is given up.")
-    ] = 10.0,
+    ] = LOST,
     unit: Annotated[bool, typer.Option("--unit", help="Print a systemd unit that runs this, and end.")] = False,
 ) -> None:
     """Do the jobs: learning, trials in the twin, nights on schedule, backups. Learning makes way for people.
@@ -191,7 +196,10 @@ def serve(
     if unit:
         from appliance.unit import unit as written
 
-        typer.echo(written(Home.from_environment()))
+        given = {"--name": name, "--queues": queues, "--port": "" if port is None else str(port)}
+        given |= {"--host": host if host != HERE else "", "--lost": f"{lost:g}" if lost != LOST else ""}
+        typed = [word for option, value in given.items() if value for word in (option, value)]
+        typer.echo(written(Home.from_environment(), typed))
         return
     from appliance.serve import serve as run
     from ops.jobs import QUEUES
