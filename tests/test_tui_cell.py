@@ -87,6 +87,22 @@ def test_devices_are_shown_as_the_sitting_reads_them_and_as_not_connected_withou
     shown(home, drive)
 
 
+def test_what_was_not_read_is_not_told_and_what_cannot_be_read_ends_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Facts:
+        raise ZeroDivisionError("by a mistake of ours")
+
+    monkeypatch.setattr("appliance.tui.cell.read", broken)
+
+    async def drive(app: Tui, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: text(app, "attention") == "Needs you: ZeroDivisionError: by a mistake of ours")
+        assert "DISK" not in text(app, "others")
+        assert app.is_running
+
+    shown(home, drive)
+
+
 def test_what_was_recovered_when_it_was_opened_is_shown(home: Home) -> None:
     line = f"recovered {take(home, 1)}, a take that was cut short: 9 rows"
 

@@ -13,13 +13,16 @@ from textual.widgets import Static
 
 from appliance import station
 from appliance.glance import Glimpse
-from appliance.refusal import refusal
 from appliance.tui.facts import Facts, attention, read
 from appliance.tui.room import RoomScreen
+from appliance.tui.telling import said
 from drivers.shared import published
 
 OFTEN, SELDOM = 0.5, 10.0
 """Seconds between two looks at the devices, and at everything else."""
+
+READING = "..."
+"""Stands for what was not read yet: nothing is not known to be well."""
 
 GRADE = {"gap": ("ms", 1e3), "lost": ("%", 1.0), "skew": ("ms", 1e3), "late": ("ms", 1e3), "rate": ("Hz", 1.0)}
 """How thresholds are written: the unit, and how many of it make one of theirs."""
@@ -49,7 +52,7 @@ r reads everything else again; that happens every ten seconds anyway."""
     class Read(Message):
         """Everything but the devices was read."""
 
-        facts: Facts
+        facts: Facts | None
         trouble: str
 
     @dataclass
@@ -67,7 +70,7 @@ r reads everything else again; that happens every ten seconds anyway."""
         return self._words["attention"], Horizontal(left, right, id="halves")
 
     def on_mount(self) -> None:
-        self._facts = Facts()
+        self._facts: Facts | None = None
         self._trouble = ""
         self._stand = Stand()
         self._drawn: dict[str, str] = {}
@@ -88,10 +91,8 @@ r reads everything else again; that happens every ten seconds anyway."""
         """Read everything but the devices."""
         try:
             facts, trouble = read(self.room, getattr(self.app, "recovered", ())), ""
-        except Exception as error:  # a catalog that is away for a while is told; a mistake of ours is raised
-            if (trouble := refusal(error) or "") == "":
-                raise
-            facts = self._facts
+        except Exception as error:  # ruff: ignore[blind-except] - the operator is to read of it, whatever it was
+            facts, trouble = self._facts, said(error)
         self.post_message(self.Read(facts, trouble))
 
     @on(Read)
@@ -105,10 +106,8 @@ r reads everything else again; that happens every ten seconds anyway."""
             cell, trouble = station.load(self.room.station), ""
             kinds = {name: type(one).__name__ for name, one in cell.drivers.items()}
             stand = Stand(kinds, dict(cell.demands))
-        except Exception as error:  # told; a mistake of ours is raised
-            if (trouble := refusal(error) or "") == "":
-                raise
-            stand = Stand()
+        except Exception as error:  # ruff: ignore[blind-except] - the operator is to read of it, whatever it was
+            stand, trouble = Stand(), said(error)
         self.post_message(self.Stands(stand, trouble))
 
     @on(Stands)
@@ -122,7 +121,8 @@ r reads everything else again; that happens every ten seconds anyway."""
             return
         sitting = self.table.sitting
         trouble = self.table.refused or (sitting.view.trouble if sitting else "") or self._trouble
-        self._show("attention", f"Needs you: {attention(self._facts, trouble)}")
+        needs = trouble or (READING if self._facts is None else attention(self._facts))
+        self._show("attention", f"Needs you: {needs}")
         self._show("devices", "\n".join(self._devices()))
         self._show("others", "\n".join(self._others()))
 
@@ -152,6 +152,10 @@ r reads everything else again; that happens every ten seconds anyway."""
 
     def _others(self) -> list[str]:
         facts = self._facts
+        recovered = list(getattr(self.app, "recovered", ()))
+        opened = ["", "WHEN THIS WAS OPENED", *recovered] if recovered else []
+        if facts is None:
+            return [READING, *opened]
         tasks = [
             (
                 one.name,
@@ -161,7 +165,6 @@ r reads everything else again; that happens every ten seconds anyway."""
             )
             for one in facts.tasks
         ]
-        recovered = list(getattr(self.app, "recovered", ()))
         return [
             "TASKS",
             *aligned(tasks),
@@ -169,7 +172,7 @@ r reads everything else again; that happens every ten seconds anyway."""
             *["JOBS", *(facts.jobs or ["none"]), ""],
             *["TONIGHT", *(facts.tonight or ["nothing is planned"]), ""],
             f"DISK  {facts.gigabytes:.1f} GB free, {facts.free:.0%}",
-            *(["", "WHEN THIS WAS OPENED", *recovered] if recovered else []),
+            *opened,
         ]
 
 

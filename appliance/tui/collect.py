@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -15,9 +16,9 @@ from textual.widgets import Static
 from appliance import station
 from appliance.begins import CannotOrder
 from appliance.orders import ghost
-from appliance.refusal import refusal
 from appliance.sitting import Wish, ways
 from appliance.tui.collecting import seated
+from appliance.tui.telling import said
 from appliance.tui.widgets.asking import Asks, Pressing
 from appliance.tui.widgets.blocks import Pixels
 from appliance.tui.widgets.cameras import Cameras
@@ -62,9 +63,9 @@ g hides the picture of how an order wants things to stand, which lies half over 
 
     @dataclass
     class Free(Message):
-        """How much of the disk is free, in gigabytes."""
+        """How much of the disk is free, or why that is not known."""
 
-        gigabytes: float
+        says: str
 
     @dataclass
     class Ghosts(Message):
@@ -96,6 +97,8 @@ g hides the picture of how an order wants things to stand, which lies half over 
     def choose(self, task: str | None, order: int | None) -> None:
         """The next sitting is for this task, and this order of it."""
         self._shows = task, order
+        if self.table.taken:
+            self.notify("that is for the next sitting; q ends this one")
 
     def pressed(self, *meanings: Event) -> None:
         if not self.table.taken and Event.START in meanings:
@@ -130,19 +133,21 @@ g hides the picture of how an order wants things to stand, which lies half over 
     def _find_ways(self) -> None:
         try:
             found, trouble = ways(station.load(self.room.station)), ""
-        except Exception as error:  # told like a sitting that cannot begin; a mistake of ours is raised
-            if (said := refusal(error)) is None:
-                raise
-            found, trouble = [], said
+        except Exception as error:  # ruff: ignore[blind-except] - told like a sitting that cannot begin
+            found, trouble = [], said(error)
         self.post_message(self.Ways(found, trouble))
 
     @work(thread=True, exclusive=True, group="disk")
     def _weigh(self) -> None:
-        self.post_message(self.Free(shutil.disk_usage(self.room.home.folder).free / 1e9))
+        try:
+            free = f"{shutil.disk_usage(self.room.home.folder).free / 1e9:.1f} GB free"
+        except OSError as error:  # a disk that is away must not end the screen
+            free = said(error)
+        self.post_message(self.Free(free))
 
     @on(Free)
     def _weighed(self, message: Free) -> None:
-        self._free = f"{message.gigabytes:.1f} GB free"
+        self._free = message.says
 
     @on(Ways)
     def _found_ways(self, message: Ways) -> None:
@@ -184,14 +189,15 @@ g hides the picture of how an order wants things to stand, which lies half over 
 
     @work(thread=True, exclusive=True, group="ghost")
     def _haunt(self, order: int | None) -> None:
-        found = {}
+        found: dict[str, Pixels] = {}
         if order is not None:
-            cell = station.load(self.room.station)
-            for camera in (one.name for one in cell.watching if "rgb" in pictures(one.dtype)):
-                try:
-                    found[camera] = ghost(self.room.home, order, camera)
-                except CannotOrder:
-                    continue
+            try:
+                cell = station.load(self.room.station)
+                for camera in (one.name for one in cell.watching if "rgb" in pictures(one.dtype)):
+                    with suppress(CannotOrder):
+                        found[camera] = ghost(self.room.home, order, camera)
+            except Exception as error:  # ruff: ignore[blind-except] - without its picture an order is shown all the same
+                self.call_later(partial(self.notify, said(error), severity="warning"))
         self.post_message(self.Ghosts(order, found))
 
     @on(Ghosts)

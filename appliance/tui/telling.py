@@ -22,6 +22,14 @@ class Told(Message):
         self.text, self.trouble = text, trouble
 
 
+def said(error: Exception) -> str:
+    """What the operator reads of what went wrong; a mistake of the program is in its journal, too."""
+    if (refused := refusal(error)) is not None:
+        return refused
+    log.error("a screen could not do something", exc_info=error)
+    return f"{type(error).__name__}: {error}"
+
+
 class Telling(RoomScreen):
     """Whatever goes wrong while it reads is a line on it."""
 
@@ -39,11 +47,8 @@ class Telling(RoomScreen):
         """Do something in a thread; what goes wrong is told."""
         try:
             yield
-        except Exception as error:  # the operator is to read of it, whatever it was
-            said = refusal(error)
-            if said is None:
-                log.exception("a screen could not read")
-            self.post_message(Told(said or f"{type(error).__name__}: {error}", trouble=True))
+        except Exception as error:  # ruff: ignore[blind-except] - the operator is to read of it, whatever it was
+            self.post_message(Told(said(error), trouble=True))
 
     def tell(self, text: str, trouble: bool = False) -> None:
         """Say it now; from a handler."""
