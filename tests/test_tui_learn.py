@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Checkbox, Input, Select
+from textual.widgets import Input, Select
 
 from appliance.home import Home
 from appliance.kinds import QUEUES
@@ -113,6 +113,7 @@ def test_jobs_and_policies_are_listed_with_losses_as_they_come_and_whose_episode
         await until(pilot, lambda: len(rows(app)) == 2)
         assert [row[WHAT] for row in rows(app)] == ["train", "bc"]
         assert [row[STATE] for row in rows(app)] == ["waiting", "done"]
+        assert rows(app)[1][STATE + 1] == "bc-1", "what came of it, by the name under which it is tried"
         assert rows(app)[1][LOSSES] == "0.2500"
         await until(pilot, lambda: "would use now: 3 episodes: ada 2, bob 1" in line(app, "#about"))
         await until(pilot, lambda: "39" in plain(pilot) and "step" in plain(pilot))
@@ -133,7 +134,7 @@ def test_a_training_is_asked_for_with_what_was_chosen(known: Home) -> None:
         await until(pilot, lambda: isinstance(app.screen, Beginning))
         app.screen.query_one("#method", Select).value = "nearest"
         app.screen.query_one("#preset", Select).value = "tiny"
-        app.screen.query_one(Checkbox).value = True
+        app.screen.query_one("#champion", Select).value = True
         app.screen.query_one(Input).value = "k"
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "write name=value" in line(app, "#wrong"))
@@ -145,7 +146,7 @@ def test_a_training_is_asked_for_with_what_was_chosen(known: Home) -> None:
         await until(pilot, lambda: isinstance(app.screen, Beginning))
         app.screen.query_one("#method", Select).value = "nearest"
         app.screen.query_one("#preset", Select).value = "tiny"
-        app.screen.query_one(Checkbox).value = True
+        app.screen.query_one("#champion", Select).value = True
         await pilot.press("ctrl+s")
         await until(pilot, lambda: len(rows(app)) == 3)
         assert "waits for a worker" in line(app, "#said")

@@ -10,12 +10,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Checkbox, Input, Label, Select
+from textual.widgets import Button, Input, Label, Select
 
 from appliance.refusal import Refusal
 from learners import METHODS
 
 PRESETS = ("tiny", "small", "paper")
+
+STARTS = (("from nothing", False), ("go on from the champion", True))
+"""Words, for in one colour nobody can tell whether a box is ticked."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Beginning(ModalScreen[Begin | None]):
     Beginning { align: center middle; }
     Beginning > Vertical { width: 72; max-width: 100%; height: auto; border: heavy $primary; padding: 0 1; }
     Beginning Horizontal { height: auto; }
-    Beginning Select, Beginning Checkbox { width: 1fr; }
+    Beginning Select { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back"),
@@ -98,7 +101,7 @@ class Beginning(ModalScreen[Begin | None]):
                 yield Select(
                     [(name, name) for name in PRESETS], value="small", allow_blank=False, id="preset", compact=True
                 )
-            yield Checkbox("go on from the champion", compact=True, id="champion")
+            yield Select(STARTS, value=False, allow_blank=False, id="champion", compact=True)
             yield Input(placeholder="settings: steps=2000 lr=1e-4", compact=True, id="settings")
             yield Button("Begin (ctrl+s)", compact=True, id="begin")
             yield Label("Tab: next   Esc: back", id="wrong", markup=False)
@@ -108,7 +111,7 @@ class Beginning(ModalScreen[Begin | None]):
         """Ask for it, unless something is wrong."""
         task, method, preset = (str(self.query_one(f"#{name}", Select).value) for name in ("task", "method", "preset"))
         champion = self._champions.get(task)
-        wants = self.query_one(Checkbox).value
+        wants = self.query_one("#champion", Select).value is True
         try:
             settings = typed(self.query_one(Input).value)
         except NotTyped as error:

@@ -88,7 +88,7 @@ def _of_policy(home: Home, policy: PolicyRow) -> Line:
     loss = policy.metrics.get("loss")
     run = home.folder / "runs" / str(policy.id)
     return Line(
-        policy.name, policy.method, "done", policy.task, loss, None, "", "", policy.created, policy=policy, run=run
+        policy.name, policy.method, "done", policy.name, loss, None, "", "", policy.created, policy=policy, run=run
     )
 
 
