@@ -54,7 +54,8 @@ class Top(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Horizontal(self._word, self._beside, id="state")
-        yield Static("  ".join(starmap(self._tab, enumerate(self._screens, 1))), id="tabs")
+        tabs = starmap(self._tab, enumerate(self._screens, 1))
+        yield Static(f"{'  '.join(tabs)}  [@click=app.help]? Help[/]", id="tabs")
 
     def _tab(self, number: int, name: str) -> str:
         """A screen's key and name, which can be clicked, too; the one that is shown stands out in any colour."""

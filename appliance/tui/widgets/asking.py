@@ -137,4 +137,4 @@ class Pressing(RoomScreen):
         """Something was pressed that means this, or where that makes no sense, the next."""
         self.table.press(*meanings)
         for asks in self.query(Asks):
-            asks.press(meanings[0].upper())
+            asks.press(f"mark {meanings[0][-1]}" if meanings[0] in TAGS and self.table.running else meanings[0].upper())
