@@ -23,6 +23,7 @@ from appliance.evaluate import Trying, evaluate, plan, resume
 from appliance.home import STARTER, Home
 from appliance.night import InOrder, night
 from appliance.nightfall import alone
+from appliance.refusal import Refusal
 from ops import morning, rising
 from ops.slices import Bound, Slice
 from storage import Catalog, Night, Outcome, Task, Unknown, Wanted, WorkOrder
@@ -40,6 +41,14 @@ ORDER_SEEDS = 31
 
 PATIENCE = 3
 """So many takes of the script for every demonstration, before it is said that it cannot show this."""
+
+
+SAME = ("preset", "settings", "trials", "limit", "wanted")
+"""What nights of one seed are all asked for alike."""
+
+
+class Others(Refusal):
+    """Nights of this seed were begun otherwise. The message says how."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ def nights(
 
     Raises:
         Busy: another program has them, or one of their nights.
+        Others: they were begun with other sizes.
         Stopped: a person asked to stop. Asked again, it goes on from there.
     """
     began, worked = time.monotonic(), _processor()
@@ -125,13 +135,23 @@ class _Run:
     progress: Progress
 
     def begin(self) -> None:
-        """Ask for the demonstrations that the first night learns from: too few sorts of them."""
+        """Ask for the demonstrations that the first night learns from: too few sorts of them.
+
+        Raises:
+            Others: that was done, and the nights since were asked for with other sizes.
+        """
         task = self.length.task
         if task not in {one.name for one in self.catalog.tasks()}:
             self.catalog.add(Task(name=task, instruction=STARTER.instruction))
         if not self.catalog.orders(task, None):
             why = f"{self.length.first} demonstrations: {BIASED.words} of the table alone, so that something is lacking"
             self.catalog.order(WorkOrder(task=task, wanted=self.length.first, part=BIASED.facts, why=why))
+
+        if (first := self._row(self._name(1))) is not None:
+            asked = self._asked(1)
+            if other := {name: first.settings[name] for name in SAME if first.settings[name] != asked[name]}:
+                said = ", ".join(f"{name} {value}" for name, value in other.items())
+                raise Others(f"{task} was begun with {said}; go on with these, or take another --seed")
 
     def day(self, number: int) -> None:
         """Have a script show what the open orders ask for, unless the night after it has begun already."""

@@ -65,6 +65,13 @@ def rows(home: Home, length: Length) -> dict[str, Any]:
         }
 
 
+def test_an_exact_interval_is_that_of_clopper_and_pearson() -> None:
+    assert exact(0, 10) == (0.0, pytest.approx(1 - 0.025**0.1))
+    assert exact(10, 10) == (pytest.approx(0.025**0.1), 1.0)
+    with pytest.raises(ValueError, match="without a trial"):
+        exact(0, 0)
+
+
 def test_two_tiny_nights_go_by_themselves_and_leave_their_rows(appliance: Type, home: Path) -> None:
     """All it takes is one line; what fails is ordered, and shown on the next day."""
     said = appliance("demo", "--nights", "2", "--quick", "--workers", "1")
@@ -96,6 +103,9 @@ def test_two_tiny_nights_go_by_themselves_and_leave_their_rows(appliance: Type, 
     assert json.loads(page.with_name("nights.json").read_text())["steps"][1]["learned"] == two.learned
     again = appliance("demo", "--nights", "2", "--quick", "--workers", "1")
     assert "fixed starts" not in again.err, "what was done is not done again"
+    other = appliance("demo", "--nights", "2", "--quick", "--workers", "1", "--steps", "7")
+    assert other.code == 1
+    assert "was begun with settings {'steps': '6'" in other.err
     with folder.join() as catalog:
         assert rising.of(catalog, QUICK.task) == found
 
