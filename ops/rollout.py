@@ -1,6 +1,7 @@
 """Prove it: planned trials of policies from the same starts, in a shuffled order, nobody knowing which is which."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from ops import axes
 from ops.judging.judgement import Judgement, invalid
-from storage import Batch, Catalog, Episode, EpisodeWriter, Outcome, PolicyRow, Trial, Verdict, rows_of
+from storage import Batch, Catalog, Episode, EpisodeWriter, Outcome, PolicyRow, Refused, Trial, Verdict, rows_of
 
 UNSEEN = 1_000_000
 """Starts of trials have seeds from here on; demonstrations are collected from seeds below."""
@@ -149,10 +150,14 @@ def run(
             why = f"{type(error).__name__}: {error}"
             episode, judgement = _void(catalog, batch, trial, started, by, root, why)
         except BaseException:
-            catalog.release_trial(trial)
+            with suppress(Refused):
+                catalog.release_trial(trial)
             raise
         catalog.add(_verdict(episode, judgement, by))
-        catalog.close_trial(trial, episode)
+        try:
+            catalog.close_trial(trial, episode)
+        except Refused:  # this program stood still, the trial was given back, and another has run it: that counts
+            continue
         closed += 1
         tell(Turn(trial.turn + 1, batch.planned, judgement.outcome))
         if why := enough():

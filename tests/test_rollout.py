@@ -251,3 +251,21 @@ def test_two_workers_share_a_batch_and_run_no_trial_twice(
     assert catalog.count(Wanted(task="sort")) == 16
     assert {trial.claimed_by for trial in trials} <= {"a", "b"}
     assert catalog.batch(batch.id).closed is not None
+
+
+def test_a_trial_that_another_has_run_meanwhile_ends_nobody_s_work(
+    catalog: Catalog, batch: Batch, tmp_path: Path
+) -> None:
+    """As when a machine stood still, its trials were given back, and it goes on: the first result counts."""
+    sooner: list[UUID] = []
+
+    def overtaken(trial: Trial) -> tuple[UUID, Judgement]:
+        if not sooner:
+            sooner.append(attempting(catalog)(trial)[0])
+            catalog.close_trial(trial, sooner[0])
+        return attempting(catalog)(trial)
+
+    told: list[Turn] = []
+    assert run(catalog, batch, overtaken, "me", tmp_path, told.append) == batch.planned - 1 == len(told)
+    assert catalog.trials(batch.id)[0].episode == sooner[0]
+    assert catalog.batch(batch.id).closed is not None
