@@ -17,7 +17,7 @@ from appliance import shared, station
 from appliance.doing import Doing
 from appliance.film import film
 from appliance.home import Home
-from appliance.night_asked import Asked, candidate, name_of, said
+from appliance.night_asked import Asked, CannotNight, candidate, name_of, said
 from appliance.train import CannotTrain, changed, demonstrations, learner, seeing, train
 from learners import examine
 from ops import gates as gate
@@ -32,7 +32,11 @@ type Step = Callable[[Home, Catalog, Night, Doing], Facts]
 
 
 def once(name: str) -> Callable[[Step], Callable[[Home, Facts, Doing], Facts]]:
-    """Make a step of a function: what it finds is kept under ``name``, and it is not done again once that is there."""
+    """Make a step of a function: what it finds is kept under ``name``, and it is not done again once that is there.
+
+    Raises:
+        CannotNight: somebody has ended the night.
+    """
 
     def made(does: Step) -> Callable[[Home, Facts, Doing], Facts]:
         @wraps(does)
@@ -41,6 +45,8 @@ def once(name: str) -> Callable[[Step], Callable[[Home, Facts, Doing], Facts]]:
                 row = catalog.night(settings["night"])
                 if name in row.facts:
                     return dict(row.facts[name])
+                if row.ended is not None:
+                    raise CannotNight(f"night {row.id} has ended: {row.why}")
                 return catalog.night_found(row.id, name, does(home, catalog, row, doing))
 
         return step

@@ -91,7 +91,7 @@ def promote(session: Session, row: Promotion, instead_of: UUID | None) -> Promot
     """Make a night's candidate the champion: once, and only in place of the one that it was measured against.
 
     Raises:
-        Refused: somebody has chosen another champion since, or the evidence names no night.
+        Refused: somebody has chosen another champion since, or has ended the night; or the evidence names no night.
         Unknown: there is no such task, policy or night.
     """
     if NIGHT not in row.evidence:
@@ -100,6 +100,8 @@ def promote(session: Session, row: Promotion, instead_of: UUID | None) -> Promot
     for before in champions.history(session, row.task):
         if before.evidence.get(NIGHT) == night.id:
             return before
+    if night.ended is not None:
+        raise Refused(f"night {night.id!r} has ended: {night.why}")
     reigning = champions.champion(session, row.task)
     if (reigning.id if reigning else None) != instead_of:
         raise Refused(

@@ -250,6 +250,20 @@ def test_a_step_that_fails_ends_the_night_with_its_reason(home: Home, row: Any) 
     assert "nonsense" in page_of(home)
 
 
+def test_a_night_that_somebody_ends_stops_at_its_next_step(home: Home, row: Any) -> None:
+    """Though it is being had: nothing is trained, and the reason that was given stands."""
+
+    class Ended(Planted):
+        def do(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+            if name == "night.train":
+                with self.home.join() as catalog:
+                    catalog.end_night(NIGHT, "failed", "ada: the lamp was off")
+            return super().do(name, settings)
+
+    night(Ended(home), asked(method="nearest", settings={}))
+    assert (row().decision, row().why, row().candidate) == ("failed", "ada: the lamp was off", None)
+
+
 def test_a_second_night_of_the_task_does_not_begin_beside_the_first(home: Home) -> None:
     InOrder(home).do("night.begin", asked())
     with pytest.raises(StepFailed, match=f"night '{NIGHT}' of task 'pick_place' is not over"):

@@ -93,6 +93,16 @@ def test_a_night_promotes_once_and_only_over_the_champion_it_measured_against(ca
     assert [row.policy for row in catalog.promotions("reach")] == [old.id, new.id, other.id]
 
 
+def test_a_night_that_somebody_has_ended_promotes_nothing_any_more(catalog: Catalog) -> None:
+    new = policy()
+    catalog.add(new)
+    begun(catalog)
+    catalog.end_night("one", "failed", "ada: the lamp was off")
+    with pytest.raises(Refused, match="night 'one' has ended: ada: the lamp was off"):
+        promoted(catalog, new, "one", None)
+    assert catalog.champion("reach") is None
+
+
 def test_a_promotion_that_names_no_night_is_none(catalog: Catalog) -> None:
     row = policy()
     catalog.add(row)
