@@ -1,5 +1,9 @@
 """When the appliance says no."""
 
+import logging
+
+log = logging.getLogger(__name__)
+
 
 class Refusal(Exception):
     """What was wrong, where, and what would have been right: for a person, without a traceback."""
@@ -19,3 +23,11 @@ def refusal(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
     return None
+
+
+def said(error: Exception) -> str:
+    """What a person at a screen that goes on reads of an error; a mistake of the program is logged with its trace."""
+    if (refused := refusal(error)) is not None:
+        return refused
+    log.error("a mistake of the program", exc_info=error)
+    return f"{type(error).__name__}: {error}"

@@ -13,9 +13,9 @@ from textual.widgets import Static
 
 from appliance import station
 from appliance.glance import Glimpse
+from appliance.refusal import said
 from appliance.tui.facts import Facts, attention, read
 from appliance.tui.room import RoomScreen
-from appliance.tui.telling import said
 from drivers.shared import published
 
 OFTEN, SELDOM = 0.5, 10.0
@@ -89,10 +89,11 @@ r reads everything else again; that happens every ten seconds anyway."""
     @work(thread=True, exclusive=True, group="read")
     def action_read(self) -> None:
         """Read everything but the devices."""
+        facts, trouble = self._facts, ""
         try:
-            facts, trouble = read(self.room, getattr(self.app, "recovered", ())), ""
+            facts = read(self.room, getattr(self.app, "recovered", ()))
         except Exception as error:  # ruff: ignore[blind-except] - the operator is to read of it, whatever it was
-            facts, trouble = self._facts, said(error)
+            trouble = said(error)
         self.post_message(self.Read(facts, trouble))
 
     @on(Read)

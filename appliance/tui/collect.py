@@ -16,9 +16,9 @@ from textual.widgets import Static
 from appliance import station
 from appliance.begins import CannotOrder
 from appliance.orders import ghost
+from appliance.refusal import said
 from appliance.sitting import Wish, ways
 from appliance.tui.collecting import seated
-from appliance.tui.telling import said
 from appliance.tui.widgets.asking import Asks, Pressing
 from appliance.tui.widgets.blocks import Pixels
 from appliance.tui.widgets.cameras import Cameras

@@ -2,7 +2,6 @@
 
 import enum
 import gc
-import logging
 import threading
 import time
 from collections import deque
@@ -11,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from appliance.asking import Hears, Typing, View
-from appliance.refusal import Refusal, refusal
+from appliance.refusal import Refusal, said
 from appliance.session import Session, State
 from collectors import Event
 from collectors.events import Press
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 TOLD = 50
 """How many of the last lines that a sitting told are kept."""
-
-log = logging.getLogger(__name__)
 
 
 class Word(enum.StrEnum):
@@ -199,12 +196,9 @@ class Table:
                 if self._leaving:
                     sitting.session.stop.set()
                 whole = sitting.run()
-            self.told.append("all was shown" if whole else "the sitting was ended")
-        except Exception as error:  # the operator is to read of it, whatever it was
-            said = refusal(error)
-            if said is None:
-                log.exception("the sitting broke off")
-            self.refused = said or f"{type(error).__name__}: {error}"
+            self.told.append("all is done" if whole else "the sitting was ended")
+        except Exception as error:  # ruff: ignore[blind-except] - the operator is to read of it, whatever it was
+            self.refused = said(error)
             self.told.append(self.refused)
         finally:
             self.sitting, self._leaving = None, False

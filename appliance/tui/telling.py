@@ -1,6 +1,5 @@
 """A screen that reads in threads, and says in a line what it did, or why it did not."""
 
-import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -8,10 +7,8 @@ from textual import on
 from textual.message import Message
 from textual.widgets import Static
 
-from appliance.refusal import refusal
+from appliance.refusal import said
 from appliance.tui.room import RoomScreen
-
-log = logging.getLogger(__name__)
 
 
 class Told(Message):
@@ -20,14 +17,6 @@ class Told(Message):
     def __init__(self, text: str, trouble: bool = False) -> None:
         super().__init__()
         self.text, self.trouble = text, trouble
-
-
-def said(error: Exception) -> str:
-    """What the operator reads of what went wrong; a mistake of the program is in its journal, too."""
-    if (refused := refusal(error)) is not None:
-        return refused
-    log.error("a screen could not do something", exc_info=error)
-    return f"{type(error).__name__}: {error}"
 
 
 class Telling(RoomScreen):
