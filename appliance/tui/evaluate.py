@@ -127,7 +127,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         self._start: Mapping[str, Pixels] = NOWHERE
         self._drawn: tuple[str, ...] = ()
         for name in COLUMNS:
-            self.query_one(DataTable).add_column(name, key=name)
+            self.query_one(DataTable).add_column(name, key=name, width=None if name else len("closed"))
         self.set_interval(OFTEN, self.look)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:

@@ -195,7 +195,9 @@ class Replay(Judging):
     def _label(self) -> None:
         camera = self._reels[self._camera].camera if self._reels else "no camera saw it"
         row = self._found.row
-        self.query_one("#names", Static).update(f"{str(row.id)[:8]}  {row.task}  {row.started:%m-%d %H:%M}  {camera}")
+        self.query_one("#names", Static).update(
+            f"{str(row.id)[:8]}  {row.task}  {row.started.astimezone():%m-%d %H:%M}  {camera}"
+        )
 
     def _plot(self) -> None:
         if self._joints:

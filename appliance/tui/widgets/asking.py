@@ -1,5 +1,6 @@
 """What a person at the table is asked, and what they can press: the same words and presses as at a plain terminal."""
 
+import time
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 OFTEN = 0.05
 """Seconds between two looks at what is asked."""
+
+SEEN = 2.0
+"""Seconds for which a press is shown of which nothing came."""
 
 SENT = {
     "enter": "\n",
@@ -48,6 +52,7 @@ class Asks(Vertical):
         self._words = Static(id="asked", markup=False)
         self._note = Input(placeholder="a note; Enter when it is done", id="note", disabled=True)
         self._pressed = self._answered = self._asked = self._drawn = ""
+        self._until = 0.0
 
     def compose(self) -> ComposeResult:
         yield self._words
@@ -58,7 +63,7 @@ class Asks(Vertical):
 
     def press(self, said: str) -> None:
         """Show at once that something was pressed; what comes of it follows."""
-        self._pressed, self._answered = f"  [{said}]", self._asked
+        self._pressed, self._answered, self._until = f"  [{said}]", self._asked, time.monotonic() + SEEN
         self.look()
 
     def look(self) -> None:
@@ -72,7 +77,7 @@ class Asks(Vertical):
         else:
             lines = [*told(sitting.view), *self._table.news]
         self._asked = "\n".join(lines)
-        if self._asked != self._answered:
+        if self._asked != self._answered or time.monotonic() > self._until:
             self._pressed = ""
         if (drawn := self._asked + self._pressed) != self._drawn:
             self._drawn = drawn
