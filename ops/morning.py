@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.by_axis import VALID
-from ops.report import Picture, picture, strips
+from ops.report import Picture, picture, strips, written
 from ops.results import PolicyReport, of_batch
 from storage import Catalog, Night, Outcome, WorkOrder
 
@@ -216,17 +216,10 @@ def write_page(morning: Morning, where: Path, store_root: Path) -> Path:
     Returns:
         The page.
     """
-    import jinja2  # the page alone needs it, and the plots
-
     where.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    text = environment.get_template("morning.html.j2").render(
+    return written(
+        where / "morning.html",
+        "morning.html.j2",
         morning=morning,
         mark=_mark,
         errors=_errors,
@@ -234,9 +227,6 @@ def write_page(morning: Morning, where: Path, store_root: Path) -> Path:
         plots=list(_plots(morning, where)),
         strips={one.name: list(strips(one, place, where, store_root)) for place, one in enumerate(morning.tried, 1)},
     )
-    unfinished = where / "morning.html.part"
-    unfinished.write_text(text, encoding="utf-8")
-    return unfinished.rename(where / "morning.html")
 
 
 def _plots(morning: Morning, where: Path) -> Iterator[Picture]:

@@ -106,17 +106,10 @@ def write_page(report: Report, folder: Path, store_root: Path) -> Path:
     Returns:
         The page.
     """
-    import jinja2  # the page alone needs it, and the plots
-
     folder.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("report.html.j2").render(
+    return written(
+        folder / "report.html",
+        "report.html.j2",
         report=report,
         title=f"Trials of {report.task}" if report.task else "Trials",
         label=lambda one: _label(report, one),
@@ -131,8 +124,22 @@ def write_page(report: Report, folder: Path, store_root: Path) -> Path:
             for number, one in enumerate(report.policies, start=1)
         },
     )
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    return folder / "report.html"
+
+
+def written(page: Path, template: str, /, **shown: Any) -> Path:
+    """Write a page that a template beside this module makes of values; until it is whole, the one before stays."""
+    import jinja2  # pages alone need it
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    unfinished = page.with_name(f"{page.name}.part")
+    unfinished.write_text(environment.get_template(template).render(shown), encoding="utf-8")
+    return unfinished.rename(page)
 
 
 def _policy_json(one: PolicyReport) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.rates import exact
-from ops.report import Picture, picture
+from ops.report import Picture, picture, written
 from ops.results import PolicyReport, compare, of_batch
 from ops.slices import Slice
 from storage import Catalog, Night, Unknown, WorkOrder
@@ -181,23 +181,10 @@ def write_page(rising: Rising, where: Path) -> Path:
     Returns:
         The page.
     """
-    import jinja2  # the page alone needs it, and the plots
-
     where.mkdir(parents=True, exist_ok=True)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    text = environment.get_template("rising.html.j2").render(
-        rising=rising, words=_words, foot=_FOOT, plot=_plot(rising, where)
-    )
+    plot = _plot(rising, where)
     (where / "nights.json").write_text(json.dumps(as_json(rising), indent=2), encoding="utf-8")
-    unfinished = where / f"{PAGE}.part"
-    unfinished.write_text(text, encoding="utf-8")
-    return unfinished.rename(where / PAGE)
+    return written(where / PAGE, "rising.html.j2", rising=rising, words=_words, foot=_FOOT, plot=plot)
 
 
 def _plot(rising: Rising, where: Path) -> Picture | None:
