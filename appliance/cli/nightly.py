@@ -106,7 +106,7 @@ def nightly_run(
         open_ = [row for row in catalog.nights(task) if row.ended is None]
         if open_ and queued:
             raise Refused(f"night {open_[0].id} of {task} is not over: go on with it, appliance nightly run, or end it")
-        name = open_[0].id if open_ else named(catalog, task, datetime.now(UTC).date())
+        name = open_[0].id if open_ else named(catalog, task, datetime.now(UTC).astimezone().date())
         if queued:
             _ask(home, given | {"night": name})
             return
