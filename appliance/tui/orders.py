@@ -21,7 +21,7 @@ from appliance.tui.rows import Row, Rows
 from appliance.tui.telling import Telling, Told
 from ops.results import PolicyReport
 
-CODES: Mapping[str, int] = {"code": 10, "failure": 17, "trials": 6, "all": 5}
+CODES: Mapping[str, int] = {"code": 9, "failure": 14, "trials": 6, "all": 4}
 """In the trials of the policy, and in all episodes."""
 
 ORDERS: Mapping[str, int] = {"order": 5, "task": 12, "done": 13, "gain": 6, "min": 4, "failure": 8, "why": 60}

@@ -31,7 +31,7 @@ class Rows(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--heading", "rows--here"}
     DEFAULT_CSS = """
-    Rows { height: 1fr; min-height: 4; background: $surface; color: $foreground; }
+    Rows { height: 1fr; min-height: 4; overflow-x: hidden; background: $surface; color: $foreground; }
     Rows .rows--heading { text-style: bold underline; }
     Rows .rows--here { text-style: underline; }
     Rows:focus .rows--here { text-style: reverse; }
