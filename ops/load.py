@@ -9,6 +9,9 @@ import psutil
 
 ASKS = ("utilization.gpu", "memory.used", "memory.total", "temperature.gpu")
 
+LOOK = 0.2
+"""Seconds for which processors are looked at."""
+
 PATIENCE = 2.0
 """Seconds that nvidia-smi gets."""
 
@@ -31,7 +34,7 @@ class Load:
     """A machine at a moment."""
 
     busy: float
-    """Of all processors, since the load was last read, 0 to 1."""
+    """Of all processors, while it was looked, 0 to 1."""
     used: float
     """Bytes of memory that are not free."""
     total: float
@@ -47,9 +50,9 @@ class Load:
 
 
 def load() -> Load:
-    """Look now. What a graphics processor does not tell is left out."""
+    """Look for a moment. What a graphics processor does not tell is left out."""
     memory = psutil.virtual_memory()
-    return Load(psutil.cpu_percent() / 100, memory.total - memory.available, memory.total, tuple(_gpus()))
+    return Load(psutil.cpu_percent(LOOK) / 100, memory.total - memory.available, memory.total, tuple(_gpus()))
 
 
 def _gpus() -> list[Gpu]:

@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,12 @@ def test_the_morning_page_shows_one_night_after_the_other(known: Home) -> None:
 def test_a_loss_that_is_no_number_is_left_out_of_its_curve(broken: float) -> None:
     assert "step" in drawn([Curve("loss", [1, 2, 3], [1.0, broken, 0.5])], "step", 40, 10).plain
     assert drawn([Curve("loss", [1, 2], [broken, broken])], "step", 40, 10).plain == "nothing to draw yet"
+
+
+def test_how_busy_the_machine_is_can_be_told_by_any_thread() -> None:
+    """Each look of the screen is made by another thread, and none of them has looked before."""
+    with ThreadPoolExecutor(1) as others:
+        found = others.submit(load.load)
+        while not found.done():
+            pass
+    assert found.result().busy > 0
