@@ -181,7 +181,9 @@ def learn(home: Home, catalog: Catalog, row: Night, doing: Doing) -> Facts:
     why = f"{trained.name}, from {parent or 'nothing'}, on {trained.metrics['episodes']} demonstrations"
     if champion is not None and not asked.anew and begins != champion:
         why += f"; {champion.name} learned, itself or by its parents, from what is in quarantine now"
-    return {"policy": trained.name, "parent": parent, "metrics": trained.metrics} | asdict(Gate(True, why))
+    # Whoever proves it may be another machine, which does not have the notes of this one.
+    told = {"policy": trained.name, "parent": parent, "metrics": trained.metrics, "stages": _stages(home, trained)}
+    return told | asdict(Gate(True, why))
 
 
 @once("proof")
@@ -200,7 +202,7 @@ def proof(home: Home, catalog: Catalog, row: Night, _doing: Doing) -> Facts:
         found=digest(here),
         new=len(learned(catalog, trained) - learned(catalog, champion)),
         alike=None if parent is None else examine.alike(home.folder / parent.path, here),
-        stages=_stages(home, trained),
+        stages=row.facts["train"].get("stages") or _stages(home, trained),
     )
     return asdict(loaded) | asdict(gate.proved(loaded))
 

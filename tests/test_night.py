@@ -111,8 +111,17 @@ def test_a_first_policy_that_succeeds_becomes_champion_and_a_second_night_has_no
 
 def test_a_night_goes_on_from_the_champion_and_proves_it(home: Home, row: Any) -> None:
     """The parent's digest, how alike its weights are, the new episodes and a schedule of its own are on record."""
+
+    class Elsewhere(Planted):
+        """Proves on a machine that did not train: how far training went is known there, too."""
+
+        def do(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+            if name == "night.proof":
+                (self.home.folder / "runs").rename(self.home.folder / "runs of another machine")
+            return super().do(name, settings)
+
     champion = with_champion(home, method="ccol", preset="tiny")
-    ended = night(Planted(home, succeeds=candidate_wins), asked(aside=0.0))
+    ended = night(Elsewhere(home, succeeds=candidate_wins), asked(aside=0.0))
     assert ended["decision"] == "promoted", ended
     facts = row().facts
     assert facts["train"]["parent"] == champion
