@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +20,47 @@ from tests.nights import NIGHT, asked, copied, taught
 
 KILLS = 20
 
-LONGEST = 9.0
-"""Seconds that a daemon lives at most before it is killed."""
+LIVES = (0.05, 0.35)
+"""How long a daemon lives before it is killed, as a share of what the undisturbed night takes: drawn between these."""
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3000)
 def test_twenty_kills_of_the_daemon_change_no_row_of_a_night(tmp_path: Path) -> None:
-    calm = taught(tmp_path / "calm", 8)
-    stormy = copied(calm, tmp_path / "stormy")
+    """As many nights as it takes until twenty moments of one were the last of a daemon."""
+    home = taught(tmp_path / "home", 8)
     wish = asked(trials=4, settings={"steps": "60", "save_every": "10", "tracker": "none"})
-    undisturbed = night(calm, wish, 0)
-    disturbed = night(stormy, wish, KILLS)
-    assert disturbed == undisturbed
+    drawn, seen = random.Random(6), Counter[str]()
+    calm = copied(home, tmp_path / "calm")
+    began = time.monotonic()
+    night(calm, wish, lambda: None, seen)
+    took, undisturbed = time.monotonic() - began, rows(calm)
     assert len(undisturbed["policies"]) == 1
     assert len(undisturbed["trials"]) == 4
+    while seen.total() < KILLS:
+        stormy = copied(home, tmp_path / f"stormy-{seen.total()}")
+        night(stormy, wish, lambda: took * drawn.uniform(*LIVES) if seen.total() < KILLS else None, seen)
+        assert rows(stormy) == undisturbed
+    sys.stderr.write(f"a night takes {took:.0f} s; killed in: {dict(seen)}\n")
+    assert len(seen) > 5, "the kills are spread over the night's steps"
 
 
-def night(home: Home, wish: dict[str, Any], kills: int) -> dict[str, Any]:
-    """Have a night by a daemon that is killed so often; what the catalog says afterwards."""
-    drawn, key = random.Random(6), f"night-{NIGHT}"
+def night(home: Home, wish: dict[str, Any], life: Callable[[], float | None], seen: Counter[str]) -> None:
+    """Have a night by daemons that are each killed when their life is over; ``seen`` counts in which step."""
+    key = f"night-{NIGHT}"
     with home.jobs() as jobs:
         jobs.enqueue("night", wish, "ada", id=key)
-        done = 0
-        while (job := jobs.get(key)).state not in (State.DONE, State.FAILED):
+        while jobs.get(key).state not in (State.DONE, State.FAILED):
+            lasts = life()
+            until = time.monotonic() + (600 if lasts is None else lasts)
             with daemon(home) as serving:
-                if done < kills:
-                    time.sleep(drawn.uniform(0.5, LONGEST))
-                    done += 1
-                    sys.stderr.write(f"kill {done}: {[one.id for one in jobs.list(5, State.RUNNING)]}\n")
-                else:
-                    while jobs.get(key).state not in (State.DONE, State.FAILED):
-                        assert serving.poll() is None, "the daemon ended by itself"
-                        time.sleep(0.5)
+                while time.monotonic() < until and (job := jobs.get(key)).state not in (State.DONE, State.FAILED):
+                    assert serving.poll() is None, "the daemon ended by itself"
+                    time.sleep(0.1)
+                if lasts is not None and job.state is State.RUNNING:
+                    seen[jobs.list(1)[0].kind] += 1
                 serving.send_signal(signal.SIGKILL)
-        assert job.state is State.DONE, job.why
-        assert done == kills, "the night was over before it was killed so often: make it longer"
-    return rows(home)
+        assert jobs.get(key).state is State.DONE, jobs.get(key).why
 
 
 def daemon(home: Home) -> "subprocess.Popen[bytes]":
