@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Protocol, Self, cast
 
 from dbos import DBOS, SetWorkflowAttributes, SetWorkflowID
 from dbos import error as dbos_error
@@ -187,7 +187,7 @@ class Worker:
             self._until_free(job)
             ended = self._run(job, journal)
             if ended.result is not None:
-                journal.info("done", **ended.result)
+                journal.info("done", result=ended.result)
                 return ended.result
             if ended.refused is not None:
                 journal.error(ended.refused)
@@ -241,9 +241,8 @@ class Worker:
             reader.start()
         asked = False
         try:
-            with suppress(BrokenPipeError):
-                assert_stdin(process).write(json.dumps({"job": job.key, "kind": job.kind, "settings": job.settings}))
-                assert_stdin(process).close()
+            with suppress(BrokenPipeError), cast("IO[str]", process.stdin) as asked_for:
+                json.dump({"job": job.key, "kind": job.kind, "settings": job.settings}, asked_for)
             looked = time.monotonic()
             while process.poll() is None:
                 if self._stop.wait(LOOKING):
@@ -415,13 +414,6 @@ class Durable:
             return [handle.get_result() for handle in handles]
         except dbos_error.DBOSAwaitedWorkflowCancelledError as error:
             raise JobFailed("it was cancelled") from error
-
-
-def assert_stdin(process: "subprocess.Popen[str]") -> IO[str]:
-    """The input of a process that was started with one."""
-    if process.stdin is None:
-        raise ValueError("the process was started without an input")
-    return process.stdin
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
