@@ -112,7 +112,7 @@ def test_jobs_and_policies_are_listed_with_losses_as_they_come_and_whose_episode
 
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: len(rows(app)) == 2)
-        assert [row[WHAT] for row in rows(app)] == ["train", "bc"]
+        assert [row[WHAT] for row in rows(app)] == ["train nearest", "bc"]
         assert [row[STATE] for row in rows(app)] == ["waiting", "done"]
         assert rows(app)[1][STATE + 1] == "bc-1", "what came of it, by the name under which it is tried"
         assert rows(app)[1][LOSSES] == "0.2500"
@@ -121,7 +121,7 @@ def test_jobs_and_policies_are_listed_with_losses_as_they_come_and_whose_episode
         points(known, "train-one", (99, 0.001))
         await until(pilot, lambda: "99" in line(app, "Graph"))
         await until(pilot, lambda: line(app, "#busy").startswith("CPU "))
-        assert line(app, "#busy").endswith("nobody at work: appliance serve")
+        await until(pilot, lambda: line(app, "#busy").endswith("nobody at work: appliance serve"))
         await pilot.press("down")
         await until(pilot, lambda: "2 episodes: ada 2" in line(app, "#about"))
 
@@ -193,10 +193,11 @@ def test_a_job_that_runs_says_how_far_it_is(known: Home) -> None:
         jobs.enqueue("train", wish, "bob", id="train-two")
 
     async def drive(app: Alone, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: len(rows(app)) == 3)
         await until(pilot, lambda: rows(app)[0][STATE] == "running" and rows(app)[0][FAR].startswith("stepping "))
         assert rows(app)[0][FAR].endswith("/400")
         assert float(rows(app)[0][LOSSES]) < 1
-        assert line(app, "#busy").endswith("1 at work")
+        await until(pilot, lambda: line(app, "#busy").endswith("1 at work"))
         await pilot.press("c")
         await until(pilot, lambda: "Why is train-two cancelled?" in plain(pilot))
         await pilot.press(*"old", "enter")

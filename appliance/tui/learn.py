@@ -35,11 +35,19 @@ STYLES = {"running": "bold", "failed": "reverse"}
 
 
 class Read(Message):
-    """What there is, and how busy the machine is."""
+    """What there is."""
 
-    def __init__(self, found: Sequence[Line], busy: str) -> None:
+    def __init__(self, found: Sequence[Line]) -> None:
         super().__init__()
-        self.found, self.busy = found, busy
+        self.found = found
+
+
+class Busy(Message):
+    """How busy the machine is."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__()
+        self.says = says
 
 
 class Known(Message):
@@ -142,8 +150,11 @@ class Learn(Telling):
             )
             for line in self._found
         )
-        self.query_one("#busy", Static).update(message.busy)
         self._read_meant()
+
+    @on(Busy)
+    def busy(self, message: Busy) -> None:
+        self.query_one("#busy", Static).update(message.says)
 
     @on(Known)
     def known(self, message: Known) -> None:
@@ -180,10 +191,13 @@ class Learn(Telling):
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self) -> None:
+        alive = ""
         with self.trying(), self.room.home.join() as catalog:
             workers = len(catalog.workers())
             alive = f"{workers} at work" if workers else "nobody at work: appliance serve"
-            self.post_message(Read(lines(self.room.home), f"{load().says}  {alive}"))
+            self.post_message(Read(lines(self.room.home)))
+        with self.trying():
+            self.post_message(Busy(f"{load().says}  {alive}"))
 
     @work(thread=True, exclusive=True, group="know")
     def _know(self, line: Line) -> None:

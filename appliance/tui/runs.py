@@ -70,7 +70,7 @@ def _of_job(home: Home, job: Job, policies: Mapping[str, PolicyRow]) -> Line:
         far = policy.name if policy is not None else ", ".join(f"{name} {said}" for name, said in result.items())
     return Line(
         key=job.id,
-        kind=job.kind,
+        kind=f"{job.kind} {job.settings.get('method', '')}".rstrip(),
         state=str(job.state),
         far=far,
         loss=None if told is None else told.loss,
