@@ -1,5 +1,6 @@
 """What an operator may do, when; and what is on record afterwards. On a simulated bench, without waiting."""
 
+import dataclasses
 import os
 import re
 import resource
@@ -17,6 +18,7 @@ from appliance.refusal import refusal
 from appliance.session import STOPPED, NotNow, NotSo, Session, State, ctrl_c, judge, sitting
 from collectors import Ended, RecorderProcess, RecordingFailed
 from drivers import Row, row_type
+from ops import leases
 from storage import (
     Calibration,
     Catalog,
@@ -371,3 +373,16 @@ def test_a_failure_that_was_overcome_may_be_mentioned(session: Session) -> None:
     row = take(session)
     session.judge(Outcome.SUCCESS, secondary=["recovered:CON"])
     assert session.catalog.verdicts(row.id)[0].secondary == ["recovered:CON"]
+
+
+def test_a_real_robot_is_moved_by_one_program_at_a_time(tmp_path: Path) -> None:
+    """Any number of a simulated cell may run; of a real one, who comes second is told who is there."""
+    real = dataclasses.replace(station.load("franka-sim"), cell=None)
+    with Catalog(tmp_path / "catalog.db") as catalog, leases.sole(tmp_path, "robot-franka-sim", "mika"):
+        with (
+            pytest.raises(NotNow, match=r"the robot of franka-sim is in use: mika \(process \d+\)"),
+            sitting(real, catalog, tmp_path, "ada"),
+        ):
+            pass
+        with sitting(station.load("franka-sim"), catalog, tmp_path, "ada") as session:
+            assert session.state is State.READY
