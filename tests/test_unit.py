@@ -39,6 +39,11 @@ def test_systemd_understands_it(tmp_path: Path, name: str) -> None:
     assert (said.returncode, complaints) == (0, []), said.stderr
 
 
+def written(path: Path) -> str:
+    """A path as a unit has it: in quotes where it has a space, as this checkout's may."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
 def test_it_restarts_after_a_fault_and_is_gone_within_five_seconds(tmp_path: Path) -> None:
     said = fields(unit(home(tmp_path / "data")))
     assert said["Restart"] == "on-failure"
@@ -47,7 +52,7 @@ def test_it_restarts_after_a_fault_and_is_gone_within_five_seconds(tmp_path: Pat
     assert said["NoNewPrivileges"] == "yes"
     assert said["ProtectSystem"] == "strict"
     assert said["PrivateTmp"] == "yes"
-    assert said["ReadWritePaths"] == str(tmp_path / "data")
+    assert said["ReadWritePaths"] == written(tmp_path / "data")
     assert "time-sync.target" in said["After"]
     assert said["ExecStart"] == f"{sys.executable} -m appliance.cli serve"
 
@@ -71,7 +76,7 @@ def test_what_systemd_would_replace_is_written_twice(tmp_path: Path) -> None:
 def test_it_may_write_to_where_the_last_backup_went(tmp_path: Path) -> None:
     here = home(tmp_path / "data")
     remember(here.folder, "backup", to="/mnt/the disk/backup", ok=True)
-    assert fields(unit(here))["ReadWritePaths"] == f'{tmp_path / "data"} "-/mnt/the disk/backup"'
+    assert fields(unit(here))["ReadWritePaths"] == f'{written(tmp_path / "data")} "-/mnt/the disk/backup"'
 
 
 def test_a_password_is_not_in_a_file_that_everybody_reads(tmp_path: Path) -> None:
@@ -84,8 +89,8 @@ def test_a_password_is_not_in_a_file_that_everybody_reads(tmp_path: Path) -> Non
 
 def test_a_catalog_that_lies_elsewhere_may_be_written_to(tmp_path: Path) -> None:
     said = unit(home(tmp_path / "data", str(tmp_path / "elsewhere" / "catalog.db")))
-    assert fields(said)["ReadWritePaths"].split() == [str(tmp_path / "data"), str(tmp_path / "elsewhere")]
+    assert fields(said)["ReadWritePaths"] == f"{written(tmp_path / 'data')} {written(tmp_path / 'elsewhere')}"
     assert f"APPLIANCE_DATABASE={tmp_path / 'elsewhere' / 'catalog.db'}" in said
     said = unit(home(tmp_path / "data", f"sqlite:///{tmp_path / 'elsewhere' / 'catalog.db'}"))
-    assert fields(said)["ReadWritePaths"].split() == [str(tmp_path / "data"), str(tmp_path / "elsewhere")]
+    assert fields(said)["ReadWritePaths"] == f"{written(tmp_path / 'data')} {written(tmp_path / 'elsewhere')}"
     assert f"APPLIANCE_DATABASE=sqlite:///{tmp_path / 'elsewhere' / 'catalog.db'}" in said
