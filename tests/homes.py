@@ -20,11 +20,11 @@ def joined(home: Home) -> Catalog:
     return home.join()
 
 
-def remembering(folder: Path, takes: int) -> Home:
+def remembering(folder: Path, takes: int, cell: str = "franka-sim") -> Home:
     """A folder with so many scripted demonstrations in the twin, and the policy ``nearest-1``, which remembers them."""
     home = opened(folder)
-    begun = starts(home, STARTER.name, "franka-sim", takes, 0)
-    assert collect(Sitting(home, STARTER.name, "franka-sim", "script", begun), 1, lambda _took: None)
+    begun = starts(home, STARTER.name, cell, takes, 0)
+    assert collect(Sitting(home, STARTER.name, cell, "script", begun), 1, lambda _took: None)
     how = learner("nearest", "tiny", {})
     train(home, STARTER.name, "nearest", "tiny", how, lambda _done, _of, _loss: None)
     return home
