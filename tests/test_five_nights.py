@@ -72,6 +72,7 @@ def test_an_exact_interval_is_that_of_clopper_and_pearson() -> None:
         exact(0, 0)
 
 
+@pytest.mark.slow
 def test_two_tiny_nights_go_by_themselves_and_leave_their_rows(appliance: Type, home: Path) -> None:
     """All it takes is one line; what fails is ordered, and shown on the next day."""
     said = appliance("demo", "--nights", "2", "--quick", "--workers", "1")

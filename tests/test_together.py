@@ -123,6 +123,7 @@ def test_two_processes_fit_what_one_fits(folder: Path) -> None:
     same(load_file(folder / "0" / "plain"), load_file(folder / "1" / "plain"), near=0)
 
 
+@pytest.mark.slow
 def test_they_draw_apart_and_still_have_the_same_weights(folder: Path) -> None:
     first, other = ([(folder / rank / name).read_text() for name in ("drawn", "drawn again")] for rank in "01")
     assert first[0] == first[1]
@@ -133,6 +134,7 @@ def test_they_draw_apart_and_still_have_the_same_weights(folder: Path) -> None:
     assert not torch.equal(whole["queries"], fit(DRAWN)["queries"])
 
 
+@pytest.mark.slow
 def test_one_that_is_asked_to_stop_stops_both_and_both_go_on_from_there(folder: Path) -> None:
     """Only the first machine has the run's folder."""
     assert [(folder / rank / "stopped").read_text() for rank in "01"] == ["StoppedElsewhere", "Stopped"]
@@ -142,6 +144,7 @@ def test_one_that_is_asked_to_stop_stops_both_and_both_go_on_from_there(folder: 
         same(load_file(folder / rank / "again"), load_file(folder / "0" / "whole"), near=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stage_that_was_done_is_taken_from_the_main_one(folder: Path) -> None:
     assert (folder / "0" / "first").read_text() == "first 0"
     assert [(folder / rank / "second").read_text() for rank in "01"] == ["first 0", "first 0"]

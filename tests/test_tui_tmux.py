@@ -89,6 +89,7 @@ def size(folder: Path) -> int:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_trial_whose_screen_is_killed_is_given_back_and_its_take_recovered(home: Home) -> None:
     batch, _ = plan(home, TASK, ["nearest-1"], 2, 0, CELL)
