@@ -17,7 +17,7 @@ import termios
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +30,7 @@ from tests.bench.beside import Demand, tell
 from tests.bench.content import BUILD, CAMERAS, FPS, HEIGHT, WIDTH, frames
 
 CORES = 2
-KEYS = 100
+KEYS = 30
 """Presses of each kind."""
 
 SIZES = ((80, 24), (200, 60))
@@ -47,19 +47,18 @@ class Film:
     name: str
     of: str = "top"
     hz: float = float(FPS)
-    _ring: Ring | None = field(default=None, init=False)
-    _number: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._ring, self._number = Ring(self.dtype, 8), 0
 
     @property
     def dtype(self) -> np.dtype[np.void]:
         return sensed(("rgb", "u1", (HEIGHT, WIDTH, 3)))
 
     def read(self, since: int) -> Rows:
-        assert self._ring is not None
         return self._ring.since(since)
 
     def _sample(self) -> None:
-        assert self._ring is not None
         row = np.zeros(1, self.dtype)
         row["t"] = row["received"] = time.monotonic_ns()
         row["seq"] = self._number = self._number + 1
@@ -67,7 +66,7 @@ class Film:
         self._ring.push(row)
 
     def __enter__(self) -> Self:
-        self._frames, self._number, self._ring = frames(0, self.of), 0, Ring(self.dtype, 8)
+        self._frames = frames(0, self.of)
         self._end = HostClock().every(round(1e9 / self.hz), self._sample)
         return self
 
@@ -161,7 +160,7 @@ def _answers(
     chance, echo, switch = random.Random(0), list[float](), list[float]()
     words = ("tui", "--station", station, "--operator", "screen", "--task", STARTER.name)
     with Screen(columns, rows, *words, APPLIANCE_HOME=str(folder / "home"), **variables) as screen:
-        screen.see(b"DEVICES of bench")
+        screen.see(b"TASKS")
         time.sleep(8)  # every screen is loaded
         _, here = screen.press(b"2")
         screen.see(b"by kinesthetic", here)
