@@ -12,7 +12,8 @@ from appliance.collect import LIMIT, Sitting, Took, collect, starts, tally
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import STARTER, Home
 from appliance.refusal import Refusal
-from appliance.train import demonstrations, learner, train
+from appliance.settings import learner
+from appliance.train import demonstrations, train
 from storage import Catalog, PolicyRow, Wanted
 
 STATION = "franka-sim"

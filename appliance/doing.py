@@ -40,32 +40,13 @@ class Doing(Protocol):
 
 
 @dataclass(frozen=True)
-class Quiet:
-    """Nobody listens; setting ``stop`` pauses it all the same."""
+class Here:
+    """Work that is done in this process; setting ``stop`` pauses it."""
 
     job: str = ""
     stop: Flag = field(default_factory=threading.Event)
-
-    def tell(self, what: str, done: int, of: int, loss: float | None = None) -> None:
-        """Tell nobody.
-
-        Raises:
-            Paused: ``stop`` is set.
-        """
-        if self.stop.is_set():
-            raise Paused(what)
-
-    def log(self, what: str, **facts: Any) -> None:
-        """Write nothing."""
-
-
-@dataclass(frozen=True)
-class Aloud:
-    """Tells a person at a terminal, as `appliance.cli.shown.progress` shows it."""
-
-    advance: Callable[[str, int, int], None]
-    job: str = ""
-    stop: Flag = field(default_factory=threading.Event)
+    advance: Callable[[str, int, int], None] = lambda _what, _done, _of: None
+    """Shows a person at a terminal how far it is, as `appliance.cli.shown.progress` does; else nobody listens."""
 
     def tell(self, what: str, done: int, of: int, loss: float | None = None) -> None:
         """Show it.

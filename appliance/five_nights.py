@@ -18,7 +18,7 @@ from appliance import station
 from appliance.begins import fits
 from appliance.collect import LIMIT, CannotCollect, Sitting, Took, collect, starts, tally
 from appliance.demo import STATION, Progress, Stopped
-from appliance.doing import Aloud, Paused
+from appliance.doing import Here, Paused
 from appliance.evaluate import Trying, evaluate, plan, resume
 from appliance.home import STARTER, Home
 from appliance.night import InOrder, night
@@ -170,7 +170,7 @@ class _Run:
         page = morning.folder(self.home.folder, name) / "morning.html"
         if row is None or row.ended is None or not page.exists():
             with alone(self.home, name, self.length.task, BY), self.progress(name, None) as advance:
-                night(InOrder(self.home, Aloud(advance)), self._asked(number) if row is None else row.settings)
+                night(InOrder(self.home, Here(advance=advance)), self._asked(number) if row is None else row.settings)
         row = self.catalog.night(name)
         self.say(f"  {row.decision}: {row.why.partition(': ')[2]}.")
 

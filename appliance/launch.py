@@ -147,7 +147,8 @@ def take_part(home: Home, asked: Asked, write: Callable[[dict[str, Any]], object
 
     Asked to end (SIGTERM), they store what was learned and end together.
     """
-    from appliance.train import learner, seeing, train
+    from appliance.settings import learner
+    from appliance.train import seeing, train
     from learners.train import StoppedElsewhere
 
     stop, last = threading.Event(), 0.0

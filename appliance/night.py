@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from appliance.doing import Doing, Paused, Quiet
+from appliance.doing import Doing, Here, Paused
 from appliance.home import Home
 from appliance.refusal import Refusal, refusal
 
@@ -126,7 +126,7 @@ class InOrder:
     """Does every step here and now."""
 
     home: Home
-    doing: Doing = field(default_factory=Quiet)
+    doing: Doing = field(default_factory=Here)
 
     def do(self, name: str, settings: Facts) -> Facts:
         """Do a step.

@@ -18,7 +18,8 @@ from appliance.doing import Doing
 from appliance.film import film
 from appliance.home import Home
 from appliance.night_asked import Asked, CannotNight, candidate, name_of, said
-from appliance.train import CannotTrain, changed, demonstrations, learner, seeing, train
+from appliance.settings import changed, learner
+from appliance.train import CannotTrain, demonstrations, seeing, train
 from learners import examine
 from ops import gates as gate
 from ops.gates import Gate

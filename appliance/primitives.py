@@ -14,7 +14,7 @@ import learners
 from appliance import shared
 from appliance.home import Home
 from appliance.refusal import Refusal
-from appliance.train import WrongSetting, changed
+from appliance.settings import WrongSetting, changed
 from learners.data import Windows
 from learners.lada.lada import LaDA, named
 from learners.lada.primitives import Primitives

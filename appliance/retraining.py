@@ -120,7 +120,8 @@ def do(home: Home, catalog: Catalog, planned: Plan, by: str, why: str) -> list["
 
 
 def _clean(catalog: Catalog, champion: PolicyRow, bad: Collection[UUID], dirty: Collection[UUID]) -> Clean:
-    from appliance.train import CannotTrain, WrongSetting, demonstrations, learner
+    from appliance.settings import WrongSetting, learner
+    from appliance.train import CannotTrain, demonstrations
 
     line = catalog.lineage(champion.id).line
     learned = {key for one in line if one.held is not None for key in catalog.learned(one.held.id)}

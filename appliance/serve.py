@@ -27,7 +27,7 @@ class CannotServe(Refusal):
 class Named:
     """A night's steps, done by jobs, whose failures name the step."""
 
-    steps: worker.Steps
+    having: worker.Share
 
     def do(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Have a step done.
@@ -44,19 +44,19 @@ class Named:
             StepFailed: it could not be.
         """
         try:
-            return self.steps.share(name, settings, ways)
+            return self.having(name, settings, ways)
         except JobFailed as error:
             raise night.StepFailed(name, str(error)) from error
 
 
-def nightly(steps: worker.Steps, asked: dict[str, Any]) -> dict[str, Any]:
+def nightly(share: worker.Share, asked: dict[str, Any]) -> dict[str, Any]:
     """Have a night by jobs.
 
     Raises:
         JobFailed: it could not begin.
     """
     try:
-        return night.night(Named(steps), asked)
+        return night.night(Named(share), asked)
     except night.StepFailed as error:
         raise JobFailed(str(error)) from error
 

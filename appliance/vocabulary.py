@@ -7,7 +7,8 @@ from pathlib import Path
 import learners
 from appliance import shared
 from appliance.home import Home
-from appliance.train import CannotTrain, WrongSetting, changed, demonstrations
+from appliance.settings import WrongSetting, changed
+from appliance.train import CannotTrain, demonstrations
 from learners.clap.act_vae import ActVae
 from learners.clap.rate import Point, curve
 from learners.train import Diverged

@@ -45,9 +45,6 @@ SECONDS = 0.5
 POINTS = 100
 """Points of a loss curve."""
 
-PAUSED = 75
-"""As `ops.worker.PAUSED` has it."""
-
 NICE = 10
 """How far background work steps back, as ``nice`` counts."""
 
@@ -87,7 +84,8 @@ def train(home: Home, settings: dict[str, Any], doing: Doing) -> dict[str, Any]:
     from uuid import NAMESPACE_OID, uuid5
 
     from appliance import launch
-    from appliance.train import learner, seeing
+    from appliance.settings import learner
+    from appliance.train import seeing
     from appliance.train import train as run
 
     task, method, preset = settings["task"], settings["method"], settings.get("preset", "small")
@@ -221,10 +219,10 @@ def main() -> None:
         ):
             doing.say(result=do(home, asked["kind"], asked["settings"], doing))
     except Paused:
-        raise SystemExit(PAUSED) from None
+        raise SystemExit(leases.PAUSED) from None
     except leases.Held as held:
         doing.log(f"is not done twice at once: {held}", level="warn")
-        raise SystemExit(PAUSED) from None
+        raise SystemExit(leases.PAUSED) from None
     except Exception as error:
         said = refusal(error)
         if said is None:

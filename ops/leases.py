@@ -18,6 +18,9 @@ LEASES = "leases"
 YIELDING = 5.0
 """Seconds within which learning makes way."""
 
+PAUSED = 75
+"""How a process ends that made way and wants to go on later: ``EX_TEMPFAIL`` of sysexits.h."""
+
 
 class Held(Exception):
     """Somebody else has it, who holds it alone. The message says who."""

@@ -5,6 +5,7 @@ that its count stands still, and is asked for again. Only the end of a job is ke
 by itself what an earlier one has done already.
 """
 
+import functools
 import json
 import os
 import platform
@@ -29,9 +30,6 @@ from ops.jobs import APPLICATION, DUE, JOB, NIGHT, QUEUES, VERSION, JobFailed, P
 from ops.journal import Journal, Level
 from storage import Catalog, WorkerRow
 from storage.durable import jobs_at
-
-PAUSED = 75
-"""How a job's process ends that made way and wants to go on later: ``EX_TEMPFAIL`` of sysexits.h."""
 
 GRACE = 3.0
 """Seconds that a job's process gets to store what it did before it is killed."""
@@ -66,14 +64,11 @@ class Command(Protocol):
     def __call__(self) -> Sequence[str]: ...
 
 
-class Steps(Protocol):
-    """Has the steps of a night done, each once."""
+type Share = Callable[[str, dict[str, Any], int], list[dict[str, Any]]]
+"""Has a step of a night done once, by so many workers at the same time. Raises `JobFailed`."""
 
-    def do(self, name: str, settings: dict[str, Any]) -> dict[str, Any]: ...
-    def share(self, name: str, settings: dict[str, Any], ways: int) -> list[dict[str, Any]]: ...
-
-
-type Nightly = Callable[[Steps, dict[str, Any]], dict[str, Any]]
+type Nightly = Callable[[Share, dict[str, Any]], dict[str, Any]]
+"""Has a night's steps done in order."""
 
 
 @dataclass
@@ -148,7 +143,7 @@ class Worker:
             return self._work(str(DBOS.workflow_id), kind, settings)
 
         def night(settings: dict[str, Any]) -> dict[str, Any]:
-            return self.night(Durable(job_of_dbos, self.kinds, str(DBOS.workflow_id)), settings)
+            return self.night(functools.partial(_share, job_of_dbos, self.kinds, str(DBOS.workflow_id)), settings)
 
         def due(at: datetime, planned: dict[str, Any]) -> str:
             return self._ask(at, planned, job_of_dbos, night_of_dbos)
@@ -192,7 +187,7 @@ class Worker:
             if ended.refused is not None:
                 journal.error(ended.refused)
                 raise JobFailed(ended.refused)
-            if ended.code == PAUSED or ended.asked:
+            if ended.code == leases.PAUSED or ended.asked:
                 continue
             died += 1
             words = f"its process ended with code {ended.code}: {ended.words}"
@@ -383,37 +378,25 @@ class Said:
         self._journal.info(**progress)
 
 
-class Durable:
-    """A night's steps as jobs of their own: what one of them found stays found, whoever dies meanwhile."""
+def _share(
+    job: Any, kinds: Mapping[str, str], night: str, name: str, settings: dict[str, Any], ways: int
+) -> list[dict[str, Any]]:
+    """Have a night's step done by jobs of their own: what they found stays found, whoever dies meanwhile.
 
-    def __init__(self, job: Any, kinds: Mapping[str, str], night: str) -> None:
-        self._job, self._kinds, self._night = job, kinds, night
-
-    def do(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
-        """Have one step done.
-
-        Raises:
-            JobFailed: it did not end well.
-        """
-        return self.share(name, settings, 1)[0]
-
-    def share(self, name: str, settings: dict[str, Any], ways: int) -> list[dict[str, Any]]:
-        """Have one step done by several workers at once.
-
-        Raises:
-            JobFailed: one did not end well.
-        """
-        queue = self._kinds[name]
-        handles = []
-        for way in range(ways):
-            key = f"{self._night}.{name.removeprefix('night.')}" + (f".{way + 1}" if ways > 1 else "")
-            said = {"kind": name, "queue": queue, "by": self._night, "night": self._night}
-            with SetWorkflowID(key), SetWorkflowAttributes(said):
-                handles.append(DBOS.enqueue_workflow(queue, self._job, name, settings))
-        try:
-            return [handle.get_result() for handle in handles]
-        except dbos_error.DBOSAwaitedWorkflowCancelledError as error:
-            raise JobFailed("it was cancelled") from error
+    Raises:
+        JobFailed: one did not end well.
+    """
+    queue = kinds[name]
+    handles = []
+    for way in range(ways):
+        key = f"{night}.{name.removeprefix('night.')}" + (f".{way + 1}" if ways > 1 else "")
+        said = {"kind": name, "queue": queue, "by": night, "night": night}
+        with SetWorkflowID(key), SetWorkflowAttributes(said):
+            handles.append(DBOS.enqueue_workflow(queue, job, name, settings))
+    try:
+        return [handle.get_result() for handle in handles]
+    except dbos_error.DBOSAwaitedWorkflowCancelledError as error:
+        raise JobFailed("it was cancelled") from error
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from appliance.collect import Sitting, collect, starts
 from appliance.home import STARTER, Home
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from storage import Catalog
 
 

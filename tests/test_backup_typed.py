@@ -12,7 +12,7 @@ import pytest
 
 from appliance.backup import NoBackup, restore_check
 from appliance.backup import backup as backup_job
-from appliance.doing import Paused, Quiet
+from appliance.doing import Here, Paused
 from appliance.home import Home
 from ops.backup import remembered, told
 from ops.purge import size
@@ -23,7 +23,7 @@ from tests.typed import Type
 
 
 @dataclass(frozen=True)
-class Heard(Quiet):
+class Heard(Here):
     """A job that remembers what it was told."""
 
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -109,11 +109,11 @@ def test_the_jobs_do_the_same_and_tell(kept: Home, tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["episodes/*.zarr/front/rgb/c/0/0/0/0", "policies/*/facts.json", "files/*"])
 def test_a_flipped_bit_fails_the_nightly_check_and_is_remembered(kept: Home, tmp_path: Path, what: str) -> None:
     to = tmp_path / "disk"
-    backup_job(kept, {"to": str(to)}, Quiet())
+    backup_job(kept, {"to": str(to)}, Here())
     catalog = to / "files" / told(to).catalog
     flip(next(path for path in to.glob(what) if path != catalog))
     with pytest.raises(NoBackup, match="1 things are not as they were"):
-        restore_check(kept, {"from": str(to)}, Quiet())
+        restore_check(kept, {"from": str(to)}, Here())
     last = remembered(kept.folder)["restore_check"]
     assert not last["ok"]
     assert last["why"]
@@ -123,7 +123,7 @@ def test_a_flipped_bit_fails_the_nightly_check_and_is_remembered(kept: Home, tmp
 def test_a_backup_of_what_is_damaged_fails_and_is_remembered(kept: Home, tmp_path: Path) -> None:
     flip(next(kept.folder.glob("episodes/*.zarr/arm/q/c*")))
     with pytest.raises(NoBackup, match="1 things are not as they were: episode"):
-        backup_job(kept, {"to": str(tmp_path / "disk")}, Quiet())
+        backup_job(kept, {"to": str(tmp_path / "disk")}, Here())
     assert not remembered(kept.folder)["backup"]["ok"]
 
 
@@ -131,9 +131,9 @@ def test_a_job_that_has_to_make_way_is_gone_on_with(kept: Home, tmp_path: Path) 
     stop = threading.Event()
     stop.set()
     with pytest.raises(Paused):
-        backup_job(kept, {"to": str(tmp_path / "disk")}, Quiet(stop=stop))
+        backup_job(kept, {"to": str(tmp_path / "disk")}, Here(stop=stop))
     assert remembered(kept.folder) == {}
-    assert backup_job(kept, {"to": str(tmp_path / "disk")}, Quiet())["there"] == 3
+    assert backup_job(kept, {"to": str(tmp_path / "disk")}, Here())["there"] == 3
 
 
 def test_where_there_is_little_room_some_are_tried_by_turns(kept: Home, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from appliance.home import Home
-from appliance.train import CannotTrain, demonstrations, learner, train
+from appliance.settings import learner
+from appliance.train import CannotTrain, demonstrations, train
 from storage import Catalog, Edit, EditKind, EpisodeRow, Outcome, PolicyRow, Verdict
 from storage.pictures import SPARE, caches
 from tests.homes import joined, opened

@@ -10,7 +10,8 @@ import pytest
 from appliance import train as training
 from appliance.evaluate import CannotEvaluate, Trying, evaluate, plan
 from appliance.home import Home
-from appliance.train import learner, seeing, train
+from appliance.settings import learner
+from appliance.train import seeing, train
 from drivers import Rows
 from learners import ChunkPolicy
 from learners.body import Body

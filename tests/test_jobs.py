@@ -24,10 +24,10 @@ QUEUES = {"learn": "learn", "chore": "chores", "night": "night", "night.one": "c
 COMMAND = [sys.executable, "-m", "tests.jobbing"]
 
 
-def two_steps(steps: worker.Steps, asked: dict[str, Any]) -> dict[str, Any]:
+def two_steps(share: worker.Share, asked: dict[str, Any]) -> dict[str, Any]:
     """A night: one step, then another by two workers."""
-    one = steps.do("night.one", asked)
-    two = steps.share("night.two", asked, 2)
+    one = share("night.one", asked, 1)[0]
+    two = share("night.two", asked, 2)
     return {"one": one, "two": two}
 
 
@@ -338,7 +338,7 @@ def test_a_job_that_another_process_of_this_machine_still_does_is_not_failed_but
             text=True,
             check=False,
         )
-    assert said.returncode == worker.PAUSED, said.stderr
+    assert said.returncode == leases.PAUSED, said.stderr
     assert "holds job-first" in said.stdout
 
 

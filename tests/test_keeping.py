@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from appliance.doing import Paused, Quiet
+from appliance.doing import Here, Paused
 from appliance.home import Home
 from appliance.keeping import keep
 from ops.keeping import GRACE, Plan, plan, run
@@ -97,7 +97,7 @@ def learns(catalog: Catalog, row: EpisodeRow, name: str = "bc-1") -> Any:
 def test_without_a_rule_nothing_is_ever_done(home: Path, catalog: Catalog, take: Make) -> None:
     row = take(days=10_000)
     assert planned(catalog, home) == Plan((), ())
-    assert keep(Home(home, str(home / "catalog.db")), {}, Quiet()) == {"did": {}, "freed": 0, "failed": []}
+    assert keep(Home(home, str(home / "catalog.db")), {}, Here()) == {"did": {}, "freed": 0, "failed": []}
     assert catalog.edits() == []
     assert (home / row.path).exists()
 
@@ -292,27 +292,27 @@ def test_a_rule_that_says_too_little_is_refused_at_every_door(catalog: Catalog) 
 def test_as_a_job_it_makes_way_and_goes_on_when_it_is_asked_again(home: Path, catalog: Catalog, take: Make) -> None:
     rows = [take(), take()]
     rule(catalog, EditKind.COMPACT)
-    place, needed = Home(home, str(home / "catalog.db")), Quiet()
+    place, needed = Home(home, str(home / "catalog.db")), Here()
     needed.stop.set()
     with pytest.raises(Paused):
         keep(place, {}, needed)
     assert sorted(kinds(catalog, row) for row in rows) == [[], ["compact"]]
-    assert keep(place, {}, Quiet())["did"] == {"compact": 1}
-    assert keep(place, {}, Quiet())["did"] == {}
+    assert keep(place, {}, Here())["did"] == {"compact": 1}
+    assert keep(place, {}, Here())["did"] == {}
     assert [kinds(catalog, row) for row in rows] == [["compact"]] * 2
 
 
 def test_only_the_rules_that_are_asked_for_count(home: Path, catalog: Catalog, take: Make) -> None:
     take()
     rule(catalog, EditKind.COMPACT)
-    assert keep(Home(home, str(home / "catalog.db")), {"rules": [7]}, Quiet())["did"] == {}
+    assert keep(Home(home, str(home / "catalog.db")), {"rules": [7]}, Here())["did"] == {}
 
 
 def test_an_interrupted_purge_is_finished(home: Path, catalog: Catalog, take: Make) -> None:
     row = take()
     catalog.edit(*(Edit(episode=row.id, kind=kind, by="ada") for kind in (EditKind.RETIRE, EditKind.PURGE)))
     rule(catalog, EditKind.COMPACT)
-    keep(Home(home, str(home / "catalog.db")), {}, Quiet())
+    keep(Home(home, str(home / "catalog.db")), {}, Here())
     assert not (home / row.path).exists()
 
 

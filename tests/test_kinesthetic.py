@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from appliance.home import Home
 from appliance.session import NotThere, Session
-from appliance.train import learner, seeing, train
+from appliance.settings import learner
+from appliance.train import seeing, train
 from collectors import kinesthetic, replay
 from collectors.events import Event, Events
 from collectors.loop import Loop

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from appliance import launch, work
-from appliance.doing import Quiet
+from appliance.doing import Here
 from appliance.home import Home
 from appliance.launch import Asked, CannotLaunch, Spread
 from storage import EpisodeRow, Outcome, PolicyRow, Verdict
@@ -94,8 +94,8 @@ def test_whoever_stops_hearing_stops_them_and_the_same_words_go_on_from_there(op
 @pytest.mark.slow
 def test_a_job_may_use_several_processes(opened: Home) -> None:
     asked = {"task": TASK, "method": "ccol", "preset": "tiny", "settings": SETTINGS | {"steps": "2"}, "processes": 2}
-    assert work.do(opened, "train", asked, Quiet("lesson"))["policy"] == "ccol-1"
-    assert work.do(opened, "train", asked, Quiet("lesson"))["policy"] == "ccol-1"
+    assert work.do(opened, "train", asked, Here("lesson"))["policy"] == "ccol-1"
+    assert work.do(opened, "train", asked, Here("lesson"))["policy"] == "ccol-1"
     assert len(policies(opened)) == 1
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from appliance.collect import judged, say
 from appliance.home import Home
 from appliance.session import Session
-from appliance.train import learner, seeing, train
+from appliance.settings import learner
+from appliance.train import seeing, train
 from collectors import leader
 from collectors.bimanual import OPEN, Bimanual
 from collectors.events import Event, Events

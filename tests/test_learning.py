@@ -7,7 +7,8 @@ import pytest
 from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import Home
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from ops import report
 
 DEMONSTRATIONS, STEPS, TRIALS = 120, 900, 20

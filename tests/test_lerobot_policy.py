@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import learners
-from appliance.train import WrongSetting, learner
+from appliance.settings import WrongSetting, learner
 from learners import BadCheckpoint, CannotGoOn, ChunkPolicy, Training, Windows
 from learners.backbones import Words
 from learners.body import ONE_ARM, Body

@@ -17,7 +17,8 @@ from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import plan
 from appliance.film import film
 from appliance.home import STARTER, Home
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from learners.clap.vd_vae import VdVaeNet
 from ops.jobs import Job, Jobs, State
 from storage import Outcome

@@ -18,7 +18,8 @@ from appliance.night import STEPS, InOrder, StepFailed, night
 from appliance.night_asked import candidate
 from appliance.night_steps import every, set_aside
 from appliance.night_tried import give_back
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from ops import leases, morning
 from storage import Batch, Catalog, Night, Outcome, Refused, Task, Trial, WorkerRow
 from tests.nights import (

@@ -11,7 +11,8 @@ from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import STARTER, Home
 from appliance.orders import again, brought, place, suggest
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from ops.results import summarize
 from ops.slices import Bound, Slice
 from storage import PolicyRow, WorkOrder

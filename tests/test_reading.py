@@ -14,7 +14,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from appliance.home import Home
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from ops import compaction
 from ops.purge import CannotPurge, plan, purge
 from storage import Catalog, Edit, EditKind, EpisodeRow, Outcome, Verdict

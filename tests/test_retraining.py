@@ -12,7 +12,7 @@ import pytest
 from appliance import retraining, work
 from appliance.home import Home
 from appliance.kinds import QUEUES
-from appliance.train import learner
+from appliance.settings import learner
 from ops.jobs import State
 from ops.worker import Worker
 from storage import Calibration, Catalog, EditKind, EpisodeRow, PolicyRow, Refused, Wanted

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import learners
-from appliance.train import WrongSetting, learner
+from appliance.settings import WrongSetting, learner
 from learners.clap.clap import Clap
 from learners.clap.post import PostNet
 from learners.lada.lada import LaDA
@@ -197,7 +197,7 @@ def test_a_person_switches_it_on_by_its_name_or_by_any_of_its_fields(method: str
 
 
 def test_what_was_switched_on_can_be_changed_and_switched_off() -> None:
-    from appliance.train import changed
+    from appliance.settings import changed
 
     on = replace(Clap.preset("tiny"), rscl=RsCl(beta=0.5))
     assert changed(on, {"rscl.hidden": "64"}, "clap").rscl == RsCl(beta=0.5, hidden=64)

@@ -269,12 +269,12 @@ def test_a_person_shares_and_sees_what_lies_elsewhere(
 
 
 def test_the_job_says_what_it_moved(url: str, tmp_path: Path) -> None:
-    from appliance.doing import Quiet
+    from appliance.doing import Here
 
     one, other = machine(tmp_path, "one", url), machine(tmp_path, "other", url)
     recorded(one)
-    assert shared.share(one, {}, Quiet())["pushed"] == 1
-    assert shared.share(other, {"pull": True}, Quiet())["fetched"] == 1
+    assert shared.share(one, {}, Here())["pushed"] == 1
+    assert shared.share(other, {"pull": True}, Here())["fetched"] == 1
 
 
 def test_the_daemon_is_told_of_the_store_and_not_of_who_asks_it(tmp_path: Path) -> None:

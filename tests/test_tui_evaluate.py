@@ -11,7 +11,8 @@ from textual.widgets import Input
 
 from appliance import station
 from appliance.home import STARTER, Home
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from appliance.tui.app import Tui
 from appliance.tui.asks import Pick, Write
 from appliance.tui.evaluate import Evaluate

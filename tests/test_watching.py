@@ -10,7 +10,8 @@ import pytest
 
 from appliance.film import film
 from appliance.home import Home
-from appliance.train import CannotTrain, WrongSetting, demonstrations, learner, train
+from appliance.settings import WrongSetting, learner
+from appliance.train import CannotTrain, demonstrations, train
 from collectors.human_video.episodes import head
 from learners.clap.vd_vae import VdVaeNet
 from storage import Catalog, Edit, EditKind, EpisodeRow, EpisodeWriter, Lossless, Outcome, PolicyRow, Sealed, Verdict

@@ -176,7 +176,8 @@ def train(
     from appliance import launch
     from appliance.doing import Paused
     from appliance.refusal import Refusal
-    from appliance.train import WrongSetting, learner, seeing
+    from appliance.settings import WrongSetting, learner
+    from appliance.train import seeing
     from appliance.train import train as run
 
     given = fields(context.args) | ({} if steps is None else {"steps": str(steps)})

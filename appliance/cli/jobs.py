@@ -17,9 +17,6 @@ daemon = typer.Typer()
 
 HERE = "127.0.0.1"
 
-LOST = 10.0
-"""As `ops.worker.LOST` has it, which takes long to import."""
-
 Key = Annotated[str, typer.Argument(metavar="ID", help="A job's ID, or its first characters.")]
 
 
@@ -180,8 +177,11 @@ def serve(
         int | None, typer.Option("--port", min=0, max=65535, help="Serve metrics and the log there; 0 is any free one.")
     ] = None,
     lost: Annotated[
-        float, typer.Option("--lost", min=1, help="Seconds after which another worker that stands still is given up.")
-    ] = LOST,
+        float | None,
+        typer.Option(
+            "--lost", min=1, help="Seconds after which another worker that stands still is given up. Default: 10."
+        ),
+    ] = None,
     unit: Annotated[bool, typer.Option("--unit", help="Print a systemd unit that runs this, and end.")] = False,
 ) -> None:
     """Do the jobs: learning, trials in the twin, nights on schedule, backups. Learning makes way for people.
@@ -197,14 +197,15 @@ def serve(
         from appliance.unit import unit as written
 
         given = {"--name": name, "--queues": queues, "--port": "" if port is None else str(port)}
-        given |= {"--host": host if host != HERE else "", "--lost": f"{lost:g}" if lost != LOST else ""}
+        given |= {"--host": host if host != HERE else "", "--lost": "" if lost is None else f"{lost:g}"}
         typed = [word for option, value in given.items() if value for word in (option, value)]
         typer.echo(written(Home.from_environment(), typed))
         return
     from appliance.serve import serve as run
     from ops.jobs import QUEUES
+    from ops.worker import LOST
 
     with opened() as (home, _):
         pass
     chosen = [one.strip() for one in queues.split(",") if one.strip()] or [*QUEUES]
-    run(home, name or platform.node(), chosen, lambda line: typer.echo(line, err=True), lost, host, port)
+    run(home, name or platform.node(), chosen, lambda line: typer.echo(line, err=True), lost or LOST, host, port)

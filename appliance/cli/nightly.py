@@ -179,13 +179,13 @@ def _ask(home: "Home", given: dict[str, Any]) -> None:
 
 def _have(home: "Home", catalog: "Catalog", given: dict[str, Any], as_json: bool) -> None:
     """Have the night in this process."""
-    from appliance.doing import Aloud, Paused
+    from appliance.doing import Here, Paused
     from appliance.night import InOrder, night
     from appliance.nightfall import alone
 
     try:
         with alone(home, given["night"], given["task"], user()), progress(given["night"], None) as advance:
-            ended = night(InOrder(home, Aloud(advance)), given)
+            ended = night(InOrder(home, Here(advance=advance)), given)
     except (Paused, KeyboardInterrupt):
         typer.echo(f"Stopped. Night {given['night']} stays open; appliance nightly run --task {given['task']} goes on.")
         raise typer.Exit(1) from None

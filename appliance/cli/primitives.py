@@ -32,7 +32,7 @@ def primitives(
     """
     from appliance.primitives import name
     from appliance.primitives import naming as how
-    from appliance.train import WrongSetting
+    from appliance.settings import WrongSetting
 
     with opened() as (home, catalog):
         catalog.episode(episode)

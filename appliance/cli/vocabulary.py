@@ -39,7 +39,7 @@ def vocabulary(
     Nothing is stored. Errors are of episodes that were not learned from: roots of mean squares over a chunk's steps.
     Any field of the vocabulary may be given as an option, e.g. --width 96.
     """
-    from appliance.train import WrongSetting
+    from appliance.settings import WrongSetting
     from appliance.vocabulary import draw, settings, vocabularies
 
     if out is not None and (out.suffix != ".png" or not out.absolute().parent.is_dir()):

@@ -11,7 +11,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
-from appliance.train import learner
+from appliance.settings import learner
 from appliance.tui.asks import Write
 from appliance.tui.beginning import Begin, Beginning
 from appliance.tui.graph import Curve, Graph

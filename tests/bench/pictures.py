@@ -13,7 +13,8 @@ from pathlib import Path
 from appliance.collect import Sitting, collect, starts
 from appliance.evaluate import Trying, evaluate, plan
 from appliance.home import STARTER, Home
-from appliance.train import learner, train
+from appliance.settings import learner
+from appliance.train import train
 from tests.drawn import HALF, svg
 from tests.terminal import Terminal
 

@@ -10,7 +10,7 @@ import learners
 from appliance.collect import LIMIT
 from appliance.home import STARTER
 from appliance.refusal import Refusal
-from appliance.train import changed
+from appliance.settings import changed
 from ops.published import INSERTION, TRANSFER
 
 
