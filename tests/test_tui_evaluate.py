@@ -144,9 +144,12 @@ def test_a_batch_is_planned_judged_blind_and_then_it_is_told_who_was_who(home: H
         await pilot.press("s")
         await see(pilot, "trial 3 of 4")
         await see(pilot, "1 starts tried by both, 1 told them apart")
-        await pilot.press("6")
+        await pilot.press("3")
+        await pilot.pause()
+        assert pilot.app.screen is screen, "a digit that comes late shows no other screen"
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: pilot.app.screen is not screen)
-        await pilot.press("5")
+        await pilot.press("left_square_bracket")
         await until(pilot, lambda: pilot.app.screen is screen)
         assert pilot.app.focused is None, "whoever comes back begins with the same key"
         assert not screen.check_action("press", ("takeover",)), "nobody said how they would take over"

@@ -43,7 +43,7 @@ class Collect(Pressing):
     HELP = """\
 Enter begins a sitting, then each take; s and f say how it went, d discards the take in hand or the last one.
 After f, three keys say how it failed: the stage, the code, and a note or Enter. Digits choose what is numbered.
-During a take digits mark moments; between takes they lead to the other screens, as [ and ] always do.
+During a take digits mark moments; [ and ] lead to the other screens, and digits too while nobody sits.
 q or Ctrl-C ends the take, another one the sitting. Buttons of a headset, a gripper and a pedal count as these keys do.
 w changes who shows: a headset, a hand on the arm, a leader arm, or a script in simulation.
 x forgets which order was chosen on another screen: what is to be shown is asked when a sitting begins.

@@ -1,7 +1,7 @@
 """Episodes: find any of very many while typing, see how it went and how it stands, judge, set aside, replay."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from textual import on, work
@@ -15,16 +15,19 @@ from textual.worker import get_current_worker
 
 from appliance.tui import asked, clips
 from appliance.tui.asks import Write
-from appliance.tui.entries import COLUMNS, about, cells
-from appliance.tui.judging import Judging
-from appliance.tui.picture import Picture, Pixels
-from appliance.tui.replay import Replay
+from appliance.tui.entries import COLUMNS, cells
+from appliance.tui.listing import Found, Listing
+from appliance.tui.picture import Picture
+from appliance.tui.room import Room
 from appliance.tui.rows import Row, Rows
 from appliance.tui.telling import Told
 from appliance.tui.viewer import Viewers
 from ops.blinded import drove
 from ops.view import CannotShow
-from storage import Edit, EditKind, Listed
+from storage import Edit, EditKind, Listed, Verdict
+
+if TYPE_CHECKING:
+    from appliance.tui.table import Table
 
 PAGE = 50
 """Episodes that are read at a time."""
@@ -32,22 +35,11 @@ PAGE = 50
 TYPING = 0.12
 """Seconds without a key after which what was typed is looked for."""
 
-SETTLED = 0.15
-"""Seconds on an episode after which it is read."""
-
 AGAIN = 3.0
 """Seconds between two looks whether there is a newer one."""
 
 MOTION, LONG = 10, 40
 """Cells of an episode's motion in the list, and below it."""
-
-
-class Found(Message):
-    """The page that was looked for."""
-
-    def __init__(self, rows: Sequence[Listed], names: Mapping[UUID, str]) -> None:
-        super().__init__()
-        self.rows, self.names = rows, names
 
 
 class Counted(Message):
@@ -66,15 +58,7 @@ class Moved(Message):
         self.episode, self.bars = episode, bars
 
 
-class Known(Message):
-    """What is known of one episode, and what there is to see of it."""
-
-    def __init__(self, episode: UUID, lines: Sequence[str], shots: Sequence[clips.Shot]) -> None:
-        super().__init__()
-        self.episode, self.lines, self.shots = episode, lines, shots
-
-
-class Episodes(Judging):
+class Episodes(Listing):
     """A line to type in, the newest that it finds, and what is known of the one that is moved to."""
 
     TITLE = "Episodes"
@@ -92,58 +76,39 @@ class Episodes(Judging):
     Episodes #line { height: 1; }
     Episodes #filter { width: 1fr; }
     Episodes #count { width: auto; padding: 0 1; }
-    Episodes #about { height: auto; max-height: 6; padding: 0 1; }
-    Episodes #shots { height: auto; }
-    Episodes Picture { height: 8; width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "type", "Find", key_display="/"),
-        Binding("d", "retire", "Set aside"),
+        Binding("d", "retire", "Aside"),
         Binding("u", "restore", "Take back", show=False),
-        Binding("t", "pictures", "Pictures"),
-        Binding("o", "rerun", "Rerun"),
-        Binding("n", "older", "Older"),
+        Binding("o", "rerun", "Rerun", show=False),
+        Binding("n", "older", "Older", show=False),
         Binding("b", "newer", "Newer", show=False),
         Binding("r", "read_again", "Read again", show=False),
         Binding("escape", "list", "List", show=False),
     ]
 
-    def body(self) -> Iterable[Widget]:
-        self._rows: list[Listed] = []
-        self._names: Mapping[UUID, str] = {}
+    def __init__(self, room: Room, table: "Table") -> None:
+        super().__init__(room, table)
         self._bars: dict[UUID, str] = {}
         self._pages: list[UUID] = []
         """The last episode of each page that was left for an older one."""
         self._typing: Timer | None = None
-        self._wait: Timer | None = None
-        self._viewers = Viewers(self.room.home)
+        self._viewers = Viewers(room.home)
+
+    def body(self) -> Iterable[Widget]:
         yield Horizontal(
             Input(placeholder="/ find: words, task:..., outcome:..., --retired", id="filter", compact=True),
             Static(id="count"),
             id="line",
         )
         yield Rows({**COLUMNS, "motion": MOTION})
-        yield Horizontal(Picture(id="first"), Picture(id="last"), id="shots")
+        yield Horizontal(Picture(), Picture(), id="shots")
         yield Static(id="about", markup=False)
         yield self.saying()
 
-    @property
-    def listed(self) -> Rows:
-        """The list."""
-        return self.query_one(Rows)
-
     def on_mount(self) -> None:
         self.set_interval(AGAIN, self._look_for_newer)
-
-    def on_screen_resume(self) -> None:
-        self.action_read_again()
-
-    def meant(self) -> Listed | None:
-        at = self.listed.at
-        return self._rows[at] if 0 <= at < len(self._rows) else None
-
-    def judged(self) -> None:
-        self.action_read_again()
 
     def action_type(self) -> None:
         """Type what to find."""
@@ -155,25 +120,22 @@ class Episodes(Judging):
 
     def action_read_again(self) -> None:
         """Read the page again, where the list is."""
+        self.find()
+
+    def find(self) -> None:
         self._search(self.query_one("#filter", Input).value, self._pages[-1] if self._pages else None)
 
     def action_older(self) -> None:
         """Go to the page of older ones."""
         if len(self._rows) == PAGE:
             self._pages.append(self._rows[-1].row.id)
-            self.action_read_again()
+            self.find()
 
     def action_newer(self) -> None:
         """Go back to the page of newer ones."""
         if self._pages:
             self._pages.pop()
-            self.action_read_again()
-
-    def action_pictures(self) -> None:
-        """Show the first and the last picture, or no longer."""
-        shots = self.query_one("#shots")
-        shots.set_class(not shots.has_class("asked"), "asked")
-        self._read_meant()
+            self.find()
 
     def action_retire(self) -> None:
         """Leave it out of lists and of training, for a reason."""
@@ -201,16 +163,13 @@ class Episodes(Judging):
         self._pages.clear()
         if self._typing is not None:
             self._typing.stop()
-        self._typing = self.set_timer(TYPING, self.action_read_again)
+        self._typing = self.set_timer(TYPING, self.find)
 
     @on(Input.Submitted, "#filter")
     def enough(self) -> None:
         self.action_list()
 
-    @on(Found)
-    def found(self, message: Found) -> None:
-        """Show the page; who was moved to stays so, if it is still there."""
-        self._rows, self._names = list(message.rows), message.names
+    def filled(self) -> None:
         self.listed.fill(
             Row(
                 str(one.row.id),
@@ -221,7 +180,6 @@ class Episodes(Judging):
         )
         if self.query_one("#said").has_class("trouble"):
             self.tell("")
-        self._read_meant()
         self._measure([one for one in self._rows if one.row.id not in self._bars])
 
     @on(Counted)
@@ -235,37 +193,6 @@ class Episodes(Judging):
         """Fill in how it moved, if it is still on the page."""
         self._bars[message.episode] = message.bars
         self.listed.write(str(message.episode), "motion", message.bars)
-
-    @on(Rows.Moved)
-    def highlighted(self) -> None:
-        """Read it once the keys rest."""
-        if self._wait is not None:
-            self._wait.stop()
-        self._wait = self.set_timer(SETTLED, self._read_meant)
-
-    @on(Rows.Chosen)
-    def replay(self) -> None:
-        if (found := self.meant()) is not None:
-            self.app.push_screen(Replay(self.room, self.table, found))
-
-    @on(Known)
-    def known(self, message: Known) -> None:
-        """Show what is known of it, if it is still meant."""
-        found = self.meant()
-        if found is None or found.row.id != message.episode:
-            return
-        self.query_one("#about", Static).update("\n".join(message.lines))
-        pixels: list[Pixels | None] = [shot.pixels for shot in message.shots] or [None, None]
-        for name, each in zip(("first", "last"), pixels, strict=True):
-            self.query_one(f"#{name}", Picture).show(each)
-
-    def _read_meant(self) -> None:
-        if (found := self.meant()) is None:
-            self.query_one("#about", Static).update("nothing is found")
-            for picture in self.query(Picture):
-                picture.show(None)
-            return
-        self._know(found, self._names, self.query_one("#shots").has_class("asked"))
 
     def _look_at_viewers(self) -> None:
         for said in self._viewers.ended():
@@ -295,21 +222,11 @@ class Episodes(Judging):
         with self.trying(), self.room.home.join() as catalog:
             there = catalog.find(asked.wanted(catalog, typed), 1)
             if [one.row.id for one in there] != [one for one in (newest,) if one is not None]:
-                self.call_later(self.action_read_again)
+                self.call_later(self.find)
 
-    @work(thread=True, exclusive=True, group="know")
-    def _know(self, found: Listed, names: Mapping[UUID, str], pictures: bool) -> None:
-        key = found.row.id
-        with self.trying(), self.room.home.join() as catalog:
-            lines = about(found, names, catalog.verdicts(key), catalog.edits(key))
-            shots: list[clips.Shot] = []
-            try:
-                episode = clips.opened(self.room.home.folder, found.standing)
-                lines.insert(2, f"motion {clips.spark(episode, LONG)}")
-                shots = clips.ends(episode) if pictures else []
-            except clips.Gone as error:
-                lines.insert(2, str(error))
-            self.post_message(Known(key, lines, shots))
+    def seen(self, found: Listed, verdicts: Sequence[Verdict], pictures: bool) -> tuple[list[str], list[clips.Shot]]:
+        episode = clips.opened(self.room.home.folder, found.standing)
+        return [f"motion {clips.spark(episode, LONG)}"], clips.ends(episode) if pictures else []
 
     @work(thread=True, exclusive=True, group="measure")
     def _measure(self, rows: Sequence[Listed]) -> None:
@@ -334,4 +251,4 @@ class Episodes(Judging):
         with self.trying(), self.room.home.join() as catalog:
             catalog.edit(edit)
             self.post_message(Told(f"{str(edit.episode)[:8]}: {edit.kind}, {edit.why}"))
-            self.call_later(self.action_read_again)
+            self.call_later(self.find)

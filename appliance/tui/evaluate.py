@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from appliance import station
 from appliance.asking import Hears
@@ -25,6 +25,7 @@ from appliance.tui.asks import Pick
 from appliance.tui.batches import Candidate, Line, Shown, begins, candidates, listed, shown
 from appliance.tui.planning import TAKEOVERS, Asked, Planning
 from appliance.tui.promoting import Promoting
+from appliance.tui.rows import Row, Rows
 from appliance.tui.table import Taken, Tell
 from appliance.tui.widgets.asking import Asks, Pressing
 from appliance.tui.widgets.blocks import Pixels
@@ -35,7 +36,7 @@ from ops.blinded import so_far
 OFTEN = 0.1
 """Seconds between two looks at the table."""
 
-COLUMNS = ("batch", "task", "planned", "trials", "policies", "")
+COLUMNS = {"batch": 16, "task": 18, "planned": 11, "trials": 11, "policies": 8, "": 6}
 
 IDLE = "n: plan trials   Enter: go on with an open batch   p: promote   b: roll back"
 
@@ -61,7 +62,6 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         Binding("t", "press('takeover')", "Take over"),
     ]
     CSS = """
-    Evaluate DataTable { height: auto; max-height: 50%; }
     Evaluate #shown { height: 1fr; padding: 0 1; }
     Evaluate #trial { display: none; }
     Evaluate.trying #trial { display: block; }
@@ -109,7 +109,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
     def body(self) -> Iterable[Widget]:
         self._asks, self._cameras = Asks(self.table, IDLE), Cameras(self.table)
         return (
-            Vertical(DataTable(cursor_type="row"), Static(id="shown", markup=False), id="batches"),
+            Vertical(Rows(COLUMNS), Static(id="shown", markup=False), id="batches"),
             Vertical(
                 Static(id="turn", markup=False),
                 Static(id="start", markup=False),
@@ -122,12 +122,10 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         )
 
     def on_mount(self) -> None:
-        self._lines: Sequence[Line] = ()
+        self._lines: Mapping[str, Line] = {}
         self._wanted, self._looked = "", (0, -1)
         self._start: Mapping[str, Pixels] = NOWHERE
         self._drawn: tuple[str, ...] = ()
-        for name in COLUMNS:
-            self.query_one(DataTable).add_column(name, key=name, width=None if name else len("closed"))
         self.set_interval(OFTEN, self.look)
 
     def on_screen_resume(self, _event: events.ScreenResume) -> None:
@@ -173,10 +171,11 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
 
     def _turn_to(self, trials: Trials | None) -> None:
         self.set_class(trials is not None, "trying")
-        self.query_one(DataTable).disabled = trials is not None  # or Textual gives it keys that nobody sees it has
+        batches = self.query_one(Rows)
+        batches.disabled = trials is not None  # or Textual gives it keys that nobody sees it has
         self._drawn, self._start = (), NOWHERE
         if trials is None:
-            self.query_one(DataTable).focus()
+            batches.focus()
             self.read()
         else:
             self._wanted = trials.here.batch.id
@@ -204,24 +203,20 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
 
     @on(Listed)
     def _listed(self, message: Listed) -> None:
-        table = self.query_one(DataTable)
-        at = self._wanted or (self._lines[table.cursor_row].id if self._lines else "")
-        self._lines, self._wanted = message.lines, ""
-        table.clear()
-        for line in self._lines:
-            done = f"{line.done} of {line.planned}"
-            table.add_row(line.id, line.task, line.created, done, str(line.policies), line.state, key=line.id)
-        if not self._lines:
+        batches = self.query_one(Rows)
+        self._lines = {line.id: line for line in message.lines}
+        batches.fill(Row(key, _cells(line)) for key, line in self._lines.items())
+        batches.go(self._wanted)
+        self._wanted = ""
+        if batches.here is None:
             self.query_one("#shown", Static).update("No trials yet. n plans some; `appliance train` makes policies.")
-            return
-        row = next((k for k, line in enumerate(self._lines) if line.id == at), 0)
-        table.move_cursor(row=row)
-        self._read_one(self._lines[row].id)
+        else:
+            self._read_one(batches.here)
 
-    @on(DataTable.RowHighlighted)
-    def _highlighted(self, message: DataTable.RowHighlighted) -> None:
-        if message.row_key is not None and message.row_key.value is not None:
-            self._read_one(message.row_key.value)
+    @on(Rows.Moved)
+    def _moved(self, message: Rows.Moved) -> None:
+        if message.rows.here is not None:
+            self._read_one(message.rows.here)
 
     @work(thread=True, exclusive=True, group="batch")
     def _read_one(self, key: str) -> None:
@@ -237,10 +232,10 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         """Ask for a batch."""
         self._choices("")
 
-    @on(DataTable.RowSelected)
-    def _selected(self, message: DataTable.RowSelected) -> None:
+    @on(Rows.Chosen)
+    def _chosen(self, message: Rows.Chosen) -> None:
         """Go on with an open batch."""
-        line = self._lines[message.cursor_row]
+        line = self._lines[message.key]
         if line.open:
             self._choices(line.id)
         else:
@@ -305,3 +300,9 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
             self.table.sit(seat)
         except Taken as error:
             self.tell(str(error), trouble=True)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    """What the list says of a batch, in the order of `COLUMNS`."""
+    done = f"{line.done} of {line.planned}"
+    return line.id, line.task, line.created, done, str(line.policies), line.state

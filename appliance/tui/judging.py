@@ -1,5 +1,6 @@
 """Saying of an episode how it went: a key for success; for a failure its stage, its code, and a note."""
 
+from abc import abstractmethod
 from typing import ClassVar
 from uuid import UUID
 
@@ -22,9 +23,9 @@ class Judging(Telling):
         Binding("x", "invalid", "Invalid"),
     ]
 
+    @abstractmethod
     def meant(self) -> Listed | None:
         """The episode that a key is about."""
-        raise NotImplementedError
 
     def judged(self) -> None:
         """Show how it stands now."""

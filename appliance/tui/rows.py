@@ -89,6 +89,10 @@ class Rows(ScrollView, can_focus=True):
         self._come_along()
         self.refresh()
 
+    def go(self, key: str) -> None:
+        """Move to the line of this key, if there is one."""
+        self._go(next((place for place, row in enumerate(self.lines) if row.key == key), self.at))
+
     def write(self, key: str, column: str, text: str) -> None:
         """Fill in a cell, if its line is still there."""
         place = self._places.index(column)

@@ -121,10 +121,8 @@ class Pressing(RoomScreen):
     ]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Digits choose, or mark a moment of a take; else they are the app's, and lead to its screens."""
-        if action == "press" and parameters[0] in TAGS:
-            return self.table.asked or self.table.running
-        return True
+        """Digits are the app's only while nobody sits: one that comes late must not show another screen."""
+        return action != "press" or parameters[0] not in TAGS or self.table.taken
 
     def on_key(self, event: events.Key) -> None:
         """Hear the keys that the station file names."""
@@ -135,8 +133,11 @@ class Pressing(RoomScreen):
             self.pressed(*press)
 
     def action_press(self, name: str) -> None:
-        """Say that to whoever asks."""
-        self.pressed(Event(name))
+        """Say that to whoever asks; a digit only where there is something to choose or to mark."""
+        if (event := Event(name)) in TAGS and not (self.table.asked or self.table.running):
+            self.notify("nothing is to be chosen now; [ and ] show the other screens", timeout=2)
+        else:
+            self.pressed(event)
 
     def pressed(self, *meanings: Event) -> None:
         """Something was pressed that means this, or where that makes no sense, the next."""
