@@ -216,9 +216,9 @@ class Trials:
 
     def _close(self, turn: Turn) -> None:
         """Tell that a trial is over, and not whose it was."""
-        self.tell(f"trial {turn.turn} of {turn.of}: {turn.outcome}")
-        facts = f"trial {turn.turn} of {turn.of}"
-        self.view.shown.append(Shown(UUID(int=turn.turn), "policy", str(turn.outcome), facts))
+        said, facts = f"{turn.outcome} {turn.code or ''}".strip(), f"trial {turn.turn} of {turn.of}"
+        self.tell(f"{facts}: {said}")
+        self.view.shown.append(Shown(UUID(int=turn.turn), "policy", said, facts))
 
 
 def _said(outcome: Outcome, tag: Tag | None = None, **evidence: Any) -> Judgement:

@@ -31,6 +31,8 @@ class Turn:
     """Counted from 1."""
     of: int
     outcome: Outcome
+    code: str | None = None
+    """How it failed, of the taxonomy."""
 
 
 Attempt = Callable[[Trial], tuple[UUID, Judgement]]
@@ -159,7 +161,7 @@ def run(
         except Refused:  # this program stood still, the trial was given back, and another has run it: that counts
             continue
         closed += 1
-        tell(Turn(trial.turn + 1, batch.planned, judgement.outcome))
+        tell(Turn(trial.turn + 1, batch.planned, judgement.outcome, judgement.code))
         if why := enough():
             catalog.end_batch(batch.id, why)
     return closed

@@ -343,7 +343,7 @@ def test_a_server_that_came_back_with_another_policy_is_refused() -> None:
     with serving(said) as url, Remote(url, CODE) as remote:
         pass
     port = int(url.rpartition(":")[2])
-    with serving(said, replace(CONTRACT, digest="d2"), port), pytest.raises(NoServer, match=r"now serves .*\(d2\)"):
+    with serving(said, replace(CONTRACT, digest="d2"), port), pytest.raises(NoServer, match="serves another policy"):
         remote.reach()
     with pytest.raises(NoServer, match="no policy server answers"):
         remote.reach(0.3)

@@ -9,8 +9,10 @@ from textual.binding import Binding, BindingType
 from appliance.home import Home
 from appliance.tui.app import Tui
 from appliance.tui.help import EVERYWHERE, HERE, LATER, Help, Key, commands, keys
+from appliance.tui.keys import Keys
 from appliance.tui.room import SCREENS, Room, RoomScreen
 from tests.homes import opened
+from tests.screens import plain
 from tests.test_tui_evaluate import shown
 
 home = pytest.fixture(opened)
@@ -114,11 +116,27 @@ def test_every_screen_has_help_and_names_its_keys(home: Home) -> None:
                 screen = app.screen
                 assert isinstance(screen, RoomScreen), name
                 assert len(screen.HELP) > 80, name
+                shown = plain(pilot).splitlines()[-1]
+                assert shown.rstrip().endswith(("? Help", "^p palette")), name
                 for one in keys(screen):
                     assert one.does, f"{name}: {one}"
                 app.set_focus(None)
                 await pilot.press("f1")
                 assert isinstance(app.screen, Help), name
                 await pilot.press("escape")
+
+    asyncio.run(run())
+
+
+def test_a_key_in_the_last_line_may_be_clicked(home: Home) -> None:
+    async def run() -> None:
+        app = Tui(Room(home, "franka-sim", "ada"))
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.pause()
+            place = plain(pilot).splitlines()[-1].index("Help")
+            await pilot.click(Keys, offset=(1, 0))
+            assert not isinstance(app.screen, Help), "the first key means something else"
+            await pilot.click(Keys, offset=(place, 0))
+            assert isinstance(app.screen, Help)
 
     asyncio.run(run())

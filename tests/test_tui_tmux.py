@@ -61,7 +61,7 @@ def test_every_screen_is_there_at_every_size_and_the_terminal_is_left_as_it_was(
                 seen.press(key)
                 seen.see(words)
                 seen.see(ready)
-                seen.wait(lambda: "palette" in seen.screen.splitlines()[-1], "the line of keys")
+                seen.wait(lambda: "^q Quit  ? Help" in seen.screen.splitlines()[-1], "the line of keys")
                 assert len(seen.screen.splitlines()) == rows
         seen.press("5", "?")
         seen.see("n plans a batch")
@@ -69,7 +69,7 @@ def test_every_screen_is_there_at_every_size_and_the_terminal_is_left_as_it_was(
         seen.see("No trials yet")
         seen.press("C-q")
         seen.ended()
-        assert "palette" not in seen.screen
+        assert "? Help" not in seen.screen
 
 
 def test_in_one_colour_everything_is_said_in_words(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_systemd_understands_it(tmp_path: Path, name: str) -> None:
     assert (said.returncode, complaints) == (0, []), said.stderr
 
 
-def written(path: Path) -> str:
+def written(path: Path | str) -> str:
     """A path as a unit has it: in quotes where it has a space, as this checkout's may."""
     return f'"{path}"' if " " in str(path) else str(path)
 
@@ -54,15 +54,15 @@ def test_it_restarts_after_a_fault_and_is_gone_within_five_seconds(tmp_path: Pat
     assert said["PrivateTmp"] == "yes"
     assert said["ReadWritePaths"] == written(tmp_path / "data")
     assert "time-sync.target" in said["After"]
-    assert said["ExecStart"] == f"{sys.executable} -m appliance.cli serve"
+    assert said["ExecStart"] == f"{written(sys.executable)} -m appliance.cli serve"
 
 
 def test_what_is_typed_beside_it_is_in_it(appliance: Type) -> None:
     said = appliance("serve", "--name", "desk 2", "--queues", "learn,twin", "--port", "9100", "--unit")
     assert said.code == 0
     command = '-m appliance.cli serve --name "desk 2" --queues learn,twin --port 9100'
-    assert fields(said.out)["ExecStart"] == f"{sys.executable} {command}"
-    assert fields(appliance("serve", "--unit").out)["ExecStart"] == f"{sys.executable} -m appliance.cli serve"
+    assert fields(said.out)["ExecStart"] == f"{written(sys.executable)} {command}"
+    assert fields(appliance("serve", "--unit").out)["ExecStart"] == f"{written(sys.executable)} -m appliance.cli serve"
 
 
 def test_what_systemd_would_replace_is_written_twice(tmp_path: Path) -> None:

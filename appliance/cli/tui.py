@@ -30,6 +30,7 @@ def tui(
     from appliance.home import Home
     from appliance.tui.app import Tui
     from appliance.tui.hangup import watched
+    from appliance.tui.manners import make_way
     from appliance.tui.room import Room
     from ops.journal import Journal
 
@@ -46,6 +47,7 @@ def tui(
         serve([sys.executable, "-m", "appliance.cli", "tui", *asked], port, typer.echo)
         return
     importlib.import_module("appliance.tui.picture")  # asks what the terminal can draw: later, the app hears the answer
+    make_way()
     app = Tui(Room(home, station, who, task), recovered)
     with (
         Journal.of(home.folder).hearing(),  # a terminal that shows the screen has no room for warnings

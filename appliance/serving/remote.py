@@ -174,7 +174,7 @@ class Remote:
                 socket = stack.enter_context(connect(self.url, open_timeout=OPENING, **options))
                 said = Contract.said(unpack(socket.recv(OPENING)))
                 if self._contract is not None and said != self._contract:
-                    raise NoServer(f"{self.url} now serves {said.policy} ({said.digest}), not {self._contract.policy}")
+                    raise NoServer(f"{self.url} now serves another policy than before")
                 self._leaving = stack.pop_all()
         except InvalidStatus as error:
             if error.response.status_code == HTTPStatus.UNAUTHORIZED:

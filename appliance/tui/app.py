@@ -16,6 +16,7 @@ from textual.screen import Screen
 
 from appliance.tui.help import commands
 from appliance.tui.leaving import Leaving
+from appliance.tui.manners import SWEEP, sweep
 from appliance.tui.room import SCREENS, Room, RoomScreen, Wanted
 from appliance.tui.table import Table
 from collectors import Event
@@ -68,8 +69,14 @@ class Tui(App[None]):
             self.add_mode(name, partial(self._screen, where))
         for gone in (signal.SIGTERM, signal.SIGHUP):  # the take in hand ends safely first
             asyncio.get_running_loop().add_signal_handler(gone, self.leave)
+        self.set_interval(SWEEP, self._sweep)
         self.switch_mode("cell")
         self._load()
+
+    def _sweep(self) -> None:
+        """Throw away what is old, unless a take runs: it would be held up."""
+        if not self.table.running:
+            sweep()
 
     @work(thread=True, group="load")
     def _load(self) -> None:

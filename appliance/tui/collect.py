@@ -127,7 +127,7 @@ g hides the picture of how an order wants things to stand, which lies half over 
             return
         room = self.room
         wish = Wish(room.home, room.station, self._way, room.operator, *self._shows)
-        self.table.sit(partial(seated, wish))
+        self.table.sit(partial(seated, wish), self.TITLE)
 
     @work(thread=True, exclusive=True, group="ways")
     def _find_ways(self) -> None:

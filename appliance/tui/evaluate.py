@@ -297,7 +297,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
 
         self.tell(message.says)
         try:
-            self.table.sit(seat)
+            self.table.sit(seat, self.TITLE)
         except Taken as error:
             self.tell(str(error), trouble=True)
 

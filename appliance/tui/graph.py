@@ -25,9 +25,9 @@ LEAST = (16, 4)
 type Numbers = Sequence[float] | NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Curve:
-    """One line."""
+    """One line. Textual writes out what a worker is given: all the numbers of a line would take it long."""
 
     name: str
     x: Numbers

@@ -9,9 +9,9 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from appliance.home import Home
+from appliance.tui.keys import Keys
 from appliance.tui.top import Top
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ class RoomScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Top(self.table, type(self).__name__.lower(), SCREENS)
         yield Vertical(*self.body(), id="body")
-        yield Footer()
+        yield Keys()

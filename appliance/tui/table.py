@@ -1,7 +1,6 @@
 """The table that the operator sits at: one sitting at a time, in a thread of its own, whoever drives in it."""
 
 import enum
-import gc
 import threading
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from appliance.asking import Hears, Typing, View
 from appliance.refusal import Refusal, said
 from appliance.session import Session, State
+from appliance.tui.manners import sweep
 from collectors import Event
 from collectors.events import Press
 
@@ -96,6 +96,8 @@ class Table:
         """What keys mean at this station beside the usual."""
         self.told: deque[str] = deque(maxlen=TOLD)
         """What was told, oldest first."""
+        self.where = ""
+        """The title of the screen that somebody sat down at last."""
         self.refused = ""
         """Why the last sitting could not begin, or broke off."""
         self.sitting: Sits | None = None
@@ -155,15 +157,15 @@ class Table:
         known = [words for said, facts in last for words in (f"{said}: {facts}", f"{facts}: {said}")]
         return [line for line in [self.told[-1]] if line not in known]
 
-    def sit(self, seat: Seat) -> None:
-        """Begin a sitting; return at once.
+    def sit(self, seat: Seat, where: str = "") -> None:
+        """Begin a sitting, at the screen of that title; return at once.
 
         Raises:
             Taken: there is one already.
         """
         if self.taken:
             raise Taken("a sitting is going on; end it first: q")
-        self.refused, self._leaving = "", False
+        self.where, self.refused, self._leaving = where, "", False
         self.told.clear()
         self._thread = threading.Thread(target=self._run, args=(seat,), name="sitting")
         self._thread.start()
@@ -186,10 +188,7 @@ class Table:
         return not self.taken
 
     def _run(self, seat: Seat) -> None:
-        # What is there by now stays: to look through all of it for garbage would hold up a take by tenths of a second.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
+        sweep()
         try:
             with seat(self._hears, self.told.append) as sitting:
                 self.sitting = sitting

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from learners.clap.augment import Photometric
 from learners.clap.mixture import Lesson
 from learners.clap.prompt import (
     ACTION,
@@ -35,6 +36,8 @@ class Ntp:
     """How the token policy is made and taught."""
 
     vlm: Vlm = field(default_factory=Vlm)
+    light: Photometric | None = None
+    """How far light varies on the pictures that it learns from; None for as they came."""
     wrist_drop: float = 0.5
     """How often, in training, a wrist camera shows the head's picture."""
     film: float = 0.5
@@ -133,9 +136,12 @@ class NtpNet(nn.Module):
         return train(self, data, self.how.training, run, tell)
 
     def inputs(self, lesson: Lesson) -> Inputs:
-        """Questions and answers of a lesson; in training, some wrist pictures are the head's."""
-        drop = self.how.wrist_drop if self.training else 0.0
-        images = drop_wrists(lesson.images, drop) if drop else lesson.images
+        """Questions and answers of a lesson; in training, some wrist pictures are the head's, and light varies."""
+        images = lesson.images
+        if self.training and self.how.wrist_drop:
+            images = drop_wrists(images, self.how.wrist_drop)
+        if self.training and (light := self.how.light) is not None:
+            images = light.seen(images / 255, light.draw(len(images))) * 255
         asked = Asked(images, lesson.categories, lesson.instructions)
         return self._encode(asked, Answers(lesson.subtasks, lesson.codes, lesson.arms))
 

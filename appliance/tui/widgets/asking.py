@@ -72,7 +72,7 @@ class Asks(Vertical):
             return
         sitting = self._table.sitting
         if sitting is None:
-            last = list(self._table.told)[-2:]
+            last = list(self._table.told)[-2:] if self._table.where == self.screen.TITLE else []
             lines = [self._table.refused or ("connecting..." if self._table.taken else self.idle), *last]
         else:
             lines = [*told(sitting.view), *self._table.news]

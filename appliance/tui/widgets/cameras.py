@@ -4,12 +4,15 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.style import Style
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Static
@@ -17,7 +20,7 @@ from textual_image import renderable
 
 from appliance.tui.picture import Picture
 from appliance.tui.widgets.blocks import Blocks, Pixels, cost, fitted, strips
-from appliance.tui.widgets.pace import LINK, OFTEN, Pace, remote
+from appliance.tui.widgets.pace import HERE, LINK, OFTEN, Pace, remote
 
 if TYPE_CHECKING:
     from appliance.tui.table import Table
@@ -31,6 +34,10 @@ OLD = 1.0
 
 GRAPHIC = 60
 """Columns and half rows of letters, four pixels each, that a terminal which draws pictures is given."""
+
+
+LARGEST = (72, 27)
+"""Columns and rows of letters beyond which a picture is not made larger: it would come more seldom."""
 
 
 def graphic() -> bool:
@@ -73,6 +80,18 @@ class Camera(Vertical):
             self.picture.show(drawn)
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """What is to be drawn, by camera."""
+
+    frames: Mapping[str, Pixels]
+    sizes: Mapping[str, Size]
+    before: Mapping[str, list[Strip]]
+    """What is shown until then."""
+    beside: Style
+    """Of what a picture leaves empty."""
+
+
 class Cameras(Horizontal):
     """Pictures of all cameras side by side, a few a second, as whoever reads the cameras has left them.
 
@@ -92,7 +111,7 @@ class Cameras(Horizontal):
         self._table = table
         self.slow = remote(os.environ)
         self._graphic = graphic() and not self.slow
-        self._pace = Pace(LINK if self.slow else None, time.monotonic)
+        self._pace = Pace(LINK if self.slow else HERE, time.monotonic)
         self.ghost: Mapping[str, Pixels] = {}
         """By camera, what it is to see before a take begins; laid half over what it sees."""
         self._shown: tuple[object, ...] = ()
@@ -119,10 +138,11 @@ class Cameras(Horizontal):
             mine[one.name].age((now - one.t) / 1e9)
         sizes = {name: camera.picture.size for name, camera in mine.items()}
         shown = (*(one.t for one in seen), *sizes.values(), id(self.ghost))
-        if frames and shown != self._shown:
+        if frames and shown != self._shown and self._pace.ready:
             self._shown = shown
             before = {name: camera.drawn for name, camera in mine.items()}
-            self._draw(frames, {name: (size.width, size.height) for name, size in sizes.items()}, before)
+            self._drawing = Drawing(frames, sizes, before, self.rich_style)
+            self._draw()
 
     def _lay_out(self, names: list[str]) -> None:
         self.query("Camera, #nothing").remove()
@@ -130,25 +150,24 @@ class Cameras(Horizontal):
         self._shown = ()
 
     @work(thread=True, exclusive=True, group="draw")
-    def _draw(
-        self,
-        frames: Mapping[str, Pixels],
-        sizes: Mapping[str, tuple[int, int]],
-        before: Mapping[str, list[Strip]],
-    ) -> None:
+    def _draw(self) -> None:
+        # Not handed over: Textual writes out what a worker is given, and keeps it until garbage is collected.
+        drawing = self._drawing
+        frames, sizes, before = drawing.frames, drawing.sizes, drawing.before
         ghosts = {name: None if ghost is frames.get(name) else ghost for name, ghost in self.ghost.items()}
         if self._graphic:
             large = {name: fitted(frame, 4 * GRAPHIC, 2 * GRAPHIC, ghosts.get(name)) for name, frame in frames.items()}
             self.post_message(self.Ready(large))
             return
-        there = {name: frame for name, frame in frames.items() if all(sizes[name])}
-        drawn = {
-            name: strips(fitted(frame, *sizes[name], ghosts.get(name)), self.slow) for name, frame in there.items()
-        }
-        if self._pace.may(sum(cost(before[name], drawn[name]) for name in drawn)):
-            self.post_message(self.Ready(drawn))
-        else:
-            self._shown = ()  # it is drawn again, until the link carries it
+        drawn = {}
+        for name, (width, height) in sizes.items():
+            if width and height:
+                pixels = fitted(frames[name], min(width, LARGEST[0]), min(height, LARGEST[1]), ghosts.get(name))
+                drawn[name] = strips(pixels, self.slow, width, drawing.beside)
+        for line in chain.from_iterable(drawn.values()):
+            line.render(self.app.console)  # which it remembers: on the event loop it would take long
+        self._pace.sent(sum(cost(before[name], drawn[name]) for name in drawn))
+        self.post_message(self.Ready(drawn))
 
     @on(Ready)
     def _show(self, message: Ready) -> None:

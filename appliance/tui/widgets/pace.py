@@ -1,10 +1,14 @@
-"""How much a terminal may be sent: on the machine itself as much as it likes, over a link as much as that carries."""
+"""How much a terminal may be sent: over a link as much as that carries, on the machine itself what costs little."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 LINK = 40_000
 """Bytes a second that pictures may need over a link; words are few beside that, 50 000 is the limit."""
+
+HERE = 600_000
+"""Bytes a second that pictures may need on the machine itself: drawing more than that takes more than a tenth of a core
+from the robot's loop."""
 
 OFTEN = 5.0
 """Pictures a second, at most."""
@@ -17,22 +21,21 @@ def remote(environment: Mapping[str, str]) -> bool:
 
 @dataclass
 class Pace:
-    """Says whether something may be sent now."""
+    """Says when something may be sent."""
 
-    link: float | None
-    """Bytes a second; None for any number."""
+    most: float
+    """Bytes a second."""
     clock: Callable[[], float]
     """In seconds."""
 
     def __post_init__(self) -> None:
         self._free = self.clock()
 
-    def may(self, size: int) -> bool:
-        """Whether so many bytes may be sent; if so, they count as sent."""
-        if self.link is None:
-            return True
-        now = self.clock()
-        if now < self._free:
-            return False
-        self._free = max(self._free, now - 1 / OFTEN) + size / self.link
-        return True
+    @property
+    def ready(self) -> bool:
+        """Whether what was sent before has gone by now."""
+        return self.clock() >= self._free
+
+    def sent(self, size: int) -> None:
+        """So many bytes are sent now."""
+        self._free = max(self._free, self.clock() - 1 / OFTEN) + size / self.most
