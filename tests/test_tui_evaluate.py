@@ -94,6 +94,12 @@ async def plan(pilot: At, trials: int) -> None:
     await pilot.press("f5")
 
 
+async def likely(pilot: At) -> str:
+    """What is marked among what may be chosen."""
+    await see(pilot, "> ")
+    return shown(pilot).partition("> ")[2].split()[1]
+
+
 async def going_on(pilot: At) -> None:
     """Wait until a trial runs, and has shown its cameras' first pictures."""
     assert isinstance(pilot.app, Tui)
@@ -159,10 +165,10 @@ def test_a_batch_is_planned_judged_blind_and_then_it_is_told_who_was_who(home: H
         await begin(pilot)
         await pilot.press("f")
         await see(pilot, "In which stage?")
-        marked.append(shown(pilot).partition("> ")[2].split()[1])
+        marked.append(await likely(pilot))
         await pilot.press("s")
         await see(pilot, f"How, in {marked[0]}")
-        marked.append(shown(pilot).partition("> ")[2].split()[1])
+        marked.append(await likely(pilot))
         await pilot.press("s")
         await until(pilot, lambda: screen.query_one("#note", Input).display)
         await pilot.press("enter")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-LINK = 40_000
+LINK = 32_000
 """Bytes a second that pictures may need over a link; words are few beside that, 50 000 is the limit."""
 
 HERE = 600_000
