@@ -10,6 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when it is first imported: no test waits for a network
+
 from storage import Catalog
 from tests.postgres import LINE, installed, postgres
 from tests.said import REACH

@@ -104,8 +104,7 @@ print(json.dumps(claimed), flush=True)
 """
 
 
-@pytest.mark.parametrize("number", [2, 4])
-def test_programs_that_write_one_catalog_at_once_lose_nothing(where: str, number: int) -> None:
+def test_programs_that_write_one_catalog_at_once_lose_nothing(where: str) -> None:
     """They make the catalog, share out its trials, and add episodes, verdicts and edits, all at the same time."""
     programs = [
         subprocess.Popen(
@@ -115,7 +114,7 @@ def test_programs_that_write_one_catalog_at_once_lose_nothing(where: str, number
             stdout=subprocess.PIPE,
             text=True,
         )
-        for name in range(number)
+        for name in range(4)
     ]
 
     def heard(word: str = "") -> list[str]:

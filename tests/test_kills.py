@@ -1,4 +1,4 @@
-"""Programs are killed at random moments, 50 times; with ``APPLIANCE_KILLS=1000`` in the environment, a thousand."""
+"""Programs are killed at random moments, 25 times; with ``APPLIANCE_KILLS=1000`` in the environment, a thousand."""
 
 import os
 import random
@@ -27,10 +27,10 @@ from tests.victims import (
     taken,
 )
 
-ROUND = 10
+ROUND = 5
 """Kills in one data folder."""
 
-ROUNDS = int(os.environ.get("APPLIANCE_KILLS", "50")) // ROUND
+ROUNDS = int(os.environ.get("APPLIANCE_KILLS", "25")) // ROUND
 
 
 @dataclass
