@@ -68,8 +68,8 @@ class Writing:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits for a text."""
-        return self._said is not None
+        """Whether somebody waits for more of a text."""
+        return self._said is not None and not self._said[1]
 
     def put(self, text: str, whole: bool = False) -> None:
         """So much is written; ``whole`` says that it is all."""

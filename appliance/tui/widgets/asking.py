@@ -103,6 +103,7 @@ class Asks(Vertical):
     def _whole(self, message: Input.Submitted) -> None:
         message.stop()
         self._table.writing.put(message.value, whole=True)
+        self._write()  # at once: the next key is one again
 
 
 class Pressing(RoomScreen):
