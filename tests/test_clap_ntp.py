@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from learners.clap.augment import Photometric
 from learners.clap.mixture import Lesson
 from learners.clap.ntp import Looked, Ntp, NtpNet, Pen, token_losses
 from learners.clap.prompt import ACTION, ACTIONS, END, IGNORED, KINDS, PAD, TEXT
@@ -132,6 +133,16 @@ def test_wrists_are_dropped_in_training_only() -> None:
     assert not torch.equal(net.inputs(given).pixels, net.train().inputs(given).pixels)
     head = replace(given, images=given.images[:, :1].expand(-1, 2, -1, -1, -1))
     torch.testing.assert_close(net.inputs(given).pixels, net.inputs(head).pixels)
+
+
+def test_light_varies_in_training_only() -> None:
+    plain = made(replace(TINY, wrist_drop=0.0, light=None))
+    net, given = made(replace(TINY, wrist_drop=0.0, light=Photometric(grey=0.0))), lesson()
+    seen = plain.train().inputs(given).pixels
+    torch.testing.assert_close(net.inputs(given).pixels, seen)
+    lit = net.train().inputs(given).pixels
+    assert 0.01 < (lit - seen).abs().mean() < 0.4
+    assert not torch.equal(lit, net.inputs(given).pixels), "it is drawn anew"
 
 
 @pytest.mark.parametrize("arms", [(False, True), (True, False), (True, True)])

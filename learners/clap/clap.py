@@ -322,7 +322,7 @@ def _sizes(how: Any) -> dict[str, Any]:
     found = asdict(how)
     for part in ("act_vae", "vd_vae", "ntp"):
         found[part].pop("training")
-    for name in ("wrist_drop", "film"):
+    for name in ("light", "wrist_drop", "film"):
         found["ntp"].pop(name)
     return found
 

@@ -73,7 +73,9 @@ class Ntp:
         }
         if name not in known:
             raise ValueError(f"no preset {name!r}; there are {', '.join(known)}")
-        return cls(vlm=Vlm.preset(name), training=known[name])
+        # Eyes that are made here remember scenes; a published backbone has seen all kinds of light.
+        light = Photometric(grey=0.0) if name == "small" else None
+        return cls(vlm=Vlm.preset(name), light=light, training=known[name])
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ class PostNet(nn.Module):
         """
         super().__init__()
         self.policy, self.how, self.insulation, self.pace = policy, how, insulation, pace
-        # Pictures of the wrist may be left out while tokens are learned; the head needs them.
-        policy.ntp.how = replace(policy.ntp.how, wrist_drop=0.0)
+        # Pictures of the wrist may be left out while tokens are learned; the head needs them, and sees all as they are.
+        policy.ntp.how = replace(policy.ntp.how, wrist_drop=0.0, light=None)
         # In a tuple it is no part of this network: neither trained nor stored with it.
         self._reference = (copy.deepcopy(policy.ntp).eval().requires_grad_(False),)
         if insulation == "frozen":
