@@ -40,7 +40,7 @@ EACH, FILMS = 30, 100
 ABOVE = 0.05
 """A hand that comes this near a cube's middle, horizontally, in metres, went for it."""
 TRIALS = 20
-STEPS = 300
+STEPS, SEEDS = 600, (0, 1)
 OFF = 0.1
 """Spread of the noise on what a hand is said to have done: of half the range in which the robot moves."""
 
@@ -74,6 +74,9 @@ class Tried:
     wrong: int
     none: int
 
+    def __add__(self, other: "Tried") -> "Tried":
+        return Tried(self.right + other.right, self.wrong + other.wrong, self.none + other.none)
+
     def __str__(self) -> str:
         return f"{self.right:6}{self.wrong:7}{self.none:6}"
 
@@ -89,9 +92,19 @@ def reaching(data: Windows) -> Windows:
 
 def setting_out(film: Footage) -> Footage:
     """The moments in which the hand sets out."""
-    some = firsts(film.episode, WATCHED)
+    return part(film, firsts(film.episode, WATCHED))
+
+
+def part(film: Footage, some: NDArray[np.intp]) -> Footage:
+    """Some of its moments."""
     cut = {name: getattr(film, name)[some] for name in ("frame", "later", "past_end", "moment", "episode")}
     return replace(film, **cut, codes=None if film.codes is None else film.codes[some])
+
+
+def without(film: Footage, colour: str) -> Footage:
+    """The moments in which nobody takes the cube of that colour."""
+    said = film.batch(np.arange(len(film))).instructions
+    return part(film, np.array([k for k, text in enumerate(said) if f"{colour} cube" not in text]))
 
 
 def firsts(episode: NDArray[np.intp], count: int) -> NDArray[np.intp]:
@@ -115,13 +128,13 @@ def given(film: Footage, episodes: list[Episode], act: ActVaeNet) -> Footage:
     return replace(film, codes=codes)
 
 
-def taught(data: Windows, act: ActVaeNet, film: Footage | None) -> ChunkPolicy:
+def taught(data: Windows, act: ActVaeNet, film: Footage | None, seed: int) -> ChunkPolicy:
     """A token policy after its first stage, of the robot's demonstrations and, if there is any, of film."""
     how = replace(Clap.preset("small"), cameras=("front",), hz=HZ, k=K, drive="ntp", replan=K / HZ, ensemble=None)
     sizes = replace(how.ntp.vlm.sizes, points=8, foresee=act.how.code)
-    training = replace(how.ntp.training, lr=3e-3, steps=STEPS, workers=0, check_every=10_000, tracker="none")
+    training = replace(how.ntp.training, lr=3e-3, steps=STEPS, workers=0, check_every=10_000, tracker="none", seed=seed)
     how = replace(how, ntp=replace(how.ntp, vlm=replace(how.ntp.vlm, sizes=sizes), training=training))
-    torch.manual_seed(training.seed)
+    torch.manual_seed(seed)
     said = [told(cube, pad).instruction for cube in (*SHOWN, OTHER) for pad in PADS]
     ntp = NtpNet(how.ntp, act.how.tokens, act.how.entries, said)
     ntp.knows(act.codes.vectors)
@@ -156,12 +169,6 @@ def went(session: Session, policy: ChunkPolicy, task: Task, start: int) -> bool 
     return nearest == f"{task.name.partition('_')[0]}_cube" if off[nearest] <= ABOVE else None
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    strict=True,
-    reason="whether the token policy finds what is named depends on its first weights. With this seed it does not: "
-    "of 20, 0 right and 4 wrong alone, 1 and 6 with film; with seed 2, not used, 0 and 6 alone, 9 and 2 with film",
-)
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_film_of_what_the_robot_was_never_asked_for_halves_attempts_at_the_wrong_thing(
@@ -177,14 +184,20 @@ def test_film_of_what_the_robot_was_never_asked_for_halves_attempts_at_the_wrong
     act = vocabulary(data)
     episodes, film = people(home, "pick_place", HZ, K, 96)
     film = setting_out(given(film, episodes, act))
-    policies = {"robot alone": taught(data, act, None), "robot and film": taught(data, act, film)}
     table = [f"\n{'':16}{'shown: right':>12}{'wrong':>7}{'none':>6}{'other: right':>14}{'wrong':>7}{'none':>6}"]
-    others = {}
-    for name, policy in policies.items():
-        shown, others[name] = tried(home, policy, SHOWN, 200_000), tried(home, policy, (OTHER,), 210_000)
-        table.append(f"{name:16}{'':6}{shown}{'':8}{others[name]}")
+    others = []
+    films = {"robot alone": None, "and film of two": without(film, OTHER), "and film of all": film}
+    for name, watched in films.items():
+        of_other = Tried(0, 0, 0)
+        for seed in SEEDS:
+            policy = taught(data, act, watched, seed)
+            shown, other = tried(home, policy, SHOWN, 200_000), tried(home, policy, (OTHER,), 210_000)
+            table.append(f"{name:16}{'':6}{shown}{'':8}{other}")
+            of_other += other
+        others.append(of_other)
     with capsys.disabled():
         sys.stdout.write("\n".join(table) + f"\nof {TRIALS}; of cubes taken at random, a third are right\n")
-    alone, both = others.values()
-    assert both.wrong <= alone.wrong / 2
-    assert both.right >= alone.right + TRIALS / 4
+    *before, everything = others
+    for other in before:
+        assert everything.wrong <= other.wrong / 2
+        assert everything.right >= other.right + len(SEEDS) * TRIALS / 4
