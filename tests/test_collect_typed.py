@@ -33,6 +33,8 @@ ENTER, CTRL_C = b"\r", b"\x03"
 
 PATIENCE = 60.0
 """Seconds after which a wait is hopeless, however busy the machine."""
+KEPT = 50_000
+"""Letters of what a terminal was sent last, among which words are looked for."""
 
 
 class Terminal:
@@ -64,12 +66,12 @@ class Terminal:
             if not select.select([self._ours], [], [], 0.1)[0]:
                 continue
             try:
-                raw = os.read(self._ours, 4096)
+                raw = os.read(self._ours, 1 << 16)
             except OSError:
                 return
             heard = raw.decode(errors="replace")
             self.sent += len(raw)
-            self.screen += re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", heard)
+            self.screen = (self.screen + re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", heard))[-KEPT:]
 
     def press(self, keys: bytes) -> None:
         """Press keys, and forget what was on the screen before."""
