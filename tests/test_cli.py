@@ -124,7 +124,7 @@ def test_without_a_seed_a_sitting_goes_on_where_the_last_one_ended(appliance: Ty
     assert starts(here, "pick_place", "franka-sim", 2, 7) == (7000, 7001)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_ends_the_sitting_safely(home: Path, workers: int) -> None:
     words = ["collect", "--task", "pick_place", "--episodes", "500", "--workers", str(workers)]
     command = [sys.executable, "-m", "appliance.cli", *words]

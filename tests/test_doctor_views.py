@@ -132,6 +132,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_camera_is_compared_with_what_it_saw_when_the_reference_was_kept(table: Path) -> None:
     """On a real table only the cameras are entered: the arm would refuse, loudly."""
     sees, unknown = views.compare(station(table), "table", ["front"], table, simulated=False)

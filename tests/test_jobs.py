@@ -374,6 +374,7 @@ def test_a_person_waits_for_the_learner_but_not_for_ever(folder: Path) -> None:
     assert 0.1 < waited < leases.YIELDING
 
 
+@pytest.mark.parametrize("where", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 def test_another_worker_takes_over_what_a_dead_one_was_doing(where: str, folder: Path) -> None:
     """Kill -9 of the one that does the job; the other notices, and the job is done once, there."""
     Catalog(where).close()
