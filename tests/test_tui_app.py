@@ -182,6 +182,23 @@ def test_whoever_leaves_in_a_take_is_asked_and_the_take_is_ended_held_and_kept(h
     assert (one.row.ended_by, one.standing.outcome) == ("stopped", None)
 
 
+def test_old_garbage_is_looked_for_only_while_no_take_runs(home: Home, tmp_path: Path) -> None:
+    sits, swept = seat(home, tmp_path), list[str]()
+
+    async def drive(app: Tui, pilot: Pilot[None]) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("appliance.tui.app.sweep", lambda: swept.append(word(app)))
+            app._sweep()
+            await running(app, pilot, sits)
+            app._sweep()
+            app.simulate_key("ctrl+c")
+            await until(pilot, lambda: word(app) == "HELD")
+            app._sweep()
+
+    shown(home, drive)
+    assert swept == ["READY", "HELD"]
+
+
 def test_ctrl_c_ends_the_take_then_the_sitting_and_only_then_the_program(home: Home, tmp_path: Path) -> None:
     sits = seat(home, tmp_path)
 

@@ -1,7 +1,9 @@
 """Whole sittings at the screen: keys are pressed, and what the catalog has then is looked at."""
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,7 @@ from appliance.tui.app import Tui
 from appliance.tui.collect import Collect
 from appliance.tui.room import Room
 from appliance.tui.room import Wanted as Shows
-from appliance.tui.table import Table
+from appliance.tui.table import Table, Writing
 from appliance.tui.widgets.blocks import Blocks, cost, fitted, strips
 from appliance.tui.widgets.cameras import Cameras
 from appliance.tui.widgets.pace import Pace, remote
@@ -250,6 +252,30 @@ def test_what_a_picture_costs_is_no_less_than_what_the_terminal_is_sent() -> Non
     grey = np.full((40, 40, 3), 90, np.uint8) + np.random.default_rng(0).integers(0, 30, (40, 40, 1), np.uint8)
     assert cost([], strips(grey, coarse=True)) < cost([], strips(grey)) / 5
     assert [*strips(grey, width=50, beside=Style.null())[0]][-1].text == " " * 10, "what is narrower is made as wide"
+
+
+def test_a_line_that_was_shown_is_gone_without_looking_for_garbage() -> None:
+    (line,) = strips(np.zeros((2, 40, 3), np.uint8))
+    assert [*line.divide([40])] == [line]
+    assert [one.cell_length for one in line.divide([10, 40])] == [10, 30]
+    gone = weakref.ref(line)
+    gc.disable()
+    try:
+        del line
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_note_that_is_whole_is_waited_for_no_more() -> None:
+    writing = Writing()
+    assert not writing.wanted
+    writing.begin()
+    writing.put("slid")
+    assert writing.wanted
+    writing.put("slid far", whole=True)
+    assert not writing.wanted
+    assert writing.typed() == ("slid far", True)
 
 
 def test_a_link_is_sent_as_much_as_it_carries() -> None:

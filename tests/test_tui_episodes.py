@@ -1,17 +1,21 @@
 """Episodes on the screen: found while typing, judged with keys, set aside with a reason, replayed."""
 
+import asyncio
 import shutil
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from textual import on
+from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from appliance.home import Home
 from appliance.tui.episodes import PAGE
 from appliance.tui.replay import Replay
-from appliance.tui.rows import Rows
+from appliance.tui.rows import SETTLED, Row, Rows
 from ops.rollout import plan
 from storage import Edit, EditKind, Outcome, Verdict, Wanted
 from tests.homes import opened
@@ -310,3 +314,27 @@ def test_it_looks_as_it_did(five: Home, monkeypatch: pytest.MonkeyPatch) -> None
         time.tzset()
         shown(five, "episodes", drive)
     time.tzset()
+
+
+def test_a_list_rests_once_when_the_keys_do() -> None:
+    class Listed(App[None]):
+        settled: ClassVar[list[str]] = []
+
+        def compose(self) -> ComposeResult:
+            yield Rows({"when": 10})
+
+        @on(Rows.Settled)
+        def rests(self, message: Rows.Settled) -> None:
+            self.settled.append(str(message.rows.here))
+
+    async def run() -> None:
+        app = Listed()
+        async with app.run_test(size=(40, 10)) as pilot:
+            app.query_one(Rows).fill([Row(str(key), [str(key)]) for key in range(5)])
+            app.query_one(Rows).focus()
+            await pilot.press("down", "down", "down")
+            await until(pilot, lambda: bool(app.settled))
+            await pilot.pause(2 * SETTLED)
+        assert app.settled == ["3"]
+
+    asyncio.run(run())

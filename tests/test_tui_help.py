@@ -140,3 +140,22 @@ def test_a_key_in_the_last_line_may_be_clicked(home: Home) -> None:
             assert isinstance(app.screen, Help)
 
     asyncio.run(run())
+
+
+def test_a_click_where_no_key_found_room_presses_none(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        app, pressed = Tui(Room(home, "franka-sim", "ada")), list[str]()
+        monkeypatch.setattr(app, "simulate_key", pressed.append)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.pause()
+            whole = len(plain(pilot).splitlines()[-1].rstrip())
+            await pilot.resize_terminal(whole - 1, 24)
+            await pilot.pause()
+            last = plain(pilot).splitlines()[-1]
+            assert len(last.rstrip()) < whole - 3, "the last key finds no room"
+            await pilot.click(Keys, offset=(whole - 2, 0))
+            assert pressed == []
+            await pilot.click(Keys, offset=(1, 0))
+            assert len(pressed) == 1
+
+    asyncio.run(run())

@@ -213,8 +213,8 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
         else:
             self._read_one(batches.here)
 
-    @on(Rows.Moved)
-    def _moved(self, message: Rows.Moved) -> None:
+    @on(Rows.Settled)
+    def _settled(self, message: Rows.Settled) -> None:
         if message.rows.here is not None:
             self._read_one(message.rows.here)
 

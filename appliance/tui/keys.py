@@ -1,11 +1,13 @@
 """The keys of the screen in its last line. Textual's footer makes a widget of each whenever one of them changes."""
 
 from collections.abc import Iterator
+from itertools import accumulate, takewhile
 from typing import Any, ClassVar, NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
+from textual.binding import ActiveBinding
 from textual.screen import Screen
 from textual.widgets import Static
 
@@ -43,9 +45,7 @@ class Keys(Static):
 
     def on_click(self, event: events.Click) -> None:
         """Press the key that is clicked."""
-        end = 0
-        for one in self._shown:
-            end += one.width
+        for one, end in self._fitting():
             if event.x < end:
                 self.app.simulate_key(one.key)
                 return
@@ -59,19 +59,22 @@ class Keys(Static):
 
     def _found(self) -> Iterator[Shown]:
         """Each action's first key, then the palette's."""
-        active = self.screen.active_bindings
-        first = {one.binding.action: one for one in reversed(active.values()) if one.binding.show}
-        for _, binding, enabled, _ in reversed(first.values()):
+        active, first = self.screen.active_bindings, dict[str, ActiveBinding]()
+        for one in active.values():
+            if one.binding.show:
+                first.setdefault(one.binding.action, one)
+        palette = active.get(self.app.COMMAND_PALETTE_BINDING)
+        for _, binding, enabled, _ in [*first.values(), *([] if palette is None else [palette])]:
             yield Shown(binding.key, self.app.get_key_display(binding), binding.description, enabled)
-        if (palette := active.get(self.app.COMMAND_PALETTE_BINDING)) is not None:
-            key = self.app.get_key_display(palette.binding)
-            yield Shown(palette.binding.key, key, palette.binding.description, palette.enabled)
+
+    def _fitting(self) -> Iterator[tuple[Shown, int]]:
+        """Those that find room, and where each ends."""
+        ends = accumulate(one.width for one in self._shown)
+        return takewhile(lambda found: found[1] <= self.size.width, zip(self._shown, ends, strict=True))
 
     def _draw(self) -> None:
         key = self.get_component_rich_style("keys--key")
-        text, room = Text(no_wrap=True), self.size.width
-        for one in self._shown:
-            if (room := room - one.width) < 0:
-                break
+        text = Text(no_wrap=True)
+        for one, _ in self._fitting():
             text.append(f" {one.said}", key).append(f" {one.means} ", "" if one.enabled else "dim")
         self.update(text)

@@ -7,7 +7,6 @@ from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -24,9 +23,6 @@ from ops.load import load
 
 OFTEN = 2.0
 """Seconds between two looks."""
-
-SETTLED = 0.15
-"""Seconds on a line after which it is read."""
 
 COLUMNS: Mapping[str, int] = {"what": 16, "state": 11, "how far": 20, "loss": 7, "left": 6, "by": 8}
 
@@ -85,7 +81,6 @@ class Learn(Telling):
     def body(self) -> Iterable[Widget]:
         self._found: list[Line] = []
         self._losses: Losses | None = None
-        self._wait: Timer | None = None
         yield Rows(COLUMNS)
         yield Horizontal(Graph(), Static(id="about", markup=False), id="both")
         yield Static(id="busy", markup=False)
@@ -164,13 +159,6 @@ class Learn(Telling):
             self.query_one("#about", Static).update("\n".join(message.said))
             self.query_one(Graph).show(message.curves, "step")
 
-    @on(Rows.Moved)
-    def highlighted(self) -> None:
-        """Read it once the keys rest."""
-        if self._wait is not None:
-            self._wait.stop()
-        self._wait = self.set_timer(SETTLED, self._read_meant)
-
     def _again(self) -> None:
         if self.is_current:
             self._read()
@@ -183,6 +171,7 @@ class Learn(Telling):
             return None
         return line
 
+    @on(Rows.Settled)
     def _read_meant(self) -> None:
         if (line := self.meant()) is not None:
             self._know(line)

@@ -8,7 +8,6 @@ from uuid import UUID
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.timer import Timer
 from textual.widgets import Static
 
 from appliance.tui import clips
@@ -22,9 +21,6 @@ from storage import Listed, Verdict
 
 if TYPE_CHECKING:
     from appliance.tui.table import Table
-
-SETTLED = 0.15
-"""Seconds on an episode after which it is read."""
 
 
 class Found(Message):
@@ -61,7 +57,6 @@ class Listing(Judging):
         self._rows: Sequence[Listed] = ()
         self._names: Mapping[UUID, str] = {}
         self._pictures = False
-        self._wait: Timer | None = None
 
     @abstractmethod
     def find(self) -> None:
@@ -112,18 +107,12 @@ class Listing(Judging):
         if found is not None and found.row.id == message.episode:
             self._tell_of(message.lines, message.shots)
 
-    @on(Rows.Moved)
-    def _moved_to(self) -> None:
-        """Read it once the keys rest."""
-        if self._wait is not None:
-            self._wait.stop()
-        self._wait = self.set_timer(SETTLED, self._read_meant)
-
     @on(Rows.Chosen)
     def _replay(self) -> None:
         if (found := self.meant()) is not None:
             self.app.push_screen(Replay(self.room, self.table, found))
 
+    @on(Rows.Settled)
     def _read_meant(self) -> None:
         if (found := self.meant()) is not None:
             self._know(found, self._names, self._pictures)

@@ -8,7 +8,7 @@ SWITCH = 0.0005
 
 YOUNG, MIDDLE, OLD = 3_000, 5, 1_000_000
 """How often garbage of each age is looked for (`gc.set_threshold`): hardly ever among what is old. Each time nothing
-else goes on, for 0.1 to 0.25 s; what the screen throws away is young."""
+else goes on, for 0.16 to 0.25 s where that was measured; what the screen throws away is young."""
 
 SWEEP = 60.0
 """Seconds between two looks for old garbage, while nothing moves."""

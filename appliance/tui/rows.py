@@ -16,6 +16,10 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.timer import Timer
+
+SETTLED = 0.15
+"""Seconds without a key after which a list rests."""
 
 
 class Row(NamedTuple):
@@ -46,8 +50,8 @@ class Rows(ScrollView, can_focus=True):
         Binding("enter", "choose", "Choose", show=False),
     ]
 
-    class Moved(Message):
-        """Another line is moved to."""
+    class About(Message):
+        """Something happened to the list."""
 
         def __init__(self, rows: "Rows") -> None:
             super().__init__()
@@ -58,7 +62,13 @@ class Rows(ScrollView, can_focus=True):
             """The list."""
             return self.rows
 
-    class Chosen(Moved):
+    class Moved(About):
+        """Another line is moved to."""
+
+    class Settled(About):
+        """It rests on that line: what takes a while to read is read now."""
+
+    class Chosen(About):
         """The line that is moved to is chosen."""
 
         def __init__(self, rows: "Rows", key: str) -> None:
@@ -70,6 +80,7 @@ class Rows(ScrollView, can_focus=True):
         super().__init__(id=name)
         self._widths = columns
         self._places = list(columns)
+        self._rest: Timer | None = None
         self.lines: list[Row] = []
         self.at = 0
         """The place of the line that is moved to."""
@@ -150,6 +161,9 @@ class Rows(ScrollView, can_focus=True):
             self._come_along()
             self.refresh()
             self.post_message(self.Moved(self))
+            if self._rest is not None:
+                self._rest.stop()
+            self._rest = self.set_timer(SETTLED, lambda: self.post_message(self.Settled(self)))
 
     def _come_along(self) -> None:
         """Scroll so far that the line that is moved to can be seen."""

@@ -7,8 +7,7 @@ LINK = 32_000
 """Bytes a second that pictures may need over a link; words are few beside that, 50 000 is the limit."""
 
 HERE = 600_000
-"""Bytes a second that pictures may need on the machine itself: drawing more than that takes more than a tenth of a core
-from the robot's loop."""
+"""Bytes a second that pictures may need on the machine itself, where the robot's loop runs in the same program."""
 
 OFTEN = 5.0
 """Pictures a second, at most."""
