@@ -176,8 +176,8 @@ def test_film_of_what_the_robot_was_never_asked_for_halves_attempts_at_the_wrong
 ) -> None:
     """The words of the film are given here, from what the twin knows of the hand, with noise; they are not seen in it.
 
-    Who reads film, `VdVae`, does not read enough of it within minutes on a processor. This is what film is worth to the
-    token policy once it is read. An attempt is told by where the hand is after the one chunk that it plans at rest.
+    This is what film is worth to the token policy once it is read; LOG.md says what is gained with words that `VdVae`
+    read. An attempt is told by where the hand is after the one chunk that it plans at rest.
     """
     tasks = [told(cube, pad).name for cube in SHOWN for pad in PADS]
     data = reaching(robots(home, tasks, HZ, K, 96))

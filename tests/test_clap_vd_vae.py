@@ -11,6 +11,7 @@ import torch
 from learners import NoData, Training, Windows
 from learners.checkpoint import BadCheckpoint
 from learners.clap.act_vae import ActVae, ActVaeNet
+from learners.clap.augment import Photometric
 from learners.clap.labels import infer
 from learners.clap.moving import in_windows
 from learners.clap.pairs import PairBatch, Pairs
@@ -285,9 +286,19 @@ def test_who_sees_what_moves_is_shown_it_in_training_in_agreement_and_for_labels
         net.windows(robot()).batch(np.arange(4)).images, in_windows(robot(), 30).batch(np.arange(4)).images
     )
     first = np.load(min((tmp_path / "seen").glob("*.npy")))
-    assert first.shape[2:] == (10, 2)
+    assert first.shape[1:] == (2, 10, 2)
+    assert np.array_equal(first[:, 0], first[:, 1])
     with pytest.raises(ValueError, match="set moving, and no vision"):
         replace(TINY, outline=5)
+
+
+def test_what_moves_is_learned_from_in_one_light(act: ActVaeNet) -> None:
+    """Black that becomes grey, or noisy, would count as something that moves."""
+    how = replace(TINY, moving=30, outline=5, training=replace(QUICK, steps=2))
+    dark = replace(how, light=Photometric(brightness=0.9, contrast=0.9, noise=0.5))
+    assert how.fit(robot(), film(), act).digest == dark.fit(robot(), film(), act).digest
+    seen = replace(how, moving=0, outline=0)
+    assert seen.fit(robot(), film(), act).digest != replace(seen, light=dark.light).fit(robot(), film(), act).digest
 
 
 def test_presets_have_the_sizes_they_are_said_to_have(act: ActVaeNet) -> None:

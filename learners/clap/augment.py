@@ -55,3 +55,6 @@ class Photometric:
 
 USUAL = Photometric()
 """As far as the release lets the light vary."""
+
+STEADY = Photometric(brightness=0.0, contrast=0.0, grey=0.0, noise=0.0)
+"""The light as it is."""

@@ -25,7 +25,7 @@ from learners.backbones import is_name
 from learners.checkpoint import BadCheckpoint, read, write
 from learners.clap.act_vae import ActVaeNet
 from learners.clap.actions import Schema, scatter
-from learners.clap.augment import USUAL, Photometric
+from learners.clap.augment import STEADY, USUAL, Photometric
 from learners.clap.features import Eye, Lights, Outline, Patches, looked
 from learners.clap.moving import in_film, in_windows
 from learners.clap.pairs import Looked, PairBatch, Pairs
@@ -92,6 +92,7 @@ class VdVae:
     film: float = 0.5
     """Share of film in what is learned from."""
     light: Photometric = USUAL
+    """Of pictures as they are; what moves alone is black or white in any light."""
     lights: int = 3
     """In how many lights the eye sees every frame ahead of training; 0 looks while training."""
     restart: int = 2000
@@ -163,6 +164,11 @@ class VdVae:
             shutil.rmtree(run / "features", ignore_errors=True)
         return net
 
+    @property
+    def varies(self) -> Photometric:
+        """How far the light varies in what is learned from."""
+        return STEADY if self.moving else self.light
+
     def _eye(self, frames: Sequence[Pixels]) -> Sees:
         """Who looks at such frames."""
         if is_name(self.vision):
@@ -175,7 +181,7 @@ class VdVae:
         """What the eye sees of all frames, kept on disk; None where it has to look while training."""
         if folder is None or not self.lights:
             return None
-        lights = Lights(self.lights, self.light, self.training.seed)
+        lights = Lights(1 if self.moving else self.lights, self.varies, self.training.seed)
         try:
             return tuple(
                 looked(folder, net.eye, each, lights, lambda done, of: prepare("looking at frames", done, of))
@@ -325,7 +331,8 @@ class VdVaeNet(nn.Module):
         if not self.training:
             return clean, clean
         pictures = batch.clean.float() / 255
-        lit = self.how.light.seen(pictures, self.how.light.draw(len(pictures)))
+        light = self.how.varies
+        lit = light.seen(pictures, light.draw(len(pictures)))
         return clean, self._look(255 * lit)
 
     @torch.no_grad()
