@@ -255,8 +255,19 @@ def test_two_methods_are_compared_start_by_start_and_seed_by_seed() -> None:
     assert one is not None
     # Seed 1, seed 2 and the last start have no counterpart; start 2 was won by one alone.
     assert (one.pairs, one.only_one, one.only_other, one.p) == (3, 1, 0, 1.0)
-    assert (one.both, one.rougher, one.smoother, one.of, one.slower) == (2, 0.75, 1, 2, 1.0)
+    assert (one.both, one.of, one.slower) == (2, 2, 1.0)
+    assert (one.rough.times, one.rough.smoother) == (0.75, 1)
     assert table.beside(found, "pick_place", "ccol", "lada") is None
+
+
+def test_haste_is_no_roughness_where_all_are_taken_to_last_equally_long() -> None:
+    """The same way in half the time: four times as rough by the clock, and as rough along the way."""
+    quick = replace(done("ccol", 0, "11", {"0": 4.0, "1": 2.0}), lasted={"0": 1.0, "1": 1.0})
+    slow = replace(done("lerobot.act", 0, "11"), lasted={"0": 2.0, "1": 2.0})
+    one = table.beside([quick, slow], "pick_place", "ccol", "lerobot.act")
+    assert one is not None
+    assert (one.rough.times, one.rough.smoother, one.slower) == (3.0, 0, 0.5)
+    assert (one.paced.times, one.paced.smoother) == (0.75, 1)
 
 
 def test_lines_join_the_seeds_of_a_method() -> None:

@@ -158,7 +158,7 @@ RECIPES = {
         "every method and ablation, once",
         *(("pick_place",), ("*",)),
         demos=40,
-        steps=300,
+        steps=600,
         batch=64,
         trials=20,
         seeds=(0,),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ops.published import CCOL_1, NOTE
 from ops.rates import mcnemar, tell_rate, wilson
@@ -61,6 +61,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Rough:
+    """Mean |second difference| of one method's trials beside another's."""
+
+    times: float
+    """The one's over the other's."""
+    smoother: int
+    """Pairs in which the one's is less."""
+    p: float
+    """Exact sign test, two-sided."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[float, float]]) -> Self:
+        smoother = sum(mine < its for mine, its in pairs)
+        return cls(_times(pairs), smoother, mcnemar(smoother, len(pairs) - smoother))
+
+
+@dataclass(frozen=True)
 class Beside:
     """Two methods from the same starts, with the same training seeds."""
 
@@ -74,18 +91,17 @@ class Beside:
     """Exact McNemar test, two-sided, over all pairs of a training seed and a start."""
     both: int
     """Pairs in which both succeeded; how smooth they were is compared there, and at all pairs if there is none."""
-    rougher: float
-    """Mean |second difference| of the one over the other's."""
+    of: int
+    """Pairs in which smoothness is compared."""
+    rough: Rough
+    paced: Rough
+    """The same times the duration squared: as if all trials had lasted equally long. Who takes a path twice as fast has
+    second differences four times as large (Hogan and Sternad, Sensitivity of smoothness measures to movement duration,
+    amplitude, and arrests, 2009)."""
     slower: float
     """How long the one took, over the other, there."""
     plans_rougher: float
     """Mean |second difference| of the one's plans over the other's, at the same moments of demonstrations."""
-    smoother: int
-    """Pairs of those in which the one was smoother."""
-    of: int
-    """Pairs in which smoothness is compared."""
-    smoother_p: float
-    """Exact sign test, two-sided."""
 
 
 def lines(done: Sequence[Done], paces: Mapping[str, Pace]) -> list[Line]:
@@ -147,7 +163,7 @@ def beside(done: Sequence[Done], task: str, one: str, other: str) -> Beside | No
     succeeded = [mine and its for mine, its in won]
     both, took = list(compress(rough, succeeded)), list(compress(lasted, succeeded)) or lasted
     compared = both or rough
-    smoother = sum(mine < its for mine, its in compared)
+    paced = [(ours * mine**2, theirs * its**2) for (ours, theirs), (mine, its) in zip(compared, took, strict=True)]
     only_one, only_other = sum(a and not b for a, b in won), sum(b and not a for a, b in won)
     return Beside(
         task=task,
@@ -158,13 +174,16 @@ def beside(done: Sequence[Done], task: str, one: str, other: str) -> Beside | No
         only_other=only_other,
         p=mcnemar(only_one, only_other),
         both=len(both),
-        rougher=sum(mine for mine, _ in compared) / max(1e-12, sum(its for _, its in compared)),
-        slower=sum(mine for mine, _ in took) / max(1e-12, sum(its for _, its in took)),
-        plans_rougher=_plans(ours, theirs),
-        smoother=smoother,
         of=len(compared),
-        smoother_p=mcnemar(smoother, len(compared) - smoother),
+        rough=Rough.of(compared),
+        paced=Rough.of(paced),
+        slower=_times(took),
+        plans_rougher=_plans(ours, theirs),
     )
+
+
+def _times(pairs: Sequence[tuple[float, float]]) -> float:
+    return sum(mine for mine, _ in pairs) / max(1e-12, sum(its for _, its in pairs))
 
 
 def _plans(ours: Mapping[int, Done], theirs: Mapping[int, Done]) -> float:
@@ -260,9 +279,12 @@ def _told(one: Beside) -> str:
     parts = (
         f"{one.task}: {one.one} beside {one.other}, {one.pairs} pairs: {one.only_one} succeeded alone",
         f"{one.only_other} of the other (exact McNemar p = {one.p:.2g})",
-        f"{one.rougher:.2f} times as rough {where}, in {one.slower:.2f} times the time",
+        f"{one.rough.times:.2f} times as rough {where} (smoother in {one.rough.smoother} of {one.of}, "
+        f"sign test p = {one.rough.p:.2g})",
+        f"in {one.slower:.2f} times the time",
+        f"{one.paced.times:.2f} times as rough if all lasted equally long ({one.paced.smoother} of {one.of}, "
+        f"p = {one.paced.p:.2g})",
         f"plans {one.plans_rougher:.2f} times as rough",
-        f"smoother in {one.smoother} of {one.of} (sign test p = {one.smoother_p:.2g})",
     )
     return ", ".join(parts)
 
