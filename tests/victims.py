@@ -191,11 +191,11 @@ def serve() -> None:
         what, step, root = line.rstrip("\n").split(" ", 2)
         child = os.fork()
         if child == 0:
+            say("PID", os.getpid())  # by itself: before whatever else it says
             if int(step):
                 die_at(int(step))
             PROGRAMS[what](Path(root))
             os._exit(0)
-        say("PID", child)
         say("DEAD", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
