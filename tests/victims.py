@@ -208,6 +208,7 @@ class Victim:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parent.parent,
+            start_new_session=True,
         )
         self._heard = b""
 
@@ -238,6 +239,7 @@ class Victim:
     def close(self) -> None:
         assert self._program.stdin is not None
         assert self._program.stdout is not None
+        os.killpg(self._program.pid, signal.SIGKILL)  # whom a test left alive, too
         self._program.stdin.close()
         self._program.wait(30)
         self._program.stdout.close()
