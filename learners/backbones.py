@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+DULL = 4 / 127.5
+"""Spread (of 2) below which a colour is noise that nobody shows apart: four levels of 255."""
 
 
 class KeyPoints(nn.Module):
@@ -17,6 +21,10 @@ class KeyPoints(nn.Module):
 
     A token is the point's content, averaged under its own attention, with its position (-1..1) and peak height written
     over the last three numbers. Deep spatial autoencoders, Finn et al. 2016, section IV-B.
+
+    Most of a picture is grey, and what a hand is sent for is told by its colour, in a few pixels. So colours come apart
+    first (`whitening`), by what each camera showed in the first batch that was learned from: as cameras give them,
+    points do not find such a thing within minutes (LOG.md).
     """
 
     def __init__(self, cameras: int, points: int, channels: int) -> None:
@@ -26,21 +34,26 @@ class KeyPoints(nn.Module):
         self.stems = nn.ModuleList(self._stem(channels) for _ in range(cameras))
         self.heads = nn.ModuleList(nn.Conv2d(channels, points, 1) for _ in range(cameras))
         self.sharpness = nn.Parameter(torch.full((cameras, points), 4.0))
+        self.register_buffer("grey", torch.zeros(cameras, 3))
+        self.register_buffer("apart", torch.eye(3).repeat(cameras, 1, 1))
+        self.register_buffer("met", torch.tensor(False))
 
     @staticmethod
     def _stem(channels: int) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(3, channels, 4, stride=4),
+            nn.Conv2d(3, channels // 2, 4, stride=2),
             nn.SiLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.Conv2d(channels // 2, channels, 3, padding=1),
             nn.SiLU(),
         )
 
     def forward(self, images: Tensor, aims: Tensor | None = None) -> Tensor:
         """Tokens (B, cameras * points, width); ``aims`` (B, points, channels) add to what the points look for."""
+        if self.training and not self.get_buffer("met"):
+            self._meet(images)
         tokens = []
-        for camera, (stem, head) in enumerate(zip(self.stems, self.heads, strict=True)):
-            seen = stem(images[:, camera])
+        for camera, head in enumerate(self.heads):
+            seen = self._look(camera, images[:, camera])
             fits = head(seen) if aims is None else head(seen) + torch.einsum("bpc,bchw->bphw", aims, seen)
             heat = (fits * self.sharpness[camera, :, None, None]).flatten(2).softmax(-1)
             rows, columns = seen.shape[-2:]
@@ -50,6 +63,25 @@ class KeyPoints(nn.Module):
             place = torch.stack([heat @ x, heat @ y, heat.amax(-1)], dim=-1)
             tokens.append(torch.cat([content, 2 * place], dim=-1))
         return torch.cat(tokens, dim=1)
+
+    @torch.no_grad()
+    def _meet(self, images: Tensor) -> None:
+        """Measure each camera's colours in pictures (B, V, 3, H, W)."""
+        for camera, colours in enumerate(images.transpose(0, 1).movedim(2, -1).flatten(1, 3)):
+            self.get_buffer("grey")[camera] = colours.mean(0)
+            self.get_buffer("apart")[camera] = whitening(colours)
+        self.get_buffer("met").fill_(True)
+
+    def _look(self, camera: int, images: Tensor) -> Tensor:
+        """What a camera's stem sees of pictures (B, 3, H, W), whose colours its first layer takes apart on the way."""
+        stem: Any = self.stems[camera]
+        first, *others = stem
+        weight = torch.einsum("ocij,cd->odij", first.weight, self.get_buffer("apart")[camera])
+        bias = first.bias - torch.einsum("ocij,c->o", weight, self.get_buffer("grey")[camera])
+        seen = F.conv2d(images, weight, bias, first.stride)
+        for layer in others:
+            seen = layer(seen)
+        return seen
 
     def summary(self, tokens: Tensor) -> Tensor:
         """Where every point is."""
@@ -173,6 +205,16 @@ def sinusoids(length: int, width: int) -> Tensor:
     rate = torch.exp(torch.arange(0, width, 2) * (-9.210340371976184 / width))
     angle = torch.arange(length)[:, None] * rate
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]
+
+
+def whitening(colours: Tensor) -> Tensor:
+    """The symmetric matrix (3, 3) after which colours (N, 3) vary as much in every direction as they did in the widest.
+
+    Symmetric (ZCA), so that red stays red. What varies less than `DULL` is taken to vary that much.
+    """
+    spread, axes = torch.linalg.eigh(torch.cov(colours.T.double()))
+    spread = spread.clamp_min(0) + DULL**2
+    return ((axes * (spread.amax() / spread).sqrt()) @ axes.T).to(colours)
 
 
 def is_name(name: str) -> bool:

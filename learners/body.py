@@ -55,9 +55,21 @@ class Body:
     @property
     def tools(self) -> list[int]:
         """Where in a state the tools' positions (m) stand, three for each arm."""
-        own = self.width // self.arms
-        first = self.joints // self.arms
-        return [arm * own + first + axis for arm in range(self.arms) for axis in range(3)]
+        return self._places(range(3))
+
+    @property
+    def axes(self) -> list[int]:
+        """Where the first two columns of the tools' rotation matrices stand, six for each arm."""
+        return self._places(range(3, 9))
+
+    @property
+    def hands(self) -> list[int]:
+        """Where it stands how far each hand is open."""
+        return self._places(range(9, 10))
+
+    def _places(self, after_joints: range) -> list[int]:
+        own, first = self.width // self.arms, self.joints // self.arms
+        return [arm * own + first + each for arm in range(self.arms) for each in after_joints]
 
     def __str__(self) -> str:
         each = self.joints // self.arms

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from learners.backbones import KeyPoints, Pretrained, PretrainedText, Words, is_name, mean_word, sinusoids, stretch
 from learners.body import Body
 from learners.checkpoint import Stored
-from learners.data import KEY, Batch, Windows
+from learners.data import Batch, Windows
+from learners.keyframe import KeyFrames
 from learners.ode import Flow, Solver, curvature, discrepancy, encoder_discrepancy, trajectory
 from learners.policy import ChunkPolicy, Scales, go_on
 from learners.rscl import Regulariser, RsCl, in_turn, reported
@@ -233,10 +234,8 @@ class Net(nn.Module):
         self.decoder = nn.TransformerDecoder(layer, how.decoder_layers, nn.LayerNorm(h))
         self.head = nn.Sequential(nn.Linear(h, h), nn.SiLU(), nn.Linear(h, d))
         if how.keyframe:
-            noticed = self.vision.summary_width + self.text.width + body
-            arms = self.body.arms
-            self.key = nn.Sequential(nn.Linear(noticed, 256), nn.SiLU(), nn.Linear(256, KEY * arms))
-            self.from_key = nn.Sequential(nn.Linear((KEY + 3) * arms + body, h), nn.SiLU(), nn.Linear(h, h))
+            self.key = KeyFrames(self.vision.summary_width + self.text.width, 256, self.body)
+            self.from_key = nn.Sequential(nn.Linear(self.key.hint_width + body, h), nn.SiLU(), nn.Linear(h, h))
         self.rscl = (
             None if how.rscl is None else Regulariser(how.rscl, h, self.body, len(how.cameras), how.training.steps)
         )
@@ -285,9 +284,10 @@ class Net(nn.Module):
         memory = self.norm(fused + self.drop(self.coherence(fused)))
         queries = self.queries.expand(len(x), -1, -1)
         if how.keyframe:
-            noticed = torch.cat([self.vision.summary(seen), mean_word(words, real)[:, 0], felt[:, -1]], dim=-1)
-            out["key"] = self.key(noticed)
-            queries = queries + self._hint(out["key"].detach(), felt[:, -1], state[:, -1])[:, None]
+            noticed = torch.cat([self.vision.summary(seen), mean_word(words, real)[:, 0]], dim=-1)
+            out["key"] = self.key(noticed, felt[:, -1], state[:, -1], self.scales)
+            hint = torch.cat([self.key.hint(out["key"], state[:, -1], self.scales), felt[:, -1]], dim=-1)
+            queries = queries + self.from_key(hint)[:, None]
         out["plan"] = self.head(self.decoder(queries, memory))
         return out
 
@@ -311,9 +311,7 @@ class Net(nn.Module):
                 case "none":
                     pass
         if how.keyframe:
-            # A knee of a tenth keeps the pull on the last centimetres as strong as on the first.
-            missed = F.smooth_l1_loss(out["key"], self.scales.do("key", batch.key), beta=0.1)
-            terms["key"] = how.keyframe_weight * missed
+            terms["key"] = how.keyframe_weight * self.key.losses(out["key"], batch.key, self.scales)
         if self.rscl is not None and self.training:
             tokens = out["seen"]
             camera = in_turn(tokens.shape[1], len(how.cameras), tokens.device)
@@ -344,13 +342,6 @@ class Net(nn.Module):
         if self.training and self.how.brightness:
             gain = gain * (1 + self.how.brightness * torch.randn_like(gain))
         return pixels.mul_(gain).transpose(0, 1).movedim(-1, 2)
-
-    def _hint(self, key: Tensor, felt: Tensor, state: Tensor) -> Tensor:
-        """Where each hand will act, said as such and as the way (decimetres) from where its tool is."""
-        there = self.scales.undo("key", key).unflatten(-1, (-1, KEY))[..., :3].flatten(-2)
-        way = 10 * (there - state[:, self.body.tools])
-        hint: Tensor = self.from_key(torch.cat([key, way, felt], dim=-1))
-        return hint
 
 
 class Latent(nn.Module):

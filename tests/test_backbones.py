@@ -14,7 +14,7 @@ from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 
 import learners
-from learners.backbones import KeyPoints, PretrainedText, Words, mean_word, sinusoids
+from learners.backbones import KeyPoints, PretrainedText, Words, mean_word, sinusoids, whitening
 from learners.ccol import CCoL
 from storage import Observation
 from tests.lessons import INSTRUCTION, QUICK, TINY, arm_rows, camera_rows, squares
@@ -38,30 +38,66 @@ def seen() -> Observation:
     return Observation(int(stamps[-1]), {"arm": arm_rows(stamps), "front": camera_rows(stamps[::5])})
 
 
-def dots(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grey noise with one bright dot, and where it is: x, y in -1..1."""
+def dots(count: int, seed: int, colour: tuple[float, ...] = (1, 1, 1)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Grey noise with one dot, and where it is: x, y in -1..1."""
     random = np.random.default_rng(seed)
-    images = random.uniform(-1, -0.5, (count, 1, 3, 64, 64)).astype("f4")
+    images = random.uniform(-1, -0.5, (count, 1, 1, 64, 64)).repeat(3, 2).astype("f4")
     corner = random.integers(0, 61, (count, 2))
     for image, (row, column) in zip(images, corner, strict=True):
-        image[:, :, row : row + 4, column : column + 4] = 1
+        image[:, :, row : row + 4, column : column + 4] = np.array(colour)[:, None, None]
     return torch.from_numpy(images), torch.from_numpy(corner[:, ::-1] / 30 - 1).float()
 
 
-def test_key_points_learn_to_find_a_bright_dot_to_a_few_hundredths_of_the_width() -> None:
+RED = (-0.55, -0.8, -0.8)
+"""As bright as the noise around it."""
+
+
+@pytest.mark.parametrize("colour", [(1, 1, 1), RED])
+def test_key_points_learn_to_find_a_bright_or_a_red_dot_to_a_few_hundredths_of_the_width(colour: Any) -> None:
     torch.manual_seed(0)
     points = KeyPoints(cameras=1, points=2, channels=8)
     optimizer = torch.optim.Adam(points.parameters(), 1e-2)
     for step in range(80):
-        images, place = dots(32, seed=step)
+        images, place = dots(32, seed=step, colour=colour)
         loss = F.mse_loss(points(images)[:, 0, -3:-1] / 2, place)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         optimizer.step()
-    images, place = dots(200, seed=1000)
+    images, place = dots(200, seed=1000, colour=colour)
     with torch.no_grad():
         off = (points(images)[:, 0, -3:-1] / 2 - place).norm(dim=-1) / 2
     assert float(off.mean()) < 0.03, "shares of the picture's width"
+
+
+def test_colours_vary_alike_after_whitening_and_red_stays_red() -> None:
+    torch.manual_seed(0)
+    light = 0.5 * torch.randn(10_000, 1)
+    colours = light + torch.tensor([[0.2, 0.1, 0.1]]) * torch.randn(10_000, 3)
+    apart = whitening(colours)
+    spread = torch.linalg.eigvalsh(torch.cov((colours @ apart.T).T)).sqrt()
+    torch.testing.assert_close(spread, spread.amax().expand(3), atol=0.0, rtol=0.15)
+    torch.testing.assert_close(apart, apart.T)
+    assert (apart @ torch.tensor([1.0, 0.0, 0.0])).argmax() == 0
+
+
+def test_grey_that_is_only_grey_is_not_blown_up_to_colours_that_nobody_saw() -> None:
+    grey = torch.randn(1000, 1).repeat(1, 3)
+    noise = 0.1 / 127.5 * torch.randn(1000, 3)
+    assert (noise @ whitening(grey + noise).T).std() < 0.1, "a tenth of a level is noise"
+
+
+def test_colours_are_what_each_camera_showed_in_the_first_batch_that_was_learned_from() -> None:
+    points = KeyPoints(cameras=2, points=5, channels=8)
+    images = torch.randn(8, 2, 3, 32, 32) * torch.tensor([[1.0], [0.1]])[..., None, None]
+    images[:, :, 0] *= 0.1
+    points.eval()(images)
+    torch.testing.assert_close(points.get_buffer("apart"), torch.eye(3).expand(2, 3, 3))
+    points.train()(images)
+    met = points.get_buffer("apart").clone()
+    for camera in range(2):
+        torch.testing.assert_close(met[camera], whitening(images[:, camera].movedim(1, -1).flatten(0, 2)))
+    points(torch.randn_like(images))
+    assert torch.equal(points.get_buffer("apart"), met), "what was learned stands on these"
 
 
 def test_key_points_are_one_token_per_point_and_camera_and_end_in_where_they_are() -> None:

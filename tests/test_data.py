@@ -150,6 +150,14 @@ def test_key_frames_are_where_the_hand_next_closes_or_opens_and_then_the_end() -
     np.testing.assert_array_equal(next_keys(arm, between), keys[closes - 1 : closes])
 
 
+def test_a_hand_that_begins_closed_opens_to_take_and_that_is_no_key_frame() -> None:
+    take = Take().to("red_cube").close("red_cube").lift().to("yellow_pad").open().lift()
+    arm = take.arm()
+    usual = next_keys(arm, arm["t"])
+    arm["width_target"][:3] = arm["width_target"].min()
+    np.testing.assert_array_equal(next_keys(arm, arm["t"]), usual)
+
+
 def test_a_hand_that_hardly_moves_has_no_key_frame_but_the_end() -> None:
     """Less than a centimetre in a whole take is noise, not a grasp."""
     arm = Take().go(0.5, 0.1, 0.2).arm()
