@@ -45,7 +45,9 @@ class KeyFrames(nn.Module):
 
     def forward(self, seen: Tensor, felt: Tensor, state: Tensor, scales: Scales) -> Foretold:
         """``felt`` is the newest state (B, body) normalised, ``state`` the same as it is."""
-        told = self.read(torch.cat([seen, felt[:, self.body.hands]], dim=-1)).unflatten(-1, (self.body.arms, -1))
+        told = (
+            self.read(torch.cat([seen, felt[:, self.body.hands]], dim=-1)).to(state).unflatten(-1, (self.body.arms, -1))
+        )
         room, way, share = told.split([KEY, 3, 3], dim=-1)
         room = room.flatten(1)
         place, axes = scales.undo("key", room).unflatten(-1, (-1, KEY)).split([3, 6], dim=-1)

@@ -158,6 +158,14 @@ def test_a_hand_that_begins_closed_opens_to_take_and_that_is_no_key_frame() -> N
     np.testing.assert_array_equal(next_keys(arm, arm["t"]), usual)
 
 
+def test_a_hand_that_begins_closed_and_only_opens_lets_go_of_what_it_held() -> None:
+    arm = Take().to("yellow_pad").open().lift().arm()
+    arm["width_target"] = np.where(np.arange(len(arm)) < 30, 0.0, 0.08)
+    keys = next_keys(arm, arm["t"])
+    np.testing.assert_allclose(keys[0, :3], arm["tool"][30, :3], atol=1e-6)
+    np.testing.assert_allclose(keys[30, :3], arm["tool"][-1, :3], atol=1e-6)
+
+
 def test_a_hand_that_hardly_moves_has_no_key_frame_but_the_end() -> None:
     """Less than a centimetre in a whole take is noise, not a grasp."""
     arm = Take().go(0.5, 0.1, 0.2).arm()

@@ -18,6 +18,7 @@ from learners import BadCheckpoint, CannotGoOn, ChunkPolicy, NoData, Senses, Win
 from learners.body import ONE_ARM, Body
 from learners.ccol import CCoL
 from learners.data import next_keys
+from learners.keyframe import Foretold
 from learners.nearest import Nearest, Random
 from learners.senses import felt
 from learners.transforms import VIEWS, Floats, axes, out_of_slots, slots
@@ -212,14 +213,13 @@ def test_every_method_plans_for_a_pair_and_reads_back_the_same(how: Any, taught:
 
 
 def test_each_hand_is_told_its_own_way_to_where_it_will_act(taught: list[Episode]) -> None:
-    """Key frames, ways in decimetres, what is felt: the left arm's numbers lead from the left tool."""
+    """Key frames, then ways in decimetres: the left arm's numbers lead from the left tool."""
     net = learned(CCOL, taught).net
-    net.from_key = torch.nn.Identity()
-    key, felt_now, state = torch.randn(3, 18), torch.randn(3, 32), torch.randn(3, 32)
+    key, state = torch.randn(3, 18), torch.randn(3, 32)
     there = net.scales.undo("key", key)
     left, right = there[:, :3] - state[:, 6:9], there[:, 9:12] - state[:, 22:25]
-    expected = torch.cat([key, 10 * left, 10 * right, felt_now], dim=-1)
-    torch.testing.assert_close(net._hint(key, felt_now, state), expected)
+    told = net.key.hint(Foretold(key, key), state, net.scales)
+    torch.testing.assert_close(told, torch.cat([key, 10 * left, 10 * right], dim=-1))
 
 
 def test_what_nearest_remembers_of_a_pair_is_what_the_pair_did_next(taught: list[Episode]) -> None:
