@@ -144,7 +144,7 @@ class CCoL:
             keyframe=True,
             state_noise=0.03,
             brightness=0.1,
-            training=Training(optimizer="adamw", lr=2e-3, weight_decay=1e-4, batch=64, steps=1500, ema=0.99),
+            training=Training(optimizer="adamw", lr=2e-3, weight_decay=1e-4, batch=64, steps=1000, ema=0.99),
             replan=0.2,
         )
         if name == "small":
