@@ -212,7 +212,7 @@ class Net(nn.Module):
         h = how.width
         body, d = widths or (self.body.width, how.view.of(self.body).width)
         self.scales = Scales(self.body, how.k, d)
-        self.vision: Any = KeyPoints(len(how.cameras), how.points, how.channels)
+        self.vision: Any = KeyPoints(len(how.cameras), how.points, how.channels, fine=True)
         if "vision" in facts or is_name(how.vision):
             self.vision = Pretrained(facts.get("vision", how.vision), how.freeze_vision)
             self.facts["vision"] = self.vision.facts

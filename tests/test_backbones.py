@@ -55,7 +55,7 @@ RED = (-0.55, -0.8, -0.8)
 @pytest.mark.parametrize("colour", [(1, 1, 1), RED])
 def test_key_points_learn_to_find_a_bright_or_a_red_dot_to_a_few_hundredths_of_the_width(colour: Any) -> None:
     torch.manual_seed(0)
-    points = KeyPoints(cameras=1, points=2, channels=8)
+    points = KeyPoints(cameras=1, points=2, channels=8, fine=True)
     optimizer = torch.optim.Adam(points.parameters(), 1e-2)
     for step in range(80):
         images, place = dots(32, seed=step, colour=colour)
@@ -87,7 +87,7 @@ def test_grey_that_is_only_grey_is_not_blown_up_to_colours_that_nobody_saw() -> 
 
 
 def test_colours_are_what_each_camera_showed_in_the_first_batch_that_was_learned_from() -> None:
-    points = KeyPoints(cameras=2, points=5, channels=8)
+    points = KeyPoints(cameras=2, points=5, channels=8, fine=True)
     images = torch.randn(8, 2, 3, 32, 32) * torch.tensor([[1.0], [0.1]])[..., None, None]
     images[:, :, 0] *= 0.1
     points.eval()(images)
@@ -98,6 +98,13 @@ def test_colours_are_what_each_camera_showed_in_the_first_batch_that_was_learned
         torch.testing.assert_close(met[camera], whitening(images[:, camera].movedim(1, -1).flatten(0, 2)))
     points(torch.randn_like(images))
     assert torch.equal(points.get_buffer("apart"), met), "what was learned stands on these"
+
+
+def test_points_that_are_not_fine_are_stored_as_they_always_were() -> None:
+    points = KeyPoints(cameras=1, points=5, channels=8)
+    assert {name.partition(".")[0] for name in points.state_dict()} == {"stems", "heads", "sharpness"}
+    points(torch.randn(4, 1, 3, 32, 32))
+    torch.testing.assert_close(points.get_buffer("apart"), torch.eye(3)[None])
 
 
 def test_key_points_are_one_token_per_point_and_camera_and_end_in_where_they_are() -> None:
