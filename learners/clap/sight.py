@@ -8,11 +8,12 @@ minutes, and where the hand will next act is learned from the demonstrations the
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from learners.backbones import KeyPoints
 from learners.body import Body
-from learners.keyframe import Foretold, KeyFrames
+from learners.data import KEY
 from learners.policy import Scales
 
 
@@ -40,8 +41,8 @@ class Seen:
     """(B, cameras * points, width): what the head attends to beside the prompt."""
     hint: Tensor
     """(B, width): what every step of the plan is told."""
-    key: Foretold | None
-    """The next key frame; None where nobody knows of tools."""
+    key: Tensor | None
+    """(B, 9 * arms): the next key frame, normalised; None where nobody knows of tools."""
 
 
 class Eyes(nn.Module):
@@ -50,11 +51,17 @@ class Eyes(nn.Module):
     def __init__(self, how: Sight, cameras: int, body: Body | None, felt: int, width: int) -> None:
         """``felt`` is numbers of a state. Without a body, nobody knows where in it tools are: no key frame then."""
         super().__init__()
-        self.how = how
+        self.how, self.body = how, body
         self.vision = KeyPoints(cameras, how.points, how.channels)
         self.tokens = nn.Sequential(nn.Linear(self.vision.width, width), nn.SiLU(), nn.Linear(width, width))
-        self.key = None if body is None else KeyFrames(self.vision.summary_width, how.hidden, body)
-        told = felt + (0 if self.key is None else self.key.hint_width)
+        told = felt
+        if body is not None:
+            self.key = nn.Sequential(
+                nn.Linear(self.vision.summary_width + felt, how.hidden),
+                nn.SiLU(),
+                nn.Linear(how.hidden, KEY * body.arms),
+            )
+            told += (KEY + 3) * body.arms
         self.hint = nn.Sequential(nn.Linear(told, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, images: Tensor, felt: Tensor, state: Tensor, scales: Scales) -> Seen:
@@ -64,14 +71,17 @@ class Eyes(nn.Module):
             gain = torch.randn(*images.shape[:2], 1, 1, 1, device=images.device)
             pixels = pixels * (1 + self.how.brightness * gain)
         seen = self.vision(pixels)
-        if self.key is None:
+        if self.body is None:
             return Seen(self.tokens(seen), self.hint(felt), None)
-        key = self.key(self.vision.summary(seen), felt, state, scales)
-        hint = torch.cat([self.key.hint(key, state, scales), felt], dim=-1)
-        return Seen(self.tokens(seen), self.hint(hint), key)
+        key = self.key(torch.cat([self.vision.summary(seen), felt], dim=-1))
+        told = key.detach()
+        there = scales.undo("key", told).unflatten(-1, (-1, KEY))[..., :3].flatten(-2)
+        # The way to there (decimetres) from where each tool is.
+        way = 10 * (there - state[:, self.body.tools])
+        return Seen(self.tokens(seen), self.hint(torch.cat([told, way, felt], dim=-1)), key)
 
     def losses(self, seen: Seen, key: Tensor, scales: Scales) -> dict[str, Tensor]:
-        """How far off the key frame is, if there is one."""
-        if self.key is None or seen.key is None:
+        """How far off the key frame is, if there is one; a knee of a tenth keeps the pull on the last centimetres."""
+        if seen.key is None:
             return {}
-        return {"key": self.how.keyframe * self.key.losses(seen.key, key, scales)}
+        return {"key": self.how.keyframe * F.smooth_l1_loss(seen.key, scales.do("key", key), beta=0.1)}
