@@ -24,8 +24,8 @@ class KeyPoints(nn.Module):
 
     Most of a picture is grey, and what a hand is sent for is told by its colour, in a few pixels. As cameras give them,
     points do not find such a thing within minutes (LOG.md). With ``fine`` they do: colours come apart first
-    (`whitening`), by what each camera showed in the first batch that was learned from, and places lie two pixels apart
-    instead of four, which takes three times as long.
+    (`whitening`) by what each camera shows, once `fit` was told, and places lie two pixels apart instead of four, which
+    takes three times as long.
     """
 
     def __init__(self, cameras: int, points: int, channels: int, fine: bool = False) -> None:
@@ -37,7 +37,6 @@ class KeyPoints(nn.Module):
         self.sharpness = nn.Parameter(torch.full((cameras, points), 4.0))
         self.register_buffer("grey", torch.zeros(cameras, 3), persistent=fine)
         self.register_buffer("apart", torch.eye(3).repeat(cameras, 1, 1), persistent=fine)
-        self.register_buffer("met", torch.tensor(not fine), persistent=fine)
 
     @staticmethod
     def _stem(channels: int, fine: bool) -> nn.Module:
@@ -51,8 +50,6 @@ class KeyPoints(nn.Module):
 
     def forward(self, images: Tensor, aims: Tensor | None = None) -> Tensor:
         """Tokens (B, cameras * points, width); ``aims`` (B, points, channels) add to what the points look for."""
-        if self.training and not self.get_buffer("met"):
-            self._meet(images)
         tokens = []
         for camera, head in enumerate(self.heads):
             seen = self._look(camera, images[:, camera])
@@ -66,13 +63,11 @@ class KeyPoints(nn.Module):
             tokens.append(torch.cat([content, 2 * place], dim=-1))
         return torch.cat(tokens, dim=1)
 
-    @torch.no_grad()
-    def _meet(self, images: Tensor) -> None:
-        """Measure each camera's colours in pictures (B, V, 3, H, W)."""
+    def fit(self, images: Tensor) -> None:
+        """Measure each camera's colours in pictures (B, V, 3, H, W), -1..1, before anything is learned."""
         for camera, colours in enumerate(images.transpose(0, 1).movedim(2, -1).flatten(1, 3)):
             self.get_buffer("grey")[camera] = colours.mean(0)
             self.get_buffer("apart")[camera] = whitening(colours)
-        self.get_buffer("met").fill_(True)
 
     def _look(self, camera: int, images: Tensor) -> Tensor:
         """What a camera's stem sees of pictures (B, 3, H, W), whose colours its first layer takes apart on the way."""

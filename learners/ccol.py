@@ -34,6 +34,9 @@ from learners.transforms import VIEWS, View
 PAPER = Training(optimizer="adamw", lr=1e-5, weight_decay=1e-4, batch=8, steps=100_000)
 """The recipe of AWE, which the paper says it follows."""
 
+PICTURES = 64
+"""Of each camera, off which colours are measured."""
+
 Discrepancy = Literal["fd", "encoder", "action", "none"]
 """Readings of E_disc: of the latent's flow against its own points, of the encoder's motion against the flow, or of the
 bends of what is planned (Eq. 2). ``small`` has the last: plans there bend half as much, with the same error (LOG.md).
@@ -144,7 +147,7 @@ class CCoL:
             keyframe=True,
             state_noise=0.03,
             brightness=0.1,
-            training=Training(optimizer="adamw", lr=2e-3, weight_decay=1e-4, batch=64, steps=1000, ema=0.99),
+            training=Training(optimizer="adamw", lr=2e-3, weight_decay=1e-4, batch=64, steps=1500, ema=0.99),
             replan=0.2,
         )
         if name == "small":
@@ -179,6 +182,8 @@ class CCoL:
         if parent is None:
             net = Net(self, data.body.facts | {"vocabulary": Words.vocabulary(list(data.instructions))})
             net.scales.fit(data)
+            if isinstance(net.vision, KeyPoints):
+                net.vision.fit(data.batch(data.sample(PICTURES)).images / 127.5 - 1)
         else:
             net = Net(self, parent.facts)
             go_on(net, parent, data.body)

@@ -154,7 +154,7 @@ def test_plans_are_compared_on_demonstrations_that_no_night_learned_from(home: H
     with home.join() as catalog:
         (kept,) = [one.row.id for one in every(catalog, TASK) if set_aside(one.row, aside)]
     backwards = rewritten(home, kept, backwards=True, without=("truth",))
-    broken = asked(aside=aside, settings={"steps": "6", "tracker": "none", "lr": "0.1", "warmup": "0"})
+    broken = asked(aside=aside, settings={"steps": "6", "tracker": "none", "lr": "0.03", "warmup": "0"})
     ended = night(Planted(home, draws=True), broken)
     assert "gates" in row().facts, ended
     board = row().facts["gates"]["board"]
