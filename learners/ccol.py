@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from learners.backbones import KeyPoints, Pretrained, PretrainedText, Words, is_name, mean_word, sinusoids, stretch
+from learners.backbones import FinePoints, Pretrained, PretrainedText, Words, is_name, mean_word, sinusoids, stretch
 from learners.body import Body
 from learners.checkpoint import Stored
 from learners.data import Batch, Windows
@@ -182,7 +182,7 @@ class CCoL:
         if parent is None:
             net = Net(self, data.body.facts | {"vocabulary": Words.vocabulary(list(data.instructions))})
             net.scales.fit(data)
-            if isinstance(net.vision, KeyPoints):
+            if isinstance(net.vision, FinePoints):
                 net.vision.fit(data.batch(data.sample(PICTURES)).images / 127.5 - 1)
         else:
             net = Net(self, parent.facts)
@@ -217,7 +217,7 @@ class Net(nn.Module):
         h = how.width
         body, d = widths or (self.body.width, how.view.of(self.body).width)
         self.scales = Scales(self.body, how.k, d)
-        self.vision: Any = KeyPoints(len(how.cameras), how.points, how.channels, fine=True)
+        self.vision: Any = FinePoints(len(how.cameras), how.points, how.channels)
         if "vision" in facts or is_name(how.vision):
             self.vision = Pretrained(facts.get("vision", how.vision), how.freeze_vision)
             self.facts["vision"] = self.vision.facts
