@@ -132,6 +132,7 @@ class CCoL:
             spacing=0.05,
             vision="",
             points=16,
+            channels=16,
             text="",
             width=128,
             heads=4,
