@@ -65,8 +65,7 @@ class Stages:
         made.save(folder / ARTEFACT)
         _write(folder / NOTE, {"digest": made.digest, "against": against, "measured": made.measured})
         # What it takes to go on within the stage is not needed any more, and may be large.
-        (folder / "last.json").unlink(missing_ok=True)
-        for old in folder.glob("step-*.safetensors"):
+        for old in [*folder.rglob("last.json"), *folder.rglob("step-*.safetensors")]:
             old.unlink()
         return made
 

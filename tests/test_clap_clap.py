@@ -199,6 +199,18 @@ def test_it_goes_on_from_a_policy_with_both_vocabularies_as_they_were(
     assert plans(load(kept))["rf"].shape == (4, 8, 7)
 
 
+def test_eyes_that_foretell_are_begun_several_times_where_nothing_was_learned_before(tmp_path: Path) -> None:
+    how = settings()
+    sizes = replace(how.ntp.vlm.sizes, points=4, foresee=how.act_vae.code)
+    how = replace(how, ntp=replace(how.ntp, beginnings=2, alone=3, vlm=replace(how.ntp.vlm, sizes=sizes)))
+    said, again = list[str](), list[str]()
+    policy = how.fit(windows(how), tmp_path, stage=heard(said))
+    assert said == [STAGES[0], "4/5 token policy: eyes to begin with", *STAGES[3:]]
+    assert not list((tmp_path / "tokens").rglob("step-*")), "what it took to go on is not needed any more"
+    how.fit(windows(how), parent=policy, stage=heard(again))
+    assert again == STAGES[3:]
+
+
 def test_without_a_step_it_is_the_parent_with_another_drive(
     first: tuple[ChunkPolicy, list[str], Path], tmp_path: Path
 ) -> None:

@@ -138,7 +138,9 @@ def taught(data: Windows, act: ActVaeNet, film: Footage | None, seed: int) -> Ch
     said = [told(cube, pad).instruction for cube in (*SHOWN, OTHER) for pad in PADS]
     ntp = NtpNet(how.ntp, act.how.tokens, act.how.entries, said)
     ntp.knows(act.codes.vectors)
-    ntp.fit(Mixture(data, spoken(act, data), film))
+    lessons = Mixture(data, spoken(act, data), film)
+    ntp.begin(lessons)
+    ntp.fit(lessons)
     net = ClapNet(how, data.body, ntp, act)
     net.scales.fit(data)
     return ChunkPolicy("clap", how, net.eval(), net.facts)

@@ -2,21 +2,24 @@
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from learners.clap.little import Sizes, make_tiny
 from learners.clap.mixture import Lesson
-from learners.clap.ntp import Ntp, NtpNet, Pen
+from learners.clap.ntp import Beginning, Ntp, NtpNet, Pen
 from learners.clap.points import VIEWS, Points
 from learners.clap.prompt import KINDS, PAD, TEMPLATE, Inputs
 from learners.clap.vlm import Qwen, Vlm
+from learners.train import Tell, silent, train
 
 torch.set_num_threads(1)
 
@@ -187,11 +190,11 @@ def test_eyes_foretell_what_the_codes_of_the_arms_that_count_mean() -> None:
     assert foretold is not None
     assert foretold.shape == (2, 2 * CODES * 3)
     meanings = net.get_buffer("meanings")
-    off = net._off(torch.zeros_like(foretold), given)
+    off = net.off(torch.zeros_like(foretold), given)
     assert off > 0
     right = torch.cat([torch.full((2, CODES, 3), 9.0), meanings[given.codes[:, 1]]], dim=1).flatten(1)
-    assert net._off(right, given) == 0
-    assert net._off(right.view(2, 2, -1).flip(1).flatten(1), given) > 0
+    assert net.off(right, given) == 0
+    assert net.off(right.view(2, 2, -1).flip(1).flatten(1), given) > 0
 
 
 def test_what_is_foretold_is_told_with_the_first_point_of_the_first_picture_and_learned_by_its_own_loss_alone() -> None:
@@ -218,6 +221,77 @@ def test_who_does_not_know_what_codes_mean_cannot_foretell_them() -> None:
     with pytest.raises(RuntimeError, match="tell it: knows"):
         made(FORESEEING).losses(lesson())
     assert "foretold" not in made().losses(lesson())
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """The same two lessons again and again."""
+
+    given: Lesson
+
+    def __len__(self) -> int:
+        return 8
+
+    def batch(self, index: NDArray[np.intp]) -> Lesson:
+        return replace(self.given, images=self.given.images.roll(int(index[0]) % 2, -1))
+
+    def split(self, _held_out: float, _seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        return np.arange(8), np.arange(0)
+
+
+def beginning(run: Path | None = None, tell: Tell = silent, beginnings: int = 3) -> NtpNet:
+    net = knowing()
+    net.how = replace(net.how, beginnings=beginnings, alone=4)
+    net.begin(Lessons(lesson()), run, tell)
+    return net
+
+
+def test_of_several_beginnings_the_one_that_foretells_best_goes_on() -> None:
+    off = list[float]()
+
+    def tell(done: int, of: int, loss: float) -> None:
+        assert of == 12
+        if done % 4 == 0:
+            off.append(loss)
+
+    found = beginning(tell=tell)
+    best = off.index(min(off))
+    assert 0 < best < 3, "else the first would do"
+    before = knowing()
+    for number in range(3):
+        begun = Beginning(before, before.how.training.seed + number)
+        how = replace(before.how.training, steps=4, warmup=4, least=1.0)
+        train(begun, Lessons(lesson()), how)
+        same = all(starmap(torch.equal, zip(found.parameters(), begun.net.parameters(), strict=True)))
+        assert same == (number == best)
+    trained = {
+        name
+        for name, weight in found.named_parameters()
+        if not torch.equal(weight, dict(before.named_parameters())[name])
+    }
+    assert {name.split(".")[2] for name in trained} == {"visual", "language_model"}
+    assert {name for name in trained if "language_model" in name} == {"qwen.model.language_model.embed_tokens.weight"}
+
+
+def test_beginnings_that_were_interrupted_go_on_to_the_same_eyes(tmp_path: Path) -> None:
+    def stopped(done: int, _of: int, _loss: float) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        beginning(tmp_path, stopped)
+    steps = list[int]()
+    again = beginning(tmp_path, lambda done, _of, _loss: steps.append(done))
+    assert steps == [7, 8, 9, 10, 11, 12]
+    for a, b in zip(again.parameters(), beginning().parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_eyes_that_foretell_nothing_are_begun_once() -> None:
+    net = made()
+    before = copy.deepcopy(net.state_dict())
+    net.begin(Lessons(lesson()), None, lambda *_said: pytest.fail("nothing is to be learned"))
+    assert all(torch.equal(weight, before[name]) for name, weight in net.state_dict().items())
 
 
 def test_what_codes_mean_is_kept_with_the_weights() -> None:

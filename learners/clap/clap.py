@@ -252,7 +252,9 @@ class Clap:
                 None if before is None else before.ntp.facts,
             )
             net.knows(act.codes.vectors)
-            if before is not None:
+            if before is None:
+                net.begin(mixture, folder, stages.told("4/5 token policy: eyes to begin with"))
+            else:
                 net.load_state_dict(before.ntp.state_dict())
             measured = net.fit(mixture, folder, stages.told("4/5 token policy"))
             return TokenPolicy(net, vocabulary, measured)
@@ -322,7 +324,7 @@ def _sizes(how: Any) -> dict[str, Any]:
     found = asdict(how)
     for part in ("act_vae", "vd_vae", "ntp"):
         found[part].pop("training")
-    for name in ("light", "wrist_drop", "film"):
+    for name in ("light", "wrist_drop", "film", "beginnings", "alone"):
         found["ntp"].pop(name)
     return found
 

@@ -1,5 +1,6 @@
 """CLAP-NTP: a vision-language model that answers what to do next, in words and then in action tokens (Eq. 5)."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,10 @@ class Ntp:
     """Share of film in what is learned from."""
     text: int = 24
     """Most tokens of a subtask that it writes."""
+    beginnings: int = 4
+    """Eyes that foretell are begun so many times, and what foretells best goes on: some never find what is named."""
+    alone: int = 300
+    """Steps for which each of them learns by itself."""
     training: Training = field(default_factory=Training)
 
     @classmethod
@@ -133,6 +138,19 @@ class NtpNet(nn.Module):
         if self.get_buffer("meanings").numel():
             self.get_buffer("meanings").copy_(meanings.detach())
 
+    def begin(self, data: Examples[Lesson], run: Path | None = None, tell: Tell = silent) -> None:
+        """Find eyes to begin with, if they are to foretell: once, before anything else is learned."""
+        if not self.get_buffer("meanings").numel():
+            return
+        many, steps = self.how.beginnings, self.how.alone
+        how = replace(self.how.training, steps=steps, warmup=min(10, steps), least=1.0, ema=0.0)
+        begun = [Beginning(self, how.seed + number) for number in range(many)]
+        off = list[float]()
+        for number, each in enumerate(begun):
+            told = _after(number * steps, many * steps, tell)
+            off.append(train(each, data, how, run and run / f"eyes-{number}", told)["loss"])
+        self.load_state_dict(begun[off.index(min(off))].net.state_dict())
+
     def fit(self, data: Examples[Lesson], run: Path | None = None, tell: Tell = silent) -> dict[str, float]:
         """Learn from lessons; returns the last losses."""
         return train(self, data, self.how.training, run, tell)
@@ -170,7 +188,7 @@ class NtpNet(nn.Module):
         looked = self.look(self.inputs(batch))
         terms = token_losses(looked)
         if looked.foretold is not None:
-            terms["foretold"] = self._off(looked.foretold, batch)
+            terms["foretold"] = self.off(looked.foretold, batch)
         return terms
 
     @torch.no_grad()
@@ -211,7 +229,7 @@ class NtpNet(nn.Module):
         weight = self.qwen.pictures.laid_out((slope * pixels).detach(), *inputs.grid[0, 1:].tolist())
         return weight.sum(-1).abs().unflatten(0, lesson.images.shape[:2])
 
-    def _off(self, foretold: Tensor, batch: Lesson) -> Tensor:
+    def off(self, foretold: Tensor, batch: Lesson) -> Tensor:
         """How far what is foretold is from what the codes mean, over how far codes are apart.
 
         Raises:
@@ -226,6 +244,26 @@ class NtpNet(nn.Module):
 
     def _encode(self, asked: Asked, answers: Answers | None = None) -> Inputs:
         return encode(self.qwen.vocabulary, self.qwen.pictures, asked, answers).to(self.device)
+
+
+class Beginning(nn.Module):
+    """A token policy with new eyes, of which only these learn, and what words mean to them: to foretell."""
+
+    def __init__(self, net: NtpNet, seed: int) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(net)
+        torch.manual_seed(seed)
+        self.net.qwen.begin_to_see()
+
+    def losses(self, batch: Lesson) -> dict[str, Tensor]:
+        """How far off what they foretell is."""
+        _, _, foretold = self.net.qwen.see(self.net.inputs(batch))
+        return {} if foretold is None else {"foretold": self.net.off(foretold, batch)}
+
+
+def _after(before: int, of: int, tell: Tell) -> Tell:
+    """Tell of steps that follow others."""
+    return lambda done, _of, loss: tell(before + done, of, loss)
 
 
 class Pen:

@@ -85,19 +85,18 @@ class Qwen(nn.Module):
             pictures, model = eyes(how.sizes), fresh(how.sizes, words)
         if how.least_pixels is not None:
             pictures = replace(pictures, least=how.least_pixels)
-        if pictures.points:
-            width = model.config.text_config.hidden_size
-            foretold = len(ARMS) * codes * how.sizes.foresee
-            model.model.visual = Points(pictures.points, how.sizes.channels, width, foretold)
         self.pictures = pictures
+        self.width = int(model.config.text_config.hidden_size)
+        self._foretold = len(ARMS) * codes * how.sizes.foresee
+        self.model: Any = model.model
+        if pictures.points:
+            self.begin_to_see()
         self.vocabulary = Vocabulary(words, entries)
         if facts is None:
             _make_room(model, self.vocabulary, NOISE if how.source else 1.0)
         config = model.config
         self.config = config.to_dict()
-        self.width = int(config.text_config.hidden_size)
         self.layers = int(config.text_config.num_hidden_layers)
-        self.model: Any = model.model
         self.tied = bool(config.tie_word_embeddings)
         self.head: Any = None if self.tied else model.lm_head
         self.to(DTYPES[how.dtype])
@@ -110,13 +109,22 @@ class Qwen(nn.Module):
     def facts(self) -> dict[str, Any]:
         return {"config": self.config, "words": self.vocabulary.json, "pictures": asdict(self.pictures)}
 
+    def begin_to_see(self) -> None:
+        """Have eyes that were taught nothing yet, and end in key points."""
+        eyes = Points(self.pictures.points, self.how.sizes.channels, self.width, self._foretold)
+        self.model.visual = eyes.to(self.model.language_model.embed_tokens.weight)
+
+    def see(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What is said (B, L, width), tokens of what key points see, and what they foretell."""
+        words = self.model.language_model.embed_tokens(inputs.ids)
+        return words, *self.model.visual(inputs.pixels.to(words.dtype), words, inputs.task)
+
     def read(self, inputs: Inputs, remember: bool = False) -> tuple[Any, Tensor | None]:
         """One pass of the model, as `Qwen3VLModel` answers, with its cache to ``remember``; and what eyes foretell."""
         wanted: dict[str, Any] = {"use_cache": remember, "output_hidden_states": True}
         if not self.pictures.points:
             return self.model(**inputs.model, **wanted), None
-        words = self.model.language_model.embed_tokens(inputs.ids)
-        seen, foretold = self.model.visual(inputs.pixels.to(words.dtype), words, inputs.task)
+        words, seen, foretold = self.see(inputs)
         shown = words.masked_scatter((inputs.seen == 1)[..., None], seen)
         given = {name: inputs.model[name] for name in ("attention_mask", "position_ids")}
         return self.model.language_model(inputs_embeds=shown, **given, **wanted), foretold
