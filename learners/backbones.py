@@ -66,7 +66,7 @@ class FinePoints(nn.Module):
 
     Most of a picture is grey, and what a hand is sent for is told by its colour, in a few pixels. As cameras give them,
     points do not find such a thing within minutes; once colours are apart (`whitening`, by what `fit` was shown), they
-    do. 16 channels on these cells take as long as 32 on those, and tell places better (LOG.md).
+    do. 16 channels on these cells take half as long again as 32 on those, and tell places better (LOG.md).
     """
 
     def __init__(self, cameras: int, points: int, channels: int) -> None:

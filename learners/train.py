@@ -31,6 +31,11 @@ def silent(_done: int, _of: int, _loss: float) -> None:
     """Tell nobody."""
 
 
+def following(before: int, of: int, tell: Tell) -> Tell:
+    """Tell of steps that follow others, as so many of all."""
+    return lambda done, _of, loss: tell(before + done, of, loss)
+
+
 class StoppedElsewhere(Exception):
     """Another of the processes that fit a network together was stopped. Progress is stored."""
 

@@ -287,8 +287,11 @@ def test_beginnings_that_were_interrupted_go_on_to_the_same_eyes(tmp_path: Path)
         assert torch.equal(a, b)
 
 
-def test_eyes_that_foretell_nothing_are_begun_once() -> None:
-    net = made()
+@pytest.mark.parametrize(("net", "beginnings"), [(made(), 3), (knowing(), 0)])
+def test_eyes_that_foretell_nothing_and_who_wants_no_beginnings_learn_nothing_before(
+    net: NtpNet, beginnings: int
+) -> None:
+    net.how = replace(net.how, beginnings=beginnings)
     before = copy.deepcopy(net.state_dict())
     net.begin(Lessons(lesson()), None, lambda *_said: pytest.fail("nothing is to be learned"))
     assert all(torch.equal(weight, before[name]) for name, weight in net.state_dict().items())

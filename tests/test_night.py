@@ -150,11 +150,11 @@ def test_a_candidate_that_is_not_shown_to_be_better_is_not_promoted(home: Home, 
 def test_plans_are_compared_on_demonstrations_that_no_night_learned_from(home: Home, row: Any) -> None:
     """A candidate whose error grew beyond what is harmless is refused before it is tried; poison does not count."""
     aside = share_of_one(home)
-    with_champion(home, method="ccol", preset="tiny", aside=aside, first=2)
+    with_champion(home, method="ccol", preset="tiny", aside=aside, first=2, settings={"steps": "60", "tracker": "none"})
     with home.join() as catalog:
         (kept,) = [one.row.id for one in every(catalog, TASK) if set_aside(one.row, aside)]
     backwards = rewritten(home, kept, backwards=True, without=("truth",))
-    broken = asked(aside=aside, settings={"steps": "6", "tracker": "none", "lr": "0.03", "warmup": "0"})
+    broken = asked(aside=aside, settings={"steps": "6", "tracker": "none", "lr": "0.05", "warmup": "0"})
     ended = night(Planted(home, draws=True), broken)
     assert "gates" in row().facts, ended
     board = row().facts["gates"]["board"]

@@ -380,7 +380,7 @@ def test_ccols_encoder_is_asked_once_and_taught_by_the_pull(cameras: int, layout
     assert asked == [1]
     torch.autograd.backward(term)
     taught = {name for name, each in net.named_parameters() if each.grad is not None and each.grad.any()}
-    assert {"vision.stems.0.0.weight", "from_seen.weight", "rscl.summary"} <= taught
+    assert {"vision.first.0.weight", "from_seen.weight", "rscl.summary"} <= taught
     # What is felt is not among what is summed up: it would be copied.
     assert not any(name.startswith("latent") for name in taught)
 

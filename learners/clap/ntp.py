@@ -29,7 +29,7 @@ from learners.clap.vlm import Qwen, Vlm
 from learners.clap.writing import MISSING, Grammar, Tokens, constrained, free, opening, parse
 from learners.data import Examples
 from learners.footage import ARMS
-from learners.train import Tell, Training, silent, train
+from learners.train import Tell, Training, following, silent, train
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class Ntp:
     text: int = 24
     """Most tokens of a subtask that it writes."""
     beginnings: int = 4
-    """Eyes that foretell are begun so many times, and what foretells best goes on: some never find what is named."""
+    """Eyes that foretell are begun so many times, and what foretells best goes on: some never find what is named.
+
+    With 0, they learn with the rest from the first step.
+    """
     alone: int = 300
     """Steps for which each of them learns by itself."""
     training: Training = field(default_factory=Training)
@@ -140,14 +143,14 @@ class NtpNet(nn.Module):
 
     def begin(self, data: Examples[Lesson], run: Path | None = None, tell: Tell = silent) -> None:
         """Find eyes to begin with, if they are to foretell: once, before anything else is learned."""
-        if not self.get_buffer("meanings").numel():
-            return
         many, steps = self.how.beginnings, self.how.alone
+        if not many or not self.get_buffer("meanings").numel():
+            return
         how = replace(self.how.training, steps=steps, warmup=min(10, steps), least=1.0, ema=0.0)
         begun = [Beginning(self, how.seed + number) for number in range(many)]
         off = list[float]()
         for number, each in enumerate(begun):
-            told = _after(number * steps, many * steps, tell)
+            told = following(number * steps, many * steps, tell)
             off.append(train(each, data, how, run and run / f"eyes-{number}", told)["loss"])
         self.load_state_dict(begun[off.index(min(off))].net.state_dict())
 
@@ -259,11 +262,6 @@ class Beginning(nn.Module):
         """How far off what they foretell is."""
         _, _, foretold = self.net.qwen.see(self.net.inputs(batch))
         return {} if foretold is None else {"foretold": self.net.off(foretold, batch)}
-
-
-def _after(before: int, of: int, tell: Tell) -> Tell:
-    """Tell of steps that follow others."""
-    return lambda done, _of, loss: tell(before + done, of, loss)
 
 
 class Pen:

@@ -30,7 +30,7 @@ from learners.policy import ChunkPolicy, go_on
 from learners.rscl import RsCl, reported
 from learners.senses import Senses
 from learners.stages import Stages, fingerprint
-from learners.train import Tell, Training, silent, train
+from learners.train import Tell, Training, following, silent, train
 from learners.transforms import STEP, ToolView, View
 
 METHOD = "lada.embedding"
@@ -159,20 +159,17 @@ class LaDA:
         first = 0 if parent else self.pretrain.steps
         of = first + self.training.steps
 
-        def told(before: int) -> Tell:
-            return lambda done, _of, loss: tell(before + done, of, loss)
-
         if parent is None:
             labeller = self.primitives.measured(data.plan[data.sample(1 << 13)][..., STEP - 1 :: STEP])
             net = Net(self, data.body.facts | labeller.facts, sorted(set(data.instructions)))
             net.scales.fit(data)
             lessons = Lessons.of(data, labeller, self.magnitude)
-            stages = Stages(run, lambda _name: told(0))
+            stages = Stages(run, lambda _name: following(0, of, tell))
             begun = fingerprint(net)
             embedding = stages.once(
                 "pretrain",
                 {"primitives": labeller.digest, "begun": begun},
-                lambda folder: self._embedding(net, lessons, folder, told(0)),
+                lambda folder: self._embedding(net, lessons, folder, following(0, of, tell)),
                 Embedding.load,
             )
             net, before = embedding.net, {f"pretrain_{name}": value for name, value in embedding.measured.items()}
@@ -183,7 +180,7 @@ class LaDA:
         if net.rscl is not None:
             net.rscl.begin(data)
         torch.manual_seed(self.training.seed + 1)
-        measured = train(Finetuning(net), lessons, self.training, run and run / "finetune", told(first))
+        measured = train(Finetuning(net), lessons, self.training, run and run / "finetune", following(first, of, tell))
         if net.rscl is not None:
             _, held_out = data.split(self.training.held_out, self.training.seed)
             measured |= reported(net, net.rscl, data, held_out, lambda batch: (_tokens(net, batch), None))
