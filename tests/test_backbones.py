@@ -135,6 +135,23 @@ def test_each_camera_has_colours_of_its_own_and_keeps_them() -> None:
         assert torch.equal(again(images), points(images))
 
 
+def test_fine_points_see_what_was_measured_apart_and_not_what_the_camera_gives() -> None:
+    """Away from the edge, where what lies outside counts."""
+    torch.manual_seed(0)
+    points, plain = FinePoints(cameras=1, points=5, channels=8), FinePoints(cameras=1, points=5, channels=8)
+    images = torch.rand(4, 1, 3, 32, 32) * torch.tensor([1.0, 0.2, 0.2])[:, None, None]
+    points.fit(images)
+    plain.load_state_dict(points.state_dict())
+    grey, apart = (points.get_buffer(name)[0].clone() for name in ("grey", "apart"))
+    plain.get_buffer("grey").zero_()
+    plain.get_buffer("apart").copy_(torch.eye(3))
+    whitened = torch.einsum("cd,bdhw->bchw", apart, images[:, 0] - grey[:, None, None])
+    with torch.no_grad():
+        seen, expected = points._look(0, images[:, 0]), plain._look(0, whitened)
+    torch.testing.assert_close(seen[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(apart, torch.eye(3), atol=0.5)
+
+
 @pytest.mark.parametrize("kind", [KeyPoints, FinePoints])
 def test_key_points_are_one_token_per_point_and_camera_and_end_in_where_they_are(kind: Any) -> None:
     points = kind(cameras=2, points=5, channels=8)

@@ -384,6 +384,7 @@ def test_it_learns_where_the_bright_square_is_and_plans_the_way_there() -> None:
     how = replace(TINY, training=replace(TINY.training, steps=300, batch=32, ema=0.9, held_out=0.2))
     data = squares(episodes=20)
     policy = how.fit(data)
+    assert policy.net.vision.get_buffer("grey").all(), "colours were measured before anything was learned"
     learn, check = data.split(0.2, how.training.seed)
     seen = data.batch(check)
     with torch.no_grad():

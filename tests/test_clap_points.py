@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import starmap
 from pathlib import Path
@@ -239,9 +240,9 @@ class Lessons:
         return np.arange(8), np.arange(0)
 
 
-def beginning(run: Path | None = None, tell: Tell = silent, beginnings: int = 3) -> NtpNet:
+def beginning(run: Path | None = None, tell: Tell = silent) -> NtpNet:
     net = knowing()
-    net.how = replace(net.how, beginnings=beginnings, alone=4)
+    net.how = replace(net.how, beginnings=3, alone=4)
     net.begin(Lessons(lesson()), run, tell)
     return net
 
@@ -287,10 +288,11 @@ def test_beginnings_that_were_interrupted_go_on_to_the_same_eyes(tmp_path: Path)
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize(("net", "beginnings"), [(made(), 3), (knowing(), 0)])
+@pytest.mark.parametrize(("make", "beginnings"), [(made, 3), (knowing, 0)])
 def test_eyes_that_foretell_nothing_and_who_wants_no_beginnings_learn_nothing_before(
-    net: NtpNet, beginnings: int
+    make: Callable[[], NtpNet], beginnings: int
 ) -> None:
+    net = make()
     net.how = replace(net.how, beginnings=beginnings)
     before = copy.deepcopy(net.state_dict())
     net.begin(Lessons(lesson()), None, lambda *_said: pytest.fail("nothing is to be learned"))
