@@ -21,7 +21,9 @@ from appliance.tui import web
 from appliance.tui.web import NoPage, Pages, serving
 from storage import Wanted
 from tests.browser import Page, browser, needed
+from tests.hosts import FarEnd
 from tests.hosts import until as wait
+from tests.test_tui_killed import bench
 
 SCREEN = """
 import os, pathlib, sys, threading
@@ -329,25 +331,30 @@ def test_a_server_that_ends_ends_its_screens_and_one_that_is_killed_takes_them_a
 
 
 @pytest.mark.timeout(300)
-def test_a_page_that_is_closed_in_a_take_leaves_the_take_sealed(home: Path) -> None:
+def test_a_page_that_is_closed_in_a_take_ends_it_with_a_robot_that_holds_and_the_take_sealed(
+    tmp_path: Path, home: Path
+) -> None:
     """The program itself: what is pressed in the browser counts, and nothing is lost with it."""
 
-    async def test() -> None:
+    async def test(far: FarEnd) -> None:
         jar = aiohttp.CookieJar(unsafe=True)
-        words = [sys.executable, "-m", "appliance.cli", "tui", "--operator", "ada"]
+        words = [sys.executable, "-m", "appliance.cli", "tui", "--station", bench(tmp_path, far), "--operator", "ada"]
         async with serving(words) as (address, pages), aiohttp.ClientSession(cookie_jar=jar) as http:
             await http.get(address)
             page = await http.ws_connect(URL(address).with_query(None) / "ws", max_msg_size=0)
             await read(page, "DEVICES of", 100.0)
-            for key, said in (("2", "begin a sitting"), ("\r", "START: put")):
+            for key, said in (("2", "by kinesthetic"), ("\r", "START: put")):
                 await page.send_str(json.dumps(["stdin", key]))
                 await read(page, said, 100.0)
             await page.send_str(json.dumps(["stdin", "\r"]))
             await read(page, "REC ", 100.0)
+            far.heard()
             await page.close()
             await until(lambda: pages.screens == 0, 60.0)
+            far.hear("hold")
 
-    asyncio.run(test())
+    with FarEnd() as far:
+        asyncio.run(test(far))
     with Home(home, str(home / "catalog.db")).join() as catalog:
         (one,) = catalog.find(Wanted())
         assert one.row.ended_by == "stopped"
