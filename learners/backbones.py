@@ -88,26 +88,35 @@ class FinePoints(nn.Module):
             self.get_buffer("apart")[camera] = whitening(colours)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Tokens (B, cameras * points, width) of pictures (B, V, 3, H, W), -1..1."""
+        """Tokens (B, cameras * points, width) of pictures (B, V, 3, H, W), -1..1.
+
+        A token is what its point attends to: what is seen there, x and y twice (-2..2), and how far around it looks.
+        """
         tokens = []
-        for camera in range(len(self.looks)):
-            seen = self._look(camera, images[:, camera])
-            cells = seen.flatten(2)
-            heat = ((self.looks * self.sharpness)[camera] @ cells).softmax(-1)
-            place = heat @ _centres(seen.shape[-2:], heat)
-            tokens.append(torch.cat([heat @ cells.mT, 2 * place, 2 * heat.amax(-1, keepdim=True)], dim=-1))
+        for camera, looks in enumerate(F.pad(self.looks * self.sharpness, (0, 3))):
+            cells = self._cells(camera, images[:, camera])
+            found = F.scaled_dot_product_attention(looks.expand(len(cells), 1, -1, -1), cells, cells, scale=1.0)
+            seen, place, reach = found[:, 0].split((self.width - 3, 2, 1), dim=-1)
+            tokens.append(torch.cat([seen, 2 * place, reach - place.square().sum(-1, keepdim=True)], dim=-1))
         return torch.cat(tokens, dim=1)
 
     def summary(self, tokens: Tensor) -> Tensor:
-        """Where every point is."""
+        """Where every point is, and how far around it looks."""
         return tokens[..., -3:].flatten(1)
 
-    def _look(self, camera: int, images: Tensor) -> Tensor:
-        """A map of pictures (B, 3, H, W), whose colours the first layer takes apart on the way."""
+    def _cells(self, camera: int, images: Tensor) -> Tensor:
+        """What is in each cell of pictures (B, 3, H, W), with its x, y and x² + y²: (B, 1, cells, width).
+
+        The first layer takes colours apart on the way.
+        """
         first: Any = self.first[camera]
         weight = torch.einsum("ocij,cd->odij", first.weight, self.get_buffer("apart")[camera])
         bias = first.bias - torch.einsum("ocij,c->o", weight, self.get_buffer("grey")[camera])
-        return F.silu(self.second[camera](F.silu(F.conv2d(images, weight, bias, first.stride, first.padding))))
+        edges = F.relu_(F.conv2d(images, weight, bias, first.stride, first.padding))
+        seen = F.relu_(self.second[camera](edges)).movedim(1, -1)
+        centres = _centres(seen.shape[1:3], seen)
+        places = torch.cat([centres, centres.square().sum(-1, keepdim=True)], dim=-1)
+        return torch.cat([seen.flatten(1, 2), places.expand(len(seen), -1, -1)], dim=-1)[:, None]
 
 
 def _centres(shape: Sequence[int], like: Tensor) -> Tensor:

@@ -275,7 +275,7 @@ class Net(nn.Module):
         if self.training and how.state_noise:
             felt = felt + how.state_noise * torch.randn_like(felt)
         seen, x = self.look(images)
-        words, real = self.text(instructions)
+        words, real = self._read(instructions)
         out = self.latent(felt, plan)
         z = F.relu(out["tokens"])
         if self.rscl is not None:
@@ -290,7 +290,7 @@ class Net(nn.Module):
         memory = self.norm(fused + self.drop(self.coherence(fused)))
         queries = self.queries.expand(len(x), -1, -1)
         if how.keyframe:
-            noticed = torch.cat([self.vision.summary(seen), mean_word(words, real)[:, 0]], dim=-1)
+            noticed = torch.cat([self.vision.summary(seen), mean_word(words, real)[:, 0].expand(len(x), -1)], dim=-1)
             out["key"] = self.key(noticed, felt[:, -1], state[:, -1], self.scales)
             hint = torch.cat([self.key.hint(out["key"], state[:, -1], self.scales), felt[:, -1]], dim=-1)
             queries = queries + self.from_key(hint)[:, None]
@@ -328,6 +328,15 @@ class Net(nn.Module):
         """The chunk (B, k, d) in the view's units."""
         plan: Tensor = self(images, state, instructions)["plan"]
         return self.scales.undo("plan", plan)
+
+    def _read(self, instructions: list[str]) -> tuple[Tensor, Tensor]:
+        """Words (B, L, h) and which are real; a batch that says one thing is read once, and B is 1."""
+        once = list(dict.fromkeys(instructions))
+        words, real = self.text(once)
+        if len(once) == 1:
+            return words, real
+        which = torch.tensor([once.index(text) for text in instructions], device=words.device)
+        return words[which], real[which]
 
     def _bends(self, plan: Tensor) -> Tensor:
         """Curvature of where the arms are sent: a straight line in the view's own units has none.
@@ -444,7 +453,7 @@ class CoAttention(nn.Module):
         self.out = nn.ModuleList(nn.Identity() if literal else nn.Linear(h, h) for _ in range(2))
 
     def forward(self, x: Tensor, words: Tensor) -> Tensor:
-        """Both (B, N, h); returns (B, N, h)."""
+        """Both (B, N, h), or words (1, N, h) that are the same for all; returns (B, N, h)."""
         return self._attend(0, words, x) + self._attend(1, x, words)
 
     def weights(self, way: int, queries: Tensor, keys: Tensor) -> Tensor:

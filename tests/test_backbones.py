@@ -98,9 +98,19 @@ def test_a_fine_point_that_looks_for_red_alone_lies_in_the_middle_of_a_red_block
         for row, column in [(0, 0), (2, 4), (6, 6), (8, size[1] - 2)]:
             images = torch.zeros(1, 1, 3, *size)
             images[..., 0, row : row + 2, column : column + 2] = 1.0
-            x, y = points(images)[0, 0, -3:-1] / 2
+            x, y, around = points(images)[0, 0, -3:] / 2
             assert float((x + 1) * size[1] / 2) == pytest.approx(column + 1.0, abs=1e-4)
             assert float((y + 1) * size[0] / 2) == pytest.approx(row + 1.0, abs=1e-4)
+            assert float(around) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_fine_point_that_looks_for_nothing_looks_everywhere() -> None:
+    points = FinePoints(cameras=2, points=3, channels=4)
+    with torch.no_grad():
+        points.looks.zero_()
+        tokens = points(torch.randn(2, 2, 3, 32, 48))
+    everywhere = (1 - 1 / 16**2) / 3 + (1 - 1 / 24**2) / 3
+    torch.testing.assert_close(tokens[..., -3:], torch.tensor([0, 0, everywhere]).expand(2, 6, 3))
 
 
 def test_colours_vary_alike_after_whitening_and_red_stays_red() -> None:
@@ -147,8 +157,12 @@ def test_fine_points_see_what_was_measured_apart_and_not_what_the_camera_gives()
     plain.get_buffer("apart").copy_(torch.eye(3))
     whitened = torch.einsum("cd,bdhw->bchw", apart, images[:, 0] - grey[:, None, None])
     with torch.no_grad():
-        seen, expected = points._look(0, images[:, 0]), plain._look(0, whitened)
-    torch.testing.assert_close(seen[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2], rtol=1e-4, atol=1e-4)
+        seen, expected = (
+            eyes._cells(0, pixels)[:, 0, :, :8].unflatten(1, (16, 16))[:, 2:-2, 2:-2]
+            for eyes, pixels in ((points, images[:, 0]), (plain, whitened))
+        )
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-4)
+    assert seen.std() > 0.05
     assert not torch.allclose(apart, torch.eye(3), atol=0.5)
 
 

@@ -14,6 +14,7 @@ import torch
 from appliance.home import Home
 from learners import Windows
 from learners.body import ONE_ARM
+from learners.ccol import CCoL
 from storage import Episode
 from tests.bench import bench_learners, beside
 from tests.bench.methods import measures, recipes, rows, table
@@ -160,6 +161,13 @@ def test_ablations_and_what_draws_nothing_come_with_the_first_seed_alone() -> No
         assert keys.isdisjoint(row.key for row in rows.rows(made.but(**wish)))
     # How many work on it makes no other row.
     assert {row.key for row in rows.rows(made.but(workers=1, seeds=(4,)))} < keys
+
+
+def test_a_preset_that_has_changed_makes_another_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    (row,) = rows.rows(recipes.recipe("few").but(methods=("ccol",), seeds=(0,)))
+    before, preset = row.key, CCoL.preset("small")
+    monkeypatch.setattr(CCoL, "preset", lambda _name: replace(preset, channels=7))
+    assert row.key != before
 
 
 def test_who_averages_plans_is_asked_at_every_tick_and_nobody_else_is() -> None:

@@ -133,6 +133,23 @@ def test_attention_is_the_standard_multi_head_attention() -> None:
     torch.testing.assert_close(attention._attend(0, words, x), expected)
 
 
+@pytest.mark.parametrize("how", [{}, {"csa": False, "keyframe": False}])
+def test_what_is_planned_for_one_instruction_does_not_depend_on_what_others_are_told(how: dict[str, Any]) -> None:
+    """A batch that says one thing is read once, and one that says several is read row by row."""
+    net = Net(replace(TINY, **how), ONE_ARM.facts | {"vocabulary": ("put", "cube", "away")}).eval()
+    images = torch.randint(0, 255, (3, len(TINY.cameras), 3, 32, 32), dtype=torch.uint8)
+    state, said = torch.randn(3, TINY.history + 1, net.body.width), ["put cube", "put away", "put cube"]
+    with torch.no_grad():
+        together = net.steps(images, state, said)
+        alone = torch.cat(
+            [net.steps(images[row : row + 1], state[row : row + 1], said[row : row + 1]) for row in range(3)]
+        )
+        alike = net.steps(images, state, ["put cube"] * 3)
+    torch.testing.assert_close(together, alone)
+    torch.testing.assert_close(together[[0, 2]], alike[[0, 2]])
+    assert not torch.allclose(together[1], alike[1])
+
+
 def test_words_are_stretched_to_the_length_of_what_is_seen() -> None:
     tokens = torch.tensor([[[0.0], [10.0], [99.0]], [[0.0], [10.0], [40.0]]])
     real = torch.tensor([[True, True, False], [True, True, True]])

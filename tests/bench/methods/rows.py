@@ -47,12 +47,13 @@ class Row:
 
     @property
     def key(self) -> str:
-        """Two rows of one key are the same work."""
+        """Two rows of one key are the same work, as far as settings tell: a preset that changes makes another."""
         made = asdict(self.made)
         budget = {
             name: made[name] for name in ("demos", "steps", "batch", "trials", "preset", "image", "limit", "every_tick")
         }
-        what = [self.task, self.entry.name, dict(self.entry.settings), self.seed, budget]
+        how = asdict(settings(self.entry, self.made, self.seed))
+        what = [self.task, self.entry.name, how, self.seed, budget]
         return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     @property
