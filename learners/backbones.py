@@ -81,6 +81,11 @@ class FinePoints(nn.Module):
         self.register_buffer("grey", torch.zeros(cameras, 3))
         self.register_buffer("apart", torch.eye(3).repeat(cameras, 1, 1))
 
+    @property
+    def fitted(self) -> bool:
+        """Whether colours were measured."""
+        return bool(self.get_buffer("grey").any())
+
     def fit(self, images: Tensor) -> None:
         """Measure each camera's colours in pictures (B, V, 3, H, W), -1..1, before anything is learned."""
         for camera, colours in enumerate(images.transpose(0, 1).movedim(2, -1).flatten(1, 3)):

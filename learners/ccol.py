@@ -183,8 +183,7 @@ class CCoL:
         if parent is None:
             net = Net(self, data.body.facts | {"vocabulary": Words.vocabulary(list(data.instructions))})
             net.scales.fit(data)
-            if isinstance(net.vision, FinePoints):
-                net.vision.fit(data.batch(data.sample(PICTURES)).images / 127.5 - 1)
+            net.measure(data.batch(data.sample(PICTURES)).images)
         else:
             net = Net(self, parent.facts)
             go_on(net, parent, data.body)
@@ -255,6 +254,11 @@ class Net(nn.Module):
         """The pull of RS-CL falls with the steps."""
         if self.rscl is not None:
             self.rscl.after(step)
+
+    def measure(self, images: Tensor) -> None:
+        """Measure colours of pixels 0..255 (B, V, 3, H, W), if eyes made here have not; before anything is learned."""
+        if isinstance(self.vision, FinePoints) and not self.vision.fitted:
+            self.vision.fit(images / 127.5 - 1)
 
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the encoder makes of pixels 0..255 (B, V, 3, H, W), and the same as tokens (B, N, h)."""

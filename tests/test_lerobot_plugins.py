@@ -174,6 +174,10 @@ def test_lerobot_trains_it_goes_on_where_it_was_stopped_and_reads_it_back(
     for name in exact:
         torch.testing.assert_close(again[name], once[name], rtol=0, atol=0, msg=name)
     assert apart(again, once) < 0.6 * min(apart(early, once), apart(early, again))
+    if kind == "ccol":
+        for name in ("model.vision.grey", "model.vision.apart"):
+            assert torch.equal(once[name], early[name]), "colours are measured once"
+        assert not torch.allclose(early["model.vision.apart"], torch.eye(3), atol=0.1)
     if kind == "clap":
         assert all(torch.equal(once[name], early[name]) for name in exact if name != "done"), (
             "words, and what is held to"

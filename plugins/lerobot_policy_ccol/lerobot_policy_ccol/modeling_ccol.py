@@ -23,7 +23,10 @@ class CCoLPolicy(ChunkedPolicy):
         self.model.set_submodule("scales", AsTheyAre(config.chunk_size, self.widths[1]))
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        return self.model.losses(self.windows(batch))
+        """Of the first batch of all, colours are measured: LeRobot shows a policy nothing before training."""
+        shown = self.windows(batch)
+        self.model.measure(shown.images)
+        return self.model.losses(shown)
 
     def steps(self, images: Tensor, state: Tensor, instructions: list[str]) -> Tensor:
         return self.model.steps(images, state, instructions)
