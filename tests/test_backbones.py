@@ -158,7 +158,7 @@ def test_fine_points_see_what_was_measured_apart_and_not_what_the_camera_gives()
     whitened = torch.einsum("cd,bdhw->bchw", apart, images[:, 0] - grey[:, None, None])
     with torch.no_grad():
         seen, expected = (
-            eyes._cells(0, pixels)[:, 0, :, :8].unflatten(1, (16, 16))[:, 2:-2, 2:-2]
+            eyes._cells(0, pixels)[:, 0, :, :8].reshape(4, 16, 16, 8)[:, 2:-2, 2:-2]
             for eyes, pixels in ((points, images[:, 0]), (plain, whitened))
         )
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-4)
