@@ -17,11 +17,15 @@ DULL = 4 / 127.5
 """Spread (of 2) below which a colour is noise that nobody shows apart: four levels of 255."""
 
 
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+"""Mean and spread of its pictures."""
+
+
 class KeyPoints(nn.Module):
     """Per camera, ``points`` soft-argmax positions with what was seen there; one token per point.
 
-    A token is the point's content, averaged under its own attention, with its position (-1..1) and peak height written
-    over the last three numbers. Deep spatial autoencoders, Finn et al. 2016, section IV-B.
+    A token is the point's content, averaged under its own attention, and behind it twice its x, y and peak height
+    (-2..2). Deep spatial autoencoders, Finn et al. 2016, section IV-B.
     """
 
     def __init__(self, cameras: int, points: int, channels: int) -> None:
@@ -62,11 +66,11 @@ class KeyPoints(nn.Module):
 
 
 class FinePoints(nn.Module):
-    """Key points of little things: colours come apart, and cells are of two pixels. Tokens as of `KeyPoints`.
+    """Key points of little things: colours come apart, and cells are of two pixels.
 
     Most of a picture is grey, and what a hand is sent for is told by its colour, in a few pixels. As cameras give them,
     points do not find such a thing within minutes; once colours are apart (`whitening`, by what `fit` was shown), they
-    do. 16 channels on these cells take half as long again as 32 on those, and tell places better (LOG.md).
+    do. 16 channels on these cells take about as long as 32 on those, and tell places better (LOG.md).
     """
 
     def __init__(self, cameras: int, points: int, channels: int) -> None:
@@ -133,12 +137,16 @@ def _centres(shape: Sequence[int], like: Tensor) -> Tensor:
 class Pretrained(nn.Module):
     """A vision transformer by name or local folder (ViT, DINOv2, DINOv3): its patch tokens, all cameras in a row.
 
+    Pictures are -1..1; what the model was trained on is said by its own preprocessor, or is ImageNet's for a DINO.
     ``facts`` is what it takes to build the model again, without the name or the folder it came from.
     """
 
     def __init__(self, source: str | dict[str, Any], frozen: bool) -> None:
         super().__init__()
         self.model, self.facts = _model(source)
+        self.facts |= {"colours": _colours(source, self.model.config.model_type)}
+        # Before the patches come one token of the whole picture and, in some, registers.
+        self.skipped = 1 + int(getattr(self.model.config, "num_register_tokens", 0))
         self.width = self.summary_width = int(self.model.config.hidden_size)
         self.frozen = frozen
         self.model.requires_grad_(not frozen)
@@ -150,8 +158,11 @@ class Pretrained(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
+        """Tokens (B, V * patches, width) of pictures (B, V, 3, H, W)."""
+        mean, spread = (images.new_tensor(each).view(3, 1, 1) for each in self.facts["colours"])
+        pixels = ((images + 1) / 2 - mean) / spread
         with torch.set_grad_enabled(not self.frozen and torch.is_grad_enabled()):
-            tokens: Tensor = self.model(pixel_values=images.flatten(0, 1)).last_hidden_state
+            tokens: Tensor = self.model(pixel_values=pixels.flatten(0, 1)).last_hidden_state[:, self.skipped :]
         return tokens.unflatten(0, images.shape[:2]).flatten(1, 2)
 
     def summary(self, tokens: Tensor) -> Tensor:
@@ -227,6 +238,20 @@ def _model(source: str | dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         "kind": source["kind"],
         "config": source["config"],
     }
+
+
+def _colours(source: str | dict[str, Any], kind: str) -> list[list[float]]:
+    """Mean and spread of the pictures (0..1) that a model was trained on."""
+    from transformers import BaseImageProcessor
+
+    if not isinstance(source, str):
+        return list(source["colours"])
+    try:
+        said, _ = BaseImageProcessor.get_image_processor_dict(source)
+    except OSError:
+        said = {}
+    mean, spread = IMAGENET if "dino" in kind else ([0.5] * 3, [0.5] * 3)
+    return [list(said.get("image_mean", mean)), list(said.get("image_std", spread))]
 
 
 def _tokenizer(source: str | dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -111,6 +111,10 @@ class CCoL:
     """Seconds of a plan that are followed before the next is asked for."""
 
     def __post_init__(self) -> None:
+        if not self.cameras:
+            raise ValueError("CCoL plans by what is seen; give it a camera")
+        if self.ode_points < 2:
+            raise ValueError(f"a flow of {self.ode_points} points goes nowhere; ode_points is at least 2")
         if self.mcc and self.posterior == "act" and self.disc_mode == "encoder":
             raise ValueError('disc_mode "encoder" compares encoded states; with posterior "act" nothing encodes them')
 
@@ -305,7 +309,7 @@ class Net(nn.Module):
         """The terms of CCoL Eq. 14, weighted; their sum is minimised."""
         how = self.how
         target = self.scales.do("plan", batch.plan)
-        out = self(batch.images, batch.state, batch.instructions, target)
+        out = self(batch.images, batch.state, batch.instructions, target if self.training else None)
         counts = ~batch.past_end
         terms = {"recon": ((out["plan"] - target).abs().mean(-1) * counts).sum() / counts.sum().clamp_min(1)}
         if how.mcc:
@@ -356,7 +360,7 @@ class Net(nn.Module):
         A camera's pictures lie together, with the colours of a pixel side by side, as convolutions want them.
         """
         by_camera = images.movedim(2, -1).transpose(0, 1)
-        pixels = by_camera.to(torch.float32, memory_format=torch.contiguous_format).sub_(127.5)
+        pixels = torch.empty(by_camera.shape, device=images.device).copy_(by_camera).sub_(127.5)
         gain = torch.full((*by_camera.shape[:2], 1, 1, 1), 1 / 127.5, device=images.device)
         if self.training and self.how.brightness:
             gain = gain * (1 + self.how.brightness * torch.randn_like(gain))

@@ -235,7 +235,7 @@ def held_out_loss(
         terms = losses.losses(batch.to(device))
         values.append(float(sum(terms.values())))
     net.train(was)
-    return float(np.mean(values))
+    return float(np.average(values, weights=[len(part) for part in parts]))
 
 
 def _answered(tell: Tell, done: int, of: int, loss: float) -> BaseException | None:
@@ -306,7 +306,7 @@ class _Progress:
             for name, value in self.optimizer.state[parameter].items():
                 if value is not None:
                     tensors[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
-        tensors["generator"] = torch.get_rng_state()
+        tensors |= _generators()
         name = f"step-{done}.safetensors"
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, self.run / name)
         with (self.run / name).open("rb") as file:
@@ -344,7 +344,15 @@ class _Progress:
                 {name: value if name == "step" else value.to(parameter.device) for name, value in moments.items()}
             )
         torch.set_rng_state(tensors["generator"])
+        if torch.cuda.is_available() and "cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["cuda"])
         return int(note["done"]), dict(note.get("told", {}))
+
+
+def _generators() -> dict[str, Tensor]:
+    """Where draws of chance are, on the processor and on the GPU that this process learns on."""
+    drawn = {"generator": torch.get_rng_state()}
+    return drawn | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
 
 
 def _read(note: Path) -> Any:

@@ -20,6 +20,7 @@ from storage.models import (
     SnapshotEpisode,
     Standing,
     StreamRow,
+    Task,
     Verdict,
 )
 from storage.rows import Refused, Unknown, insert
@@ -86,6 +87,8 @@ def _keep_one(session: Session, row: Base) -> None:
                 raise Refused("a failure has to name its mode; `failure_modes()` lists them")
             insert(session, row)
             standing.judge(session, row)
+        case Task() if not row.instruction.strip():
+            raise Refused(f"task {row.name!r} needs an instruction: what to do, in the words that a policy is given")
         case Edit():
             if not edits.is_stored(session, row):
                 edits.store(session, row)

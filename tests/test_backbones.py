@@ -1,5 +1,6 @@
 """What turns pictures and words into tokens: where things are is found, and real models load as these small ones do."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 
 import learners
-from learners.backbones import FinePoints, KeyPoints, PretrainedText, Words, mean_word, sinusoids, whitening
+from learners.backbones import FinePoints, KeyPoints, Pretrained, PretrainedText, Words, mean_word, sinusoids, whitening
 from learners.ccol import CCoL
 from storage import Observation
 from tests.lessons import INSTRUCTION, QUICK, TINY, arm_rows, camera_rows, squares
@@ -269,6 +270,26 @@ def test_a_policy_on_pre_trained_models_needs_their_folders_only_to_be_trained(m
     for expected, words in zip(said, (INSTRUCTION, "put it there", ""), strict=True):
         np.testing.assert_array_equal(restored.plan(seen(), words), expected)
     assert not np.array_equal(said[0]["q"], said[1]["q"]), "the instruction says nothing"
+
+
+def test_a_pre_trained_model_is_shown_colours_as_it_was_and_gives_its_patches_alone(models: Path) -> None:
+    images, real = torch.rand(2, 3, 3, 32, 32) * 2 - 1, hf.ViTModel.from_pretrained(models / "vit").eval()
+    plain = Pretrained(str(models / "vit"), frozen=True).eval()
+    with torch.no_grad():
+        expected = real(pixel_values=images.flatten(0, 1)).last_hidden_state
+    assert expected.shape[1] == 1 + 4
+    torch.testing.assert_close(plain(images), expected[:, 1:].reshape(2, 12, 32))
+    said = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    folder = models / "said"
+    shutil.copytree(models / "vit", folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+    other = Pretrained(str(folder), frozen=True).eval()
+    again = Pretrained(other.facts, frozen=True).eval()
+    again.load_state_dict(other.state_dict())
+    mean, spread = (torch.tensor(each).view(3, 1, 1) for each in said.values())
+    as_told = ((images * spread + mean) - 0.5) / 0.5
+    for each in (other, again):
+        torch.testing.assert_close(each(as_told), plain(images), rtol=1e-4, atol=1e-5)
 
 
 def test_pre_trained_weights_are_where_training_starts(models: Path) -> None:

@@ -292,6 +292,11 @@ def test_a_failure_must_name_its_mode(catalog: Catalog) -> None:
     assert catalog.verdicts(row.id) == []
 
 
+def test_a_task_says_what_is_to_be_done(catalog: Catalog) -> None:
+    with pytest.raises(Refused, match="task 'mute' needs an instruction"):
+        catalog.add(Task(name="mute", instruction=" "))
+
+
 def test_adding_is_all_or_nothing(catalog: Catalog) -> None:
     with pytest.raises(Unknown):
         catalog.add(episode(1), episode(2), episode(3, task="jump"))

@@ -62,6 +62,9 @@ def test_colours_become_minus_one_to_one_and_training_draws_one_gain_for_each_pi
     torch.testing.assert_close(gains, each[..., None, None, None].expand_as(gains), rtol=1e-4, atol=0)
     assert len(set(each.flatten().tolist())) == 10
     assert torch.equal(images, given)
+    floats = images.float()
+    made._pixels(floats)
+    assert torch.equal(floats, images.float()), "whoever gave them keeps them"
     blind = torch.zeros(5, 0, 3, 6, 7, dtype=torch.uint8)
     assert made._pixels(blind).shape == blind.shape
 
@@ -208,6 +211,24 @@ def test_every_reading_of_the_discrepancy_has_its_term(mode: Discrepancy, terms:
     assert all(term.ndim == 0 and term.isfinite() for term in losses.values())
     if "disc" in losses:
         assert losses["disc"] > 0
+
+
+def test_what_is_held_out_is_told_no_plan() -> None:
+    """With a latent of the expert's actions, which is nothing at run time."""
+    made = net(replace(TINY, posterior="act")).eval()
+    batch, other = (squares(episodes=1, each=2).batch(np.arange(2)) for _ in range(2))
+    other = replace(other, plan=other.plan + 1)
+    assert made.losses(batch)["kl"].item() == pytest.approx(0)
+    assert made.losses(other)["kl"].item() == pytest.approx(0)
+    assert made.train().losses(batch)["kl"].item() > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"), [({"cameras": ()}, "give it a camera"), ({"ode_points": 1}, "ode_points is at least 2")]
+)
+def test_settings_that_nothing_can_be_made_of_are_refused(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        replace(TINY, **wrong)
 
 
 def test_a_discrepancy_of_encoded_states_needs_states_that_are_encoded() -> None:

@@ -298,6 +298,13 @@ def test_tokens_are_not_taught_to_rest_and_the_flow_is(first: tuple[ChunkPolicy,
     assert set(Exercises(mixture, how.matching, 0.0, 0).split(0.0, 0)[0]) == set(range(48))
 
 
+def test_a_cache_that_checkpointing_does_not_keep_is_refused_before_anything_is_learned() -> None:
+    small = Clap.preset("small")
+    kept = replace(small.ntp, vlm=replace(small.ntp.vlm, checkpointing=True))
+    with pytest.raises(ValueError, match=r"set ntp\.vlm\.checkpointing=false, or head\.condition to"):
+        replace(small, ntp=kept, head=replace(small.head, condition="kv"))
+
+
 def test_presets() -> None:
     assert method("clap") is Clap
     paper, release, small, tiny = (Clap.preset(name) for name in ("paper", "release", "small", "tiny"))

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from learners.backbones import IMAGENET
 from learners.clap.augment import Photometric
-from learners.clap.features import MEAN, PIECE, SPREAD, Eye, Lights, Outline, Patches, looked, mark
+from learners.clap.features import PIECE, Eye, Lights, Outline, Patches, looked, mark
 from storage import pictures as pixels
 from storage.pictures import NoRoom, Unpacked
 
@@ -70,7 +71,7 @@ def test_dinov3_is_loaded_from_a_folder_and_only_its_patches_are_seen(weights: s
     seen = made(one)
     assert seen.shape == (2, 12, 64)
     model = made.model.model
-    mean, spread = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(SPREAD).view(3, 1, 1)
+    mean, spread = (torch.tensor(each).view(3, 1, 1) for each in IMAGENET)
     whole = model(pixel_values=(one - mean) / spread).last_hidden_state
     assert whole.shape[1] == 1 + 4 + 12
     torch.testing.assert_close(seen, whole[:, 5:])

@@ -122,9 +122,11 @@ def test_what_is_looked_for_depends_on_the_instruction_and_on_nothing_else_that_
     torch.testing.assert_close(tokens_of(net, answered), tokens, rtol=1e-4, atol=1e-5)
 
 
-def test_nothing_said_is_no_reason_to_see_nothing() -> None:
-    net = made()
-    assert torch.isfinite(tokens_of(net, asked(net, lesson(("", SAID[0]))))).all()
+def test_nothing_said_is_no_reason_to_see_nothing_or_to_look_for_what_the_answer_says() -> None:
+    net, given = made(), lesson(("", SAID[0]))
+    tokens = tokens_of(net, asked(net, given))
+    assert torch.isfinite(tokens).all()
+    torch.testing.assert_close(tokens_of(net, net.inputs(given)), tokens, rtol=1e-4, atol=1e-5)
 
 
 def test_the_same_picture_of_a_head_and_of_a_wrist_is_told_apart() -> None:

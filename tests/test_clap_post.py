@@ -199,6 +199,8 @@ def test_anchors_of_film_need_film() -> None:
     _, exercises = post()
     with pytest.raises(NoData, match='"human" needs film'):
         Exercises(replace(exercises.mixture, film=None), Matching(anchor="human"), 0.0, 0)
+    with pytest.raises(NoData, match="film above 0"):
+        Exercises(replace(exercises.mixture, share=0.0), Matching(anchor="human"), 0.0, 0)
 
 
 def test_steps_past_the_end_and_pictures_of_wrists_that_are_left_out() -> None:

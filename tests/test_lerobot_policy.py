@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import learners
 from appliance.settings import WrongSetting, learner
@@ -304,6 +305,16 @@ def test_smolvla_learns_from_a_folder_and_loads_in_lerobot(tmp_path: Path, their
     torch.testing.assert_close(chunk, said, rtol=1e-3, atol=1e-4)
     start = replace(how, pretrained=str(folder), training=replace(QUICK, steps=1, lr=1e-12, ema=0.0))
     torch.testing.assert_close(plans(start.fit(lesson()), lesson(), 1), said, rtol=1e-3, atol=1e-3)
+
+
+def test_weights_of_another_policy_are_no_start(tmp_path: Path) -> None:
+    how = small(Act)
+    how.fit(lesson()).save(tmp_path / "act")
+    folder = tmp_path / "act" / "lerobot"
+    weights = load_file(folder / "model.safetensors")
+    save_file({f"other.{name}": each for name, each in weights.items()}, folder / "model.safetensors")
+    with pytest.raises(BadCheckpoint, match=r"(?s)no weights to start from in .*Missing key"):
+        replace(how, pretrained=str(folder)).fit(lesson())
 
 
 def test_nothing_is_fetched() -> None:

@@ -355,10 +355,7 @@ def test_a_policy_comes_back_and_goes_on_from_the_first_step_and_older_ones_know
     policy.save(tmp_path / "with")
     back = learners.load(tmp_path / "with")
     assert fingerprint(back.net) == fingerprint(policy.net)
-    weights: list[float] = []
     further = replace(how, training=replace(QUICK, steps=1))
-    further.fit(seen_twice(), tell=lambda *_: weights.append(1), parent=back)
-    assert weights
     assert further.fit(seen_twice(), parent=back).measured["rscl_weight"] == 1
     TWO.fit(seen_twice()).save(tmp_path / "without")
     facts = tmp_path / "without" / "policy.json"

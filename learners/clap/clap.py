@@ -97,6 +97,11 @@ class Clap:
     """Seconds of a plan that are followed before the next is asked for."""
 
     def __post_init__(self) -> None:
+        if self.head.condition == "kv" and self.ntp.vlm.checkpointing:
+            raise ValueError(
+                'head.condition "kv" needs keys and values, which ntp.vlm.checkpointing does not keep; set '
+                'ntp.vlm.checkpointing=false, or head.condition to "hidden"'
+            )
         if self.rscl is None:
             return
         published = self.rscl.layout == "published"
@@ -354,6 +359,7 @@ def _texts(mixture: Mixture) -> list[str]:
     """Everything that is said in what is learned from."""
     film = mixture.film
     watched = [] if film is None else [*film.instructions, *film.subtasks]
-    if not (said := sorted({*mixture.robot.instructions, *watched})):
+    said = sorted({*mixture.robot.instructions, *watched})
+    if not any(text.strip() for text in said):
         raise NoData("nothing is said in any demonstration; give the task an instruction")
     return said

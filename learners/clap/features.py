@@ -25,8 +25,6 @@ from learners.senses import planes
 from storage.pictures import SPARE, NoRoom, Pixels
 from storage.seal import alone
 
-MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the pictures that DINO was trained on."""
 SHARP = (1.5, 4.5)
 """How much more a place of an outline counts that lies half a picture further, as exponents."""
 PIECE = 64
@@ -44,18 +42,15 @@ class Eye(nn.Module):
         # One that is made from facts begins in training mode, in which DINOv3 draws its positions.
         self.model.eval()
         self.width = int(self.model.width)
-        config = self.model.model.config
-        self.patch = int(config.patch_size)
-        self.skipped = 1 + int(getattr(config, "num_register_tokens", 0))
+        self.patch = int(self.model.model.config.patch_size)
 
     @property
     def facts(self) -> dict[str, Any]:
         return dict(self.model.facts)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        mean, spread = (pictures.new_tensor(each).view(3, 1, 1) for each in (MEAN, SPREAD))
-        seen: Tensor = self.model(((pictures - mean) / spread)[:, None])
-        return seen[:, self.skipped :]
+        seen: Tensor = self.model(2 * pictures[:, None] - 1)
+        return seen
 
 
 class Patches(nn.Module):

@@ -53,7 +53,9 @@ class Points(nn.Module):
         if views > VIEWS:
             raise ValueError(f"a prompt of {views} pictures; eyes made here look at most at {VIEWS}")
         heard = F.layer_norm(words, words.shape[-1:])
+        # Where nothing is said, nothing is listened to: an answer behind the prompt least of all.
         weight = (heard @ self.heed.mT).masked_fill(~task[..., None], torch.finfo(heard.dtype).min).softmax(1)
+        weight = weight * task[..., None]
         aims = self.seek(F.layer_norm(weight.mT @ heard, words.shape[-1:]))
         seen = self.see(pixels[:, None], aims.repeat_interleave(views, 0))
         rate = torch.pi / 2 * 2.0 ** torch.arange(WAVES, device=seen.device, dtype=seen.dtype)

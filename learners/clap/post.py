@@ -57,8 +57,11 @@ class Exercises:
         """
         pool, _ = self.mixture.split(self.held_out, self.seed)
         object.__setattr__(self, "pool", pool[pool >= len(self)] if self.how.anchor == "human" else pool)
-        if self.how.anchor == "human" and self.mixture.film is None:
-            raise NoData('anchor "human" needs film of people; bring some in, or use "replay" or "none"')
+        if self.how.anchor == "human" and not len(self.pool):
+            raise NoData(
+                'anchor "human" needs film of people among what is learned from (ntp.film above 0); bring some '
+                'in, or use "replay" or "none"'
+            )
 
     def __len__(self) -> int:
         return len(self.mixture.robot)

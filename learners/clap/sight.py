@@ -1,8 +1,8 @@
 """Eyes of the head's own, ours: key points, a key frame, and what they say to every step of the plan.
 
 A language model that was trained from nothing on two CPU cores knows hardly where things are. `KeyPoints` do after
-minutes, and where the hand will next act is learned from the demonstrations themselves, as in `learners.ccol`. The
-``paper`` and ``release`` presets have none of this.
+minutes, and where the hand will next act is learned from the demonstrations themselves. It is told from the state, too,
+unlike that of `learners.keyframe` (DECISIONS.md 9). The ``paper`` and ``release`` presets have none of this.
 """
 
 from dataclasses import dataclass

@@ -154,7 +154,7 @@ class PeerNet(nn.Module):
 
     def _start_from(self, folder: str) -> None:
         try:
-            found = type(self.policy).from_pretrained(folder, config=copy.deepcopy(self.config))
+            found = type(self.policy).from_pretrained(folder, config=copy.deepcopy(self.config), strict=True)
             self.policy.load_state_dict(found.state_dict())
         except (OSError, RuntimeError) as error:
             raise BadCheckpoint(f"no weights to start from in {folder!r}: {str(error)[:300]}") from error

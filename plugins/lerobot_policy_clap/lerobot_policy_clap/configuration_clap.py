@@ -14,6 +14,7 @@ else:
     Small = usually(Clap.preset("small"))
 
 NO_FILM = "film of people is no part of this"
+NO_EYES = "LeRobot has no stage for eyes that learn alone"
 DECIDED = LEROBOTS | {
     "spacing": "stride",
     "act_vae.hz": "the dataset's rate",
@@ -25,6 +26,10 @@ DECIDED = LEROBOTS | {
     "ntp.film": NO_FILM,
     "ntp.training": "token_steps and optimizer_lr",
     "ntp.wrist_drop": "the flow needs every picture",
+    "ntp.light": "the flow needs pictures as they are",
+    "ntp.beginnings": NO_EYES,
+    "ntp.alone": NO_EYES,
+    "ntp.vlm.sizes.foresee": NO_EYES,
     "adapt": "token_steps",
     "adapt_passes": "token_steps",
     "keep_head": "--policy.path",
