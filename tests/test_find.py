@@ -33,48 +33,47 @@ def rows(catalog: Catalog) -> list[EpisodeRow]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("wanted", "which"),
-    [
-        ({}, [0, 1, 2]),
-        ({"retired": None}, [0, 1, 2, 3]),
-        ({"retired": True}, [3]),
-        ({"quarantined": True}, [1]),
-        ({"quarantined": False}, [0, 2]),
-        ({"purged": True}, []),
-        ({"task": "stack"}, [2]),
-        ({"outcome": Outcome.SUCCESS}, [0]),
-        ({"agent": "policy"}, [1]),
-        ({"operator": "ada"}, [0, 2]),
-        ({"station": "bench"}, [2]),
-        ({"station": "elsewhere"}, []),
-        ({"device": "front"}, [0, 1]),
-        ({"device": "SN-wrist"}, [2]),
-        ({"device": "gripper"}, []),
-        ({"calibration": 1}, [0]),
-        ({"policy": DRIVER.id}, [1]),
-        ({"since": NOON + timedelta(minutes=1)}, [1, 2]),
-        ({"until": NOON + timedelta(minutes=1)}, [0]),
-        ({"operator": "ada", "station": "cell", "outcome": Outcome.SUCCESS, "device": "arm"}, [0]),
-        ({"operator": "ada", "agent": "policy"}, []),
-        ({"failure": "DROP"}, [1]),
-        ({"failure": "ENV"}, [2]),
-        ({"words": ("ADA",)}, [0, 2]),
-        ({"words": ("bo", "cel")}, [1]),
-        ({"words": ("drop",)}, [1]),
-        ({"words": ("fail",)}, [1]),
-        ({"words": ("tack",)}, [2]),
-        ({"words": ("%",)}, []),
-        ({"words": ("polic",), "operator": "ada"}, []),
-    ],
-)
-def test_every_question_finds_and_counts_what_it_should(
-    catalog: Catalog, rows: list[EpisodeRow], wanted: dict[str, Any], which: list[int]
-) -> None:
-    asked = Wanted(**wanted)
-    assert [one.row for one in catalog.find(asked)] == [rows[number] for number in which]
-    assert catalog.count(asked) == len(which)
-    assert [one.row for one in catalog.find(asked, last=1)] == [rows[number] for number in which[-1:]]
+QUESTIONS: list[tuple[dict[str, Any], list[int]]] = [
+    ({}, [0, 1, 2]),
+    ({"retired": None}, [0, 1, 2, 3]),
+    ({"retired": True}, [3]),
+    ({"quarantined": True}, [1]),
+    ({"quarantined": False}, [0, 2]),
+    ({"purged": True}, []),
+    ({"task": "stack"}, [2]),
+    ({"outcome": Outcome.SUCCESS}, [0]),
+    ({"agent": "policy"}, [1]),
+    ({"operator": "ada"}, [0, 2]),
+    ({"station": "bench"}, [2]),
+    ({"station": "elsewhere"}, []),
+    ({"device": "front"}, [0, 1]),
+    ({"device": "SN-wrist"}, [2]),
+    ({"device": "gripper"}, []),
+    ({"calibration": 1}, [0]),
+    ({"policy": DRIVER.id}, [1]),
+    ({"since": NOON + timedelta(minutes=1)}, [1, 2]),
+    ({"until": NOON + timedelta(minutes=1)}, [0]),
+    ({"operator": "ada", "station": "cell", "outcome": Outcome.SUCCESS, "device": "arm"}, [0]),
+    ({"operator": "ada", "agent": "policy"}, []),
+    ({"failure": "DROP"}, [1]),
+    ({"failure": "ENV"}, [2]),
+    ({"words": ("ADA",)}, [0, 2]),
+    ({"words": ("bo", "cel")}, [1]),
+    ({"words": ("drop",)}, [1]),
+    ({"words": ("fail",)}, [1]),
+    ({"words": ("tack",)}, [2]),
+    ({"words": ("%",)}, []),
+    ({"words": ("polic",), "operator": "ada"}, []),
+]
+"""What is asked of them, and which are the answer."""
+
+
+def test_every_question_finds_and_counts_what_it_should(catalog: Catalog, rows: list[EpisodeRow]) -> None:
+    for wanted, which in QUESTIONS:
+        asked = Wanted(**wanted)
+        assert [one.row for one in catalog.find(asked)] == [rows[number] for number in which], wanted
+        assert catalog.count(asked) == len(which), wanted
+        assert [one.row for one in catalog.find(asked, last=1)] == [rows[number] for number in which[-1:]], wanted
 
 
 def test_the_newest_come_oldest_first(catalog: Catalog, rows: list[EpisodeRow]) -> None:
