@@ -209,7 +209,7 @@ def seen(device: Hosted, what: str) -> Any:
 def judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Where Khronos' validation layers write what they think of the client."""
     report = tmp_path / "report.txt"
-    pytest.importorskip("xr", reason="the extra [hardware] is not installed")
+    pytest.importorskip("drivers.openxr.sdk", reason="the extra [hardware] is not installed")
     from xr.api_layer.layer_path import py_layer_library_path
 
     monkeypatch.setenv("XR_API_LAYER_PATH", str(Path(py_layer_library_path()).parent))

@@ -258,7 +258,7 @@ def test_a_runtime_that_cannot_be_used_is_told_with_what_can(headless: str, offe
 
 
 def test_without_a_runtime_the_person_is_told_what_to_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("xr", reason="the extra [hardware] is not installed")
+    pytest.importorskip("drivers.openxr.sdk", reason="the extra [hardware] is not installed")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("XR_RUNTIME_JSON", raising=False)
     assert "no OpenXR runtime answers: XR_RUNTIME_JSON is not set, and there is no" in refusal()
@@ -288,7 +288,7 @@ class Faulty(Headset):
 
 
 def test_a_mistake_in_the_driver_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    pytest.importorskip("xr", reason="the extra [hardware] is not installed")
+    pytest.importorskip("drivers.openxr.sdk", reason="the extra [hardware] is not installed")
     with pytest.raises(DeviceError, match="hands: its driver failed: TypeError: no such session"):
         Faulty("hands", patience=1.0).__enter__()
     assert "Traceback" in caplog.text

@@ -18,7 +18,7 @@ DEADLINE = 30.0
 @contextmanager
 def worn(**settings: Any) -> Generator[Emulated]:
     """Wear an emulated headset, and see to it that the emulator made no mistake."""
-    pytest.importorskip("xr", reason="the extra [hardware] is not installed")
+    pytest.importorskip("drivers.openxr.sdk", reason="the extra [hardware] is not installed")
     device = Emulated("hands", **({"silence": 5.0} | settings))
     with device:
         runtime = device.runtime
