@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 DULL = 4 / 127.5
 """Spread (of 2) below which a colour is noise that nobody shows apart: four levels of 255."""
-
-
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 """Mean and spread of its pictures."""
 

@@ -306,7 +306,9 @@ class _Progress:
             for name, value in self.optimizer.state[parameter].items():
                 if value is not None:
                     tensors[f"optimizer.{i}.{name}"] = torch.as_tensor(value)
-        tensors |= _generators()
+        tensors["generator"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["cuda"] = torch.cuda.get_rng_state()
         name = f"step-{done}.safetensors"
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, self.run / name)
         with (self.run / name).open("rb") as file:
@@ -347,12 +349,6 @@ class _Progress:
         if torch.cuda.is_available() and "cuda" in tensors:
             torch.cuda.set_rng_state(tensors["cuda"])
         return int(note["done"]), dict(note.get("told", {}))
-
-
-def _generators() -> dict[str, Tensor]:
-    """Where draws of chance are, on the processor and on the GPU that this process learns on."""
-    drawn = {"generator": torch.get_rng_state()}
-    return drawn | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
 
 
 def _read(note: Path) -> Any:

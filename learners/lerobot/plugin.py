@@ -72,17 +72,17 @@ class ChunkedConfig(PreTrainedConfig):  # type: ignore[misc]  # LeRobot's own ba
             raise ValueError(f"of a chunk of {self.chunk_size} steps, {self.n_action_steps} cannot be followed")
 
     @property
+    @abstractmethod
     def image(self) -> int:
         """Height and width that pictures are brought to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def demand_untouched(self) -> None:
         """See to it that nobody set what LeRobot decides.
 
         Raises:
             ValueError: somebody did.
         """
-        raise NotImplementedError
 
     @property
     def cameras(self) -> list[str]:
@@ -225,12 +225,10 @@ class ChunkedPolicy(PreTrainedPolicy):  # type: ignore[misc]  # LeRobot's own ba
     @abstractmethod
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Terms whose sum is minimised."""
-        raise NotImplementedError
 
     @abstractmethod
     def steps(self, images: Tensor, state: Tensor, instructions: list[str]) -> Tensor:
         """Chunks (B, k, d) of pictures (B, V, 3, H, W), 0..255, and states (B, n_obs_steps, D)."""
-        raise NotImplementedError
 
     def get_optim_params(self) -> Any:
         return [each for each in self.parameters() if each.requires_grad]
