@@ -19,6 +19,7 @@ from learners.clap.net import ClapNet
 from learners.clap.post import Exercises
 from learners.clap.presets import RELEASE_BLOCKS
 from learners.clap.vd_vae import VdVaeNet
+from learners.data import NoData
 from learners.stages import fingerprint
 from learners.train import Tell
 from tests.clap import QUICK, film, settings, windows
@@ -296,6 +297,12 @@ def test_tokens_are_not_taught_to_rest_and_the_flow_is(first: tuple[ChunkPolicy,
     mixture = lessons(replace(data, plan=plan), first[0].net.act, None, 0.5)
     assert set(mixture.split(0.0, 0)[0]) == set(range(5, 48))
     assert set(Exercises(mixture, how.matching, 0.0, 0).split(0.0, 0)[0]) == set(range(48))
+
+
+def test_demonstrations_in_which_nothing_is_said_are_refused() -> None:
+    how = settings()
+    with pytest.raises(NoData, match="give the task an instruction"):
+        how.fit(replace(windows(how), instructions=("", " ", "", "")))
 
 
 def test_a_cache_that_checkpointing_does_not_keep_is_refused_before_anything_is_learned() -> None:

@@ -226,6 +226,14 @@ def test_what_others_decide_cannot_be_set(theirs: Any, kind: str) -> None:
     assert all(attrgetter(name)(found.Small()) is not ... for name in found.DECIDED)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("ntp.light", None), ("ntp.beginnings", 2), ("ntp.alone", 9), ("ntp.vlm.sizes.foresee", 8)]
+)
+def test_clap_is_not_asked_for_what_lerobot_has_no_stage_for(theirs: Any, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"clap.{name} is decided elsewhere"):
+        config(theirs, "clap", ours={name: value}).demand_untouched()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_policy_says_what_it_lacks(theirs: Any, kind: str) -> None:
     with pytest.raises(ValueError, match=r"give config\.tasks"):
