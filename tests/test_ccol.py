@@ -47,6 +47,15 @@ def test_the_divergence_is_the_closed_form_and_nothing_at_the_prior() -> None:
     torch.testing.assert_close(divergence(mu, log_var), closed)
 
 
+def test_colours_are_measured_once() -> None:
+    made, seen = net(), batch()
+    made.measure(seen.images)
+    first = made.vision.get_buffer("apart").clone()
+    assert made.vision.fitted
+    made.measure(255 - seen.images // 2)
+    assert torch.equal(made.vision.get_buffer("apart"), first)
+
+
 def test_a_chunk_has_k_steps_of_what_the_view_predicts() -> None:
     assert out()["plan"].shape == (4, TINY.k, 8)
     assert out(replace(TINY, action="tool", k=7))["plan"].shape == (4, 7, 7)

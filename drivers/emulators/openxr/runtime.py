@@ -96,9 +96,9 @@ class Runtime:
         The loader finds a runtime by a file that names a library. The file is in memory, and the library is the one in
         which pyopenxr's own layers written in Python enter the loader: it asks a table for the function to call.
         """
-        from drivers.openxr.sdk import layers
+        from xr.api_layer.layer_path import py_layer_library_path
 
-        library = layers.py_layer_library_path()
+        library = py_layer_library_path()
         table = ctypes.CDLL(library)
         table.insertXrApiLayer.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
         table.insertXrApiLayer.restype = None
