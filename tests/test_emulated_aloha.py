@@ -177,7 +177,7 @@ SLOW = 0.25
 
 def test_killing_the_program_of_one_bus_stops_its_arm_within_100_ms_and_the_other_holds() -> None:
     """Its servos stop by themselves, when they have heard nothing for 80 ms. The other arm creeps where it was sent."""
-    with (cell := EmulatedAloha(image=(24, 32), slack=0.05, pace=SLOW)).robot as robot:
+    with (cell := EmulatedAloha(image=(24, 32), slack=0.15, pace=SLOW)).robot as robot:
         cell.arrange({"seed": 1})
         lead(cell, 1.5, speed=0.15)
         program = cast("Hosted", robot.left).pid
@@ -215,7 +215,7 @@ with Dual("arm", *arms, oldest=5.0) as robot:
 
 def test_killing_the_program_that_commands_stops_both_arms_within_100_ms(tmp_path: Path) -> None:
     """The two that drive the buses notice, hold, and take the torque."""
-    cell = EmulatedAloha(image=(24, 32), folder=tmp_path / "lines", slack=0.05, pace=SLOW)
+    cell = EmulatedAloha(image=(24, 32), folder=tmp_path / "lines", slack=0.15, pace=SLOW)
     emulator = cell.start()
     try:
         settings = {side: dict(cell.arm(side).settings) for side in ("left", "right")}

@@ -149,7 +149,7 @@ def test_shutters_that_are_not_in_step_still_make_pairs() -> None:
 
 
 def test_a_reader_that_falls_behind_is_told() -> None:
-    with camera(hz=200) as seen, before(seen, hz=200) as device:
+    with camera(hz=200) as seen, before(seen, hz=200, silence=5.0, reconnect=10.0) as device:
         first = int(rows(device, 1)["t"][0])
         until(lambda: len(device.read(time.monotonic_ns() - 900_000_000)) > 150, "a second of rows")
         until(lambda: _overrun(device, first - 1), "overrun")
@@ -201,7 +201,7 @@ def test_a_camera_that_is_pulled_out_ends_the_take_with_the_robot_at_rest(caplog
     clock = HostClock()
     robot = Arm(World(clock, (12, 16), camera_hz=10, robot_hz=100))
     agent = Reaching(robot, seen := camera())
-    with seen, before(seen, silence=0.1, reconnect=0.2) as device, robot:
+    with seen, before(seen, silence=0.5, reconnect=1.0) as device, robot:
         rows(device, 1)
         ended = Loop(robot, [device], clock, hz=50).run(agent, "reach", Nowhere(), 10.0, lambda _seen: False)
         assert ended is Ended.FAULT

@@ -92,6 +92,7 @@ def killed(folder: Path, station: str, far: FarEnd) -> Path:
         mine.mkdir()
         with screen(mine, station) as terminal:
             begun(terminal, far)
+            terminal.see("REC 2.")
             far.heard()
             os.kill(terminal.running.pid, signal.SIGKILL)
             far.hear("hold")
