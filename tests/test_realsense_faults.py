@@ -58,7 +58,7 @@ def test_a_cable_that_is_out_for_a_moment_is_a_gap_and_no_loss(caplog: pytest.Lo
 
 
 def test_a_cable_that_is_out_for_long_is_a_loss_until_it_is_in_again() -> None:
-    with camera() as seen, before(seen, silence=0.1, reconnect=0.3) as device:
+    with camera() as seen, before(seen, silence=0.3, reconnect=1.0) as device:
         rows(device, 2)
         with heartbeat() as between:
             seen.unplug()
