@@ -63,7 +63,7 @@ class Training:
     """Largest gradient norm."""
     ema: float = 0.0
     """Decay of the average of weights that becomes the policy; zero keeps the last weights."""
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["no", "bf16"] = "no"
     held_out: float = 0.1
     """Share of episodes never trained on, whose loss is reported."""
     check_every: int = 500
