@@ -30,6 +30,8 @@ CLOCKS = Path("cache", "clocks.json")
 """How far the wall clock and the one since boot were apart at the last look."""
 
 DAY, HOUR, GIGA = 86400.0, 3600.0, 1e9
+FAR = 10
+"""Years after which it does not matter when a disk is full."""
 
 BEAT = 3.0
 """Seconds in which a living worker counts at least once."""
@@ -108,7 +110,8 @@ class Health:
         low = [free / whole < share for share in self.limits.share]
         if pace:
             days = free / pace
-            said += f": {days:.0f} days at the last week's {pace / GIGA:.2f} GB a day"
+            lasts = f"{days:.0f} days" if days < 365 * FAR else f"more than {FAR} years"
+            said += f": {lasts} at the last week's {pace / GIGA:.2f} GB a day"
             low = [one or days < limit for one, limit in zip(low, self.limits.days, strict=True)]
         fix = "appliance purge, appliance compact, appliance keeping (rules for what is old), or a larger disk"
         if low[1]:

@@ -62,7 +62,8 @@ def place(cell: Station, events: Events, way: str, repeats: Episode | None = Non
     pulse = shaking({named: cell.drivers[named]} if named in cell.drivers else cell.drivers)
     found = Place(cell.robot, cell.drivers, cell.hz, events, pulse, repeats, settings)
     if lacks := WAYS[way].lacks(found):
-        raise CannotCollect(f"--by {way} at {cell.name} needs {lacks}")
+        line = getattr(cell.cell, "adds", {}).get(way)
+        raise CannotCollect(f"--by {way} at {cell.name} needs {lacks if line is None else f'[cell] to say: {line}'}")
     return found
 
 

@@ -53,6 +53,8 @@ def roll_back(session: Session, task: str, by: str, why: str) -> Promotion:
         Unknown: there is no such task.
     """
     reigning = reigns(history(session, task))
+    if not reigning:
+        raise Refused(f"task {task!r} has no champion; appliance policies promote NAME makes one")
     if len(reigning) < 2:
         raise Refused(f"task {task!r} had no champion before the one of now, so there is none to go back to")
     return insert(session, Promotion(task=task, policy=reigning[-2].policy, kind=ROLLED_BACK, by=by, why=why))

@@ -54,6 +54,8 @@ def test_who_reigns_is_not_promoted_and_who_is_not_there_neither(catalog: Catalo
         catalog.promote(rows[0], "ada")
     with pytest.raises(Unknown, match="there is no policy"):
         catalog.promote(policy("bc-9"), "ada")
+    with pytest.raises(Refused, match=r"task 'jump' has no champion; .*promote"):
+        catalog.roll_back("jump", "ada")
     with pytest.raises(Unknown, match="there is no task 'fly'"):
         catalog.roll_back("fly", "ada")
     assert len(catalog.promotions("reach")) == 1

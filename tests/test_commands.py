@@ -193,7 +193,9 @@ def test_relabelling_and_merging_change_what_counts_and_can_be_undone(appliance:
     assert appliance("tasks", "merge", "stack", "--into", "pick_place", "--why", "the same thing").code == 0
     assert counts() == {"pick_place": 3, "stack": 0}
     assert appliance("tasks", "list", "--json").json[1]["merged_into"] == "pick_place"
-    assert appliance("tasks", "merge", "stack", "--undo", "--why", "not quite").code == 0
+    said = appliance("tasks", "merge", "stack", "--into", "pick_place")
+    assert (said.code, "--into needs --why" in said.err) == (2, True)
+    assert appliance("tasks", "merge", "stack", "--undo").code == 0
     assert counts() == {"pick_place": 2, "stack": 1}
     assert appliance("tasks", "list", "--json").json[1]["merged_into"] is None
 

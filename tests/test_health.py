@@ -76,6 +76,13 @@ def test_the_disk_is_counted_in_days_like_the_last_seven(
     assert ("days at the last week's" in found.what) == bool(gigabytes_a_week)
 
 
+def test_a_disk_that_lasts_longer_than_anybody_asks_is_not_counted_in_days(here: Home) -> None:
+    with here.join() as catalog:
+        catalog.add(episode(bytes=7_000_000))
+    found = one(health(here, free=lambda _: (500 * GIGA, 1000 * GIGA)).disk())
+    assert "more than 10 years at the last week's" in found.what
+
+
 def test_a_clock_that_was_set_is_told_for_a_day(here: Home, tmp_path: Path) -> None:
     lay(tmp_path, {"proc/sys/kernel/random/boot_id": "b1"})
     moment, boot = [NOON], [1000.0]

@@ -241,7 +241,8 @@ def test_a_number_that_hardly_varied_is_not_made_loud() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"config.dim_modle": "64"}, "the fields `dim_modle` are not valid for ACTConfig"),
+        ({"config.dim_modle": "64"}, "LeRobot's act has no dim_modle; it has dim_model"),
+        ({"config.zzz": "1"}, "LeRobot's act has no zzz; it has the fields of its ACTConfig"),
         ({"config.dim_model": "wide"}, "dim_model.*parse"),
         ({"config.vision_backbone": "vit"}, "must be one of the ResNet variants"),
         ({"config.chunk_size": "3"}, "config has chunk_size, which is decided elsewhere: k"),

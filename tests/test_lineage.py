@@ -201,6 +201,8 @@ def test_an_episode_and_a_trial_tell_their_line_both_ways(appliance: Type, cell:
         assert words in said
     assert "has not run yet" in appliance("lineage", "b1:0").err
     assert "no turn 7" in appliance("lineage", "b1:7").err
+    assert "its turns are 0 to 1" in appliance("lineage", "b1:7").err
+    assert "b1 is a batch; name one of its trials, BATCH:TURN" in appliance("lineage", "b1").err
     assert appliance("lineage", "nobody").code == 1
 
 

@@ -68,6 +68,7 @@ def at(name: str, more: Mapping[str, Device] | None = None, **said: Any) -> Plac
         ),
         ("leader", "franka", "needs 1 leader arm; add\n[device.left_leader]"),
         ("leader", "aloha-sim", "needs 2 leader arms; add\n[device.left_leader]"),
+        ("leader", "aloha-emulated", "needs [cell] to say: leaders = true"),
         ("kinesthetic", "aloha", 'as [device.arm] use\ndriver = "drivers.franka:Franka"'),
     ],
 )

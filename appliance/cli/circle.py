@@ -110,7 +110,9 @@ def _scripted(
     cell = stations.load(station)
     name, takes = cell.name, max(1, lacking) if number is None else number
     chosen = starts(home, task, name, takes, seed, fits(cell, instruction, wanted))
-    typer.echo(f"Collecting {takes} takes of {task} at {name}, starts {chosen[0]} to {chosen[-1]}.", err=True)
+    many = f"{takes} takes" if takes > 1 else "one take"
+    from_ = f"starts {chosen[0]} to {chosen[-1]}" if takes > 1 else f"start {chosen[0]}"
+    typer.echo(f"Collecting {many} of {task} at {name}, {from_}.", err=True)
     took: list[Took] = []
     with progress(task, takes) as advance:
 
@@ -146,7 +148,9 @@ def train(
     context: typer.Context,
     task: TaskName,
     method: Annotated[str, typer.Option("--method", help="How to learn, e.g. ccol or nearest.")],
-    preset: Annotated[str, typer.Option("--preset", help="How big: tiny, small or paper.")] = "small",
+    preset: Annotated[
+        str, typer.Option("--preset", help="How big: tiny, small, paper; clap has release, too.")
+    ] = "small",
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps. Default: the preset's.")] = None,
     parent: Annotated[str | None, typer.Option("--from", help="Go on from this policy.")] = None,
     hands: Annotated[

@@ -1,5 +1,6 @@
 """``appliance lineage``: where a policy, a trial or an episode comes from, and what came of it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,7 +94,7 @@ def _named(catalog: "Catalog", of: str) -> Any:
     if colon:
         ran = {str(one.turn): one.episode for one in catalog.trials(batch)}
         if turn not in ran:
-            raise Refusal(f"batch {batch} has no turn {turn}; its turns are {min(ran)} to {max(ran)}")
+            raise Refusal(f"batch {batch} has no turn {turn}; its turns are {min(ran, key=int)} to {max(ran, key=int)}")
         if (episode := ran[turn]) is None:
             raise Refusal(f"turn {turn} of batch {batch} has not run yet")
         return catalog.episode(episode)
@@ -103,4 +104,7 @@ def _named(catalog: "Catalog", of: str) -> Any:
         try:
             return catalog.episode(of)
         except Unknown as no_episode:
+            with suppress(Unknown):
+                catalog.batch(of)
+                raise Refusal(f"{of} is a batch; name one of its trials, BATCH:TURN, e.g. {of}:1") from no_episode
             raise Refusal(f"{no_policy}; nor is it an episode: {no_episode}") from no_episode

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from appliance.cli.opened import opened, user
-from appliance.cli.options import AsJson, Operator, Why
+from appliance.cli.options import AsJson, Operator
 from appliance.cli.shown import show
 
 tasks = typer.Typer(help="What is worth doing.", no_args_is_help=True)
@@ -73,9 +73,9 @@ def tasks_failures(
 @tasks.command("merge")
 def tasks_merge(
     task: Annotated[str, typer.Argument(help="The task whose episodes count as another's from now on.")],
-    why: Why,
     into: Annotated[str | None, typer.Option("--into", help="The task they count as.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Let them count as their own task again.")] = False,
+    why: Annotated[str, typer.Option("--why", help="The reason; it stays on record.")] = "",
     operator: Operator = "",
 ) -> None:
     """Let a task's episodes count as another's, those recorded later too. Nothing is rewritten."""
@@ -83,6 +83,8 @@ def tasks_merge(
 
     if undo == (into is not None):
         raise typer.BadParameter("give --into TASK, or --undo")
+    if into is not None and not why:
+        raise typer.BadParameter("--into needs --why: the reason stays on record")
     with opened() as (_, catalog):
         catalog.merge(Merge(task=task, into=into or task, by=operator or user(), why=why))
     typer.echo(f"Episodes of {task} count as {into or task}.")

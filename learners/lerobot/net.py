@@ -1,6 +1,8 @@
 """A LeRobot policy as our training loop and our `ChunkPolicy` want it: losses of a batch, chunks of what is seen."""
 
 import copy
+import dataclasses
+import difflib
 import importlib
 import importlib.util
 from pathlib import Path
@@ -83,6 +85,11 @@ def configuration(how: Settings, body: Body) -> Any:
     importlib.import_module("lerobot.policies")
     if taken := sorted(how.config.keys() & OURS.keys()):
         raise ValueError(f"config has {taken[0]}, which is decided elsewhere: {OURS[taken[0]]}")
+    kind = PreTrainedConfig.get_choice_class(how.kind)
+    there = {field.name for field in dataclasses.fields(kind) if field.init}
+    if unknown := sorted(how.config.keys() - there):
+        near = difflib.get_close_matches(unknown[0], there - OURS.keys()) or [f"the fields of its {kind.__name__}"]
+        raise ValueError(f"LeRobot's {how.kind} has no {', '.join(unknown)}; it has {', '.join(near)}")
     size = {"type": "VISUAL", "shape": [3, how.image, how.image]}
     given = {
         **how.config,
@@ -98,7 +105,7 @@ def configuration(how: Settings, body: Body) -> Any:
         "output_features": {ACTION: {"type": "ACTION", "shape": [how.view.of(body).width]}},
     }
     try:
-        return draccus.decode(PreTrainedConfig.get_choice_class(how.kind), given)
+        return draccus.decode(kind, given)
     except (draccus.utils.DraccusException, NotImplementedError) as error:
         why = "" if error.__cause__ is None else f" ({error.__cause__})"
         raise ValueError(f"LeRobot refuses this config of its {how.kind}: {error}{why}") from error

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from drivers.clock import Clock, HostClock
 from drivers.device import Device, DeviceError, DeviceLost
@@ -60,6 +60,9 @@ class EmulatedAloha:
 
     leaders: bool = False
     """Whether the leader arms are watched as well, for takes by ``leader``."""
+
+    adds: ClassVar[Mapping[str, str]] = {"leader": "leaders = true"}
+    """What a station file says of this cell to have it shown in a way."""
 
     folder: Path = field(default_factory=lambda: Path(tempfile.gettempdir()) / f"aloha-{secrets.token_hex(6)}")
     """Where the serial lines are, while the robot is entered."""
