@@ -50,7 +50,7 @@ bench: setup ## measure against the usual way, both in one process
 
 bench-learners: export APPLIANCE_HOME ?= $(CURDIR)/build/learners
 bench-learners: export MUJOCO_GL ?= egl
-bench-learners: setup ## methods beside each other: success, smoothness, pace (ARGS="--recipe all"; an hour, and it goes on where it was)
+bench-learners: setup ## methods beside each other: success, smoothness, pace (ARGS="--recipe all"; hours, and it goes on where it was)
 	@$(BIN)/python -m tests.bench.bench_learners $(ARGS)
 
 lock: setup ## write requirements.lock anew from pyproject.toml
