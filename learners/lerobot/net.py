@@ -86,9 +86,9 @@ def configuration(how: Settings, body: Body) -> Any:
     if taken := sorted(how.config.keys() & OURS.keys()):
         raise ValueError(f"config has {taken[0]}, which is decided elsewhere: {OURS[taken[0]]}")
     kind = PreTrainedConfig.get_choice_class(how.kind)
-    there = {field.name for field in dataclasses.fields(kind) if field.init}
-    if unknown := sorted(how.config.keys() - there):
-        near = difflib.get_close_matches(unknown[0], there - OURS.keys()) or [f"the fields of its {kind.__name__}"]
+    there = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in OURS]
+    if unknown := sorted(how.config.keys() - set(there)):
+        near = difflib.get_close_matches(unknown[0], there) or [f"the fields of its {kind.__name__}"]
         raise ValueError(f"LeRobot's {how.kind} has no {', '.join(unknown)}; it has {', '.join(near)}")
     size = {"type": "VISUAL", "shape": [3, how.image, how.image]}
     given = {
