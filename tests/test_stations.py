@@ -74,7 +74,10 @@ def test_stations_are_listed_shown_and_copied_to_be_edited(appliance: Type, tmp_
     assert mine.read_text() == shown
     assert "is called NAME.toml" in appliance("stations", "copy", "aloha", str(tmp_path / "mine")).err
     assert "there is no station 'franca'" in appliance("stations", "show", "franca").err
-    assert "there is no station file your.toml; appliance stations copy NAME your.toml" in appliance("stations", "show", "your.toml").err
+    assert (
+        "there is no station file your.toml; appliance stations copy NAME your.toml"
+        in appliance("stations", "show", "your.toml").err
+    )
 
 
 @pytest.mark.parametrize("name", [*SIMULATED, *EMULATED, *SUITES[:-1]])
