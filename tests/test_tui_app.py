@@ -20,11 +20,14 @@ from appliance.offers import Offer
 from appliance.session import sitting
 from appliance.sitting import Attended
 from appliance.tui.app import Tui
+from appliance.tui.collect import Collect
+from appliance.tui.evaluate import Evaluate
 from appliance.tui.leaving import Leaving
 from appliance.tui.room import Room
 from appliance.tui.room import Wanted as Shows
 from appliance.tui.table import Seat, Taken, Tell
 from appliance.tui.top import LETTERS, large
+from appliance.tui.widgets.cameras import Cameras
 from collectors import Agent, Event
 from collectors.ways import Place
 from drivers import DeviceLost, Row
@@ -145,6 +148,27 @@ def test_digits_and_brackets_lead_to_the_screens_which_are_named_at_the_top(home
         await until(pilot, lambda: app.current_mode == "cell")
 
     shown(home, drive)
+
+
+def test_screens_that_look_while_the_program_closes_look_at_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = list[str]()
+
+    def last_look(here: Collect | Evaluate | Cameras) -> None:
+        here.look()
+        looked.append(type(here).__name__)
+
+    for kind in (Collect, Evaluate, Cameras):
+        monkeypatch.setattr(kind, "on_unmount", last_look, raising=False)
+
+    async def drive(app: Tui, pilot: Pilot[None]) -> None:
+        for name in ("collect", "evaluate", "cell"):
+            app.action_go(name)
+            await until(pilot, functools.partial(at, app, name))
+
+    shown(home, drive)
+    assert {"Collect", "Evaluate", "Cameras"} == {*looked}
 
 
 def test_the_word_is_large_where_there_is_room_and_plain_where_there_is_not(home: Home) -> None:

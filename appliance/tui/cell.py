@@ -83,7 +83,7 @@ r reads everything else again; that happens every ten seconds anyway."""
 
     def read_if_shown(self) -> None:
         """Read again, unless another screen is shown, or a take is made: that goes first."""
-        if self.app.screen is self and not self.table.running:
+        if self.is_active and not self.table.running:
             self.action_read()
 
     @work(thread=True, exclusive=True, group="read")
@@ -118,7 +118,7 @@ r reads everything else again; that happens every ten seconds anyway."""
 
     def look(self) -> None:
         """Show how everything stands; nothing is drawn that was drawn before."""
-        if self.app.screen is not self:
+        if not self.is_active:
             return
         sitting = self.table.sitting
         trouble = self.table.refused or (sitting.view.trouble if sitting else "") or self._trouble

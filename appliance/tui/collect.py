@@ -156,7 +156,7 @@ g hides the picture of how an order wants things to stand, which lies half over 
 
     def look(self) -> None:
         """Say how it goes."""
-        if self.app.screen is not self:
+        if not self.is_active:
             return
         facts = self._facts()
         if facts != self._drawn:

@@ -148,7 +148,7 @@ Of a closed batch: p makes one of its policies the champion, b goes back to the 
 
     def look(self) -> None:
         """Show the trial in hand, or the batches."""
-        if self.app.screen is not self:
+        if not self.is_active:
             return
         trials = self.trials
         if (trials is not None) != self.has_class("trying"):

@@ -124,7 +124,7 @@ class Cameras(Horizontal):
 
     def look(self) -> None:
         """Have pictures drawn, if there are any, and newer ones than are shown."""
-        if not self.is_on_screen or self.app.screen is not self.screen:
+        if not self.is_on_screen or not self.screen.is_active:
             return
         sitting = self._table.sitting
         seen = [] if sitting is None else [one for one in sitting.session.glance.looks() if one.picture is not None]
