@@ -163,9 +163,12 @@ def test_screens_that_look_while_the_program_closes_look_at_nothing(
         monkeypatch.setattr(kind, "on_unmount", last_look, raising=False)
 
     async def drive(app: Tui, pilot: Pilot[None]) -> None:
-        for name in ("collect", "evaluate", "cell"):
+        for name in ("collect", "evaluate"):
             app.action_go(name)
             await until(pilot, functools.partial(at, app, name))
+            await until(pilot, lambda: any(one.is_mounted for one in app.screen.query(Cameras)))
+        app.action_go("cell")
+        await until(pilot, functools.partial(at, app, "cell"))
 
     shown(home, drive)
     assert {"Collect", "Evaluate", "Cameras"} == {*looked}
