@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import termios
 import time
+import tty
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,24 @@ def test_a_second_program_is_refused_and_the_first_goes_on() -> None:
             pass
         time.sleep(0.1)
         robot.command(target(np.zeros(6)))
+
+
+def test_a_second_program_that_is_refused_has_changed_and_taken_nothing() -> None:
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    path = os.ttyname(theirs)
+    first = wire.serial(path, 1_000_000)
+    os.write(ours, b"answer")
+    before = termios.tcgetattr(theirs)
+    with pytest.raises(DeviceError, match="another program uses this bus"):
+        wire.serial(path, 57600)
+    assert termios.tcgetattr(theirs) == before
+    first.setPacketTimeoutMillis(1000)
+    assert first.readPort(6) == b"answer"
+    first.closePort()
+    wire.serial(path, 57600).closePort()
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_pulling_the_cable_is_noticed() -> None:

@@ -1,6 +1,6 @@
 """The vendor's SDK on a serial line, with its traps taken out. Importing this imports the SDK."""
 
-import fcntl
+import errno
 import select
 import time
 from pathlib import Path
@@ -10,6 +10,7 @@ from dynamixel_sdk.port_handler import PortHandler  # type: ignore[import-untype
 from dynamixel_sdk.protocol2_packet_handler import (  # type: ignore[import-untyped]
     Protocol2PacketHandler,
 )
+from serial import Serial  # type: ignore[import-untyped]  # pyserial ships no types
 
 from drivers.device import DeviceError
 
@@ -47,11 +48,10 @@ def serial(path: str, baud: int, devices: Path = DEVICES) -> "SerialPort":
     try:
         if not port.setBaudRate(baud):
             raise DeviceError(f"{path}: {baud} is no speed of a Dynamixel bus; the usual one is 1000000")
-        fcntl.flock(port.ser.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        port.closePort()
-        raise DeviceError(f"{path}: another program uses this bus, and two would garble each other. End it") from error
     except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:
+            what = "another program uses this bus, and two would garble each other. End it"
+            raise DeviceError(f"{path}: {what}") from error
         raise DeviceError(
             f"{path}: cannot be opened ({error}). Is the adapter plugged in, and its udev rule there?"
         ) from error
@@ -63,6 +63,9 @@ class SerialPort(PortHandler):  # type: ignore[misc]  # the SDK ships no types
 
     The SDK's own spins on a core, waits 34 ms for every lost answer, and does so on the wall clock.
     """
+
+    ser: Any
+    is_open: bool
 
     def __init__(self, path: str, latency: int) -> None:
         super().__init__(path)
@@ -76,6 +79,17 @@ class SerialPort(PortHandler):  # type: ignore[misc]  # the SDK ships no types
             self.ser.baudrate = self.baudrate = baud
             return True
         return bool(super().setBaudRate(baud))
+
+    def setupPort(self, cflag_baud: int) -> bool:  # ruff: ignore[invalid-function-name]
+        """Lock the line before anything is set on it: the SDK's own sets its speed and empties it under whoever has it.
+
+        Raises:
+            OSError: the line cannot be had; with ``EWOULDBLOCK``, somebody else has it.
+        """
+        self.ser = Serial(self.port_name, self.baudrate, timeout=0, exclusive=True)
+        self.is_open = True
+        self.tx_time_per_byte = 10_000 / self.baudrate
+        return True
 
     def getCurrentTime(self) -> float:  # ruff: ignore[invalid-function-name]
         return time.monotonic() * 1000
