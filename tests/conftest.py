@@ -16,6 +16,15 @@ from storage import Catalog
 from tests.postgres import LINE, installed, postgres
 from tests.said import REACH
 from tests.typed import Type, typing_on
+from tests.urgency import urgency
+
+
+@pytest.fixture(autouse=True)
+def nobody_goes_first() -> Iterator[None]:
+    """No test may leave this thread more urgent than it was: every later one, and all programs it starts, would be."""
+    before = urgency()
+    yield
+    assert urgency() == before
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from storage import Episode
 from storage.lerobot import adopt, open_dataset
+from tests.urgency import as_urgent_as_before
 
 FPS = 10
 
@@ -60,7 +61,8 @@ def theirs(lerobot: Any, folder: Path, cameras: dict[str, str], lengths: tuple[i
                 else:
                     frame[name] = np.array(random.normal(size=about["shape"]) * 1e4).astype(about["dtype"])
             made.add_frame(frame)
-        made.save_episode(parallel_encoding=False)
+        with as_urgent_as_before():
+            made.save_episode(parallel_encoding=False)
     made.finalize()
     return lerobot.open(folder)
 
